@@ -1,6 +1,6 @@
 """Value types that every room shares: random ids, names, references, and the words of the design.
 
-Ids are 128 random bits written as 26 lower-case base32 letters (RFC 4648 alphabet, no padding); they mean nothing and reveal nothing.
+Ids are 128 random bits written as 26 lower-case base32 letters (RFC 4648 alphabet, no padding); they reveal nothing.
 Names are for people and are encrypted wherever they are stored. A reference names a version:
 
     dataset/patients          the latest version of the asset

@@ -1,7 +1,7 @@
 """Names for the moments at which something becomes durable.
 
-Every place that makes a state change survive a crash calls `reached("room.verb.what")` right after it did. In a normal process that
-is a call to an empty function. The fault tests install a hook with `install` and kill the process, or fail the call, at each
+Every place that makes a state change survive a crash calls `reached("room.verb.what")` right after it did. In a normal process
+that is a call to an empty function. The fault tests install a hook with `install` and kill the process, or fail the call, at each
 named step; `NAMED` collects the names so that a test can prove that every step was hit.
 
 Nothing here reads the environment: only code running inside the process can install a hook.
