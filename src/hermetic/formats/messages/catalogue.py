@@ -1,0 +1,224 @@
+"""What exists: list, show, rename, lineage, exposures, garbage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hermetic.formats.codec import message
+from hermetic.formats.messages.base import Done, Receipt, Request
+from hermetic.formats.messages.versions import Member, Opening
+from hermetic.ids import DataClass, Environment, Purpose
+
+
+@message("list-assets")
+@dataclass(frozen=True, slots=True)
+class ListAssets(Request["AssetList"]):
+    """Every asset whose name matches the glob `pattern` (None: all)."""
+
+    pattern: str | None = None
+    environment: Environment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    """One asset in a list; `latest` is 0 while nothing is published; `length` is the latest version's plaintext bytes."""
+
+    name: str
+    asset: str
+    data_class: DataClass
+    environment: Environment
+    owner: str
+    project: str
+    latest: int
+    versions: int
+    length: int
+    retention_days: int | None
+    updated_ms: int
+
+
+@message("asset-list")
+@dataclass(frozen=True, slots=True)
+class AssetList:
+    """Rows in name order."""
+
+    assets: tuple[AssetRow, ...]
+
+
+@message("show-version")
+@dataclass(frozen=True, slots=True)
+class ShowVersion(Request["VersionDetails"]):
+    """Everything about a version but its key."""
+
+    ref: str
+
+
+@message("version-details")
+@dataclass(frozen=True, slots=True)
+class VersionDetails:
+    """One version. `key` is the KEK's id and version number that wrap its data key; `state` is published or deleted."""
+
+    ref: str
+    name: str
+    asset: str
+    version: str
+    number: int
+    state: str
+    data_class: DataClass
+    environment: Environment
+    owner: str
+    project: str
+    purpose: Purpose
+    run: str | None
+    writer: str
+    created_ms: int
+    published_ms: int
+    retention_days: int | None
+    length: int
+    store: str
+    kek: str
+    kek_number: int
+    kek_state: str
+    manifest: bytes
+    openings: tuple[Opening, ...]
+    members: tuple[Member, ...]
+    parents: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    releases: int
+    last_release_ms: int | None
+
+
+@message("rename-asset")
+@dataclass(frozen=True, slots=True)
+class RenameAsset(Request[Done]):
+    """Give an asset another name of the same kind; nothing is re-encrypted."""
+
+    old: str
+    new: str
+
+
+@message("trace-lineage")
+@dataclass(frozen=True, slots=True)
+class TraceLineage(Request["Lineage"]):
+    """Walk from a version to everything it came from, or with `descendants` to everything made of it."""
+
+    ref: str
+    descendants: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LineageNode:
+    """A version in the graph, with the run that wrote it."""
+
+    version: str
+    ref: str
+    data_class: DataClass
+    owner: str
+    run: str | None
+    run_name: str | None
+    purpose: Purpose
+    published_ms: int
+    code_version: str | None
+    decision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEdge:
+    """`child` was made from `parent`; both are version ids."""
+
+    child: str
+    parent: str
+
+
+@message("lineage")
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The graph, starting node first."""
+
+    nodes: tuple[LineageNode, ...]
+    edges: tuple[LineageEdge, ...]
+
+
+@message("end-exposure")
+@dataclass(frozen=True, slots=True)
+class EndExposure(Request["ExposureRow"]):
+    """Record that the plaintext at `path` is gone; the caller has removed the file before."""
+
+    path: str
+
+
+@message("list-exposures")
+@dataclass(frozen=True, slots=True)
+class ListExposures(Request["ExposureList"]):
+    """Exposures; `ended` False leaves out those that are over."""
+
+    ended: bool = False
+
+
+@message("exposure-row")
+@dataclass(frozen=True, slots=True)
+class ExposureRow:
+    """Plaintext on disk on purpose."""
+
+    id: str
+    ref: str
+    path: str
+    owner: str
+    purpose: Purpose
+    started_ms: int
+    until_ms: int
+    ended_ms: int | None
+
+
+@message("exposure-list")
+@dataclass(frozen=True, slots=True)
+class ExposureList:
+    """In order of start."""
+
+    exposures: tuple[ExposureRow, ...]
+
+
+@message("collect-garbage")
+@dataclass(frozen=True, slots=True)
+class CollectGarbage(Request["Garbage"]):
+    """Abandon drafts with no live lease that are older than `older_than_ms`, and name the folders that may be removed."""
+
+    older_than_ms: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GarbageItem:
+    """A version folder in a store that no committed version needs."""
+
+    store: str
+    version: str
+    reason: str
+
+
+@message("garbage")
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What to remove from stores, and every version id that must be kept."""
+
+    items: tuple[GarbageItem, ...]
+    keep: tuple[str, ...]
+
+
+@message("record-decision")
+@dataclass(frozen=True, slots=True)
+class RecordDecision(Request["Decided"]):
+    """Change an asset's owner, class or retention with a reason on record."""
+
+    name: str
+    reason: str
+    owner: str | None = None
+    data_class: DataClass | None = None
+    retention_days: int | None = None
+
+
+@message("decided")
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The decision is on the log."""
+
+    receipt: Receipt

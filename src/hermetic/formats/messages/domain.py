@@ -1,0 +1,128 @@
+"""The domain as a whole: who is there, what is the state of things, backup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hermetic.formats.codec import message
+from hermetic.formats.messages.base import Done, Pair, Request
+from hermetic.formats.messages.catalogue import AssetRow, ExposureRow
+from hermetic.formats.messages.keys import KeyRow
+from hermetic.formats.messages.runs import RunRow
+from hermetic.ids import Purpose
+
+
+@message("hello")
+@dataclass(frozen=True, slots=True)
+class Hello(Request["Welcome"]):
+    """The first message of a connection."""
+
+    protocol: int = 1
+
+
+@message("welcome")
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Who the caller is to this domain, how far custody is away, and what to pin."""
+
+    domain: str
+    generation: int
+    enforcement: str
+    principal: str
+    roles: tuple[str, ...]
+    policy_digest: bytes
+    log_key: str
+    manifest_keys: tuple[Pair, ...]
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootFact:
+    """One root: provider URI, state, and what the provider itself says is wrong with it."""
+
+    id: str
+    uri: str
+    state: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UseFact:
+    """Who was released what: counts of releases by principal, asset and purpose, and the last time."""
+
+    principal: str
+    name: str
+    purpose: Purpose
+    count: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenerFact:
+    """A principal who may open an asset now, and by which policies."""
+
+    name: str
+    principal: str
+    purposes: tuple[Purpose, ...]
+    policies: tuple[str, ...]
+
+
+@message("gather-facts")
+@dataclass(frozen=True, slots=True)
+class GatherFacts(Request["Facts"]):
+    """Everything `status` and `map` need, in one consistent read."""
+
+
+@message("facts")
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The state of the domain at `at_ms`."""
+
+    at_ms: int
+    domain: str
+    generation: int
+    enforcement: str
+    roots: tuple[RootFact, ...]
+    keys: tuple[KeyRow, ...]
+    assets: tuple[AssetRow, ...]
+    openers: tuple[OpenerFact, ...]
+    uses: tuple[UseFact, ...]
+    denials: int
+    exposures: tuple[ExposureRow, ...]
+    runs: tuple[RunRow, ...]
+    unknown_owners: tuple[str, ...]
+    open_intents: int
+    log_size: int
+    log_root: bytes
+    policy_digest: bytes
+    backup: tuple[Pair, ...]
+    edges: tuple[Pair, ...]
+
+
+@message("take-backup")
+@dataclass(frozen=True, slots=True)
+class TakeBackup(Request["BackupState"]):
+    """Bring the backup place up to date now."""
+
+
+@message("backup-state")
+@dataclass(frozen=True, slots=True)
+class BackupState:
+    """Where the last copy is and how old; `problem` is None when all is well."""
+
+    place: str | None
+    last_ms: int | None
+    log_size: int
+    checked_ms: int | None
+    has_recovery: bool
+    problem: str | None
+
+
+@message("record-check")
+@dataclass(frozen=True, slots=True)
+class RecordRestoreCheck(Request[Done]):
+    """`restore --check` has opened `ref` from the copy whose log had this size and root."""
+
+    ref: str
+    log_size: int
+    log_root: bytes

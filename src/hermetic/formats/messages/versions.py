@@ -1,0 +1,228 @@
+"""Seal and open: the messages of a version's life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hermetic.formats.codec import message
+from hermetic.formats.messages.base import Approval, Done, KeyBlob, Receipt, Request
+from hermetic.ids import DataClass, Environment, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens one commitment of a manifest: field name, 32-byte salt, value."""
+
+    field: str
+    salt: bytes
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a version: its path inside, which object holds it, its true length in bytes."""
+
+    path: str
+    index: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """One finished sealed object as the writer reports it; lengths in bytes."""
+
+    index: int
+    object: str
+    root: bytes
+    algorithm: str
+    length: int
+    member: str
+    plaintext_length: int
+    digest: bytes  # of the plaintext, SHA-256; custody keeps only a keyed fingerprint of it
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A data key for a bounded time. `check_ms`: confirm that often; `offline_ms`: the longest life without an answer."""
+
+    id: str
+    version: str
+    data_key: str
+    key: KeyBlob
+    kek_epoch: int
+    asset_epoch: int
+    check_ms: int
+    offline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureTerms:
+    """Plaintext put on disk on purpose: where, and until when."""
+
+    path: str
+    until_ms: int
+
+
+@message("open-versions")
+@dataclass(frozen=True, slots=True)
+class OpenVersions(Request["Opened"]):
+    """Ask for the keys of versions. One leaf commits to the whole list. `purpose` None: the class's default, if it has one."""
+
+    request: str
+    refs: tuple[str, ...]
+    purpose: Purpose | None = None
+    run: str | None = None
+    exposure: ExposureTerms | None = None
+    recipient: bytes | None = None
+    approvals: tuple[Approval, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """One version opened: everything a reader needs. `manifest` is the signed envelope's bytes."""
+
+    ref: str
+    name: str
+    asset: str
+    version: str
+    number: int
+    data_class: DataClass
+    environment: Environment
+    owner: str
+    store: str
+    manifest: bytes
+    openings: tuple[Opening, ...]
+    members: tuple[Member, ...]
+    lease: Lease
+
+
+@message("opened")
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The leases, in the order asked, and the receipt of the entry that was durable before any key left."""
+
+    released: tuple[Released, ...]
+    purpose: Purpose
+    enforcement: str
+    exposure: str | None
+    receipt: Receipt
+
+
+@message("begin-version")
+@dataclass(frozen=True, slots=True)
+class BeginVersion(Request["Draft"]):
+    """Ask for a data key under which to write a new version. Making a key is a release too."""
+
+    request: str
+    name: str
+    data_class: DataClass | None = None
+    environment: Environment | None = None
+    owner: str | None = None
+    project: str | None = None
+    purpose: Purpose | None = None
+    run: str | None = None
+    parents: tuple[str, ...] = ()
+    retention_days: int | None = None
+    decision: str | None = None  # the recorded reason for a class below that of the parents
+    recipient: bytes | None = None
+    approvals: tuple[Approval, ...] = ()
+
+
+@message("draft")
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Where and how to write: ids for the header, suite, padding, store, and the lease."""
+
+    domain: str
+    asset: str
+    version: str
+    data_class: DataClass
+    environment: Environment
+    owner: str
+    suite: str
+    padding: str
+    store: str
+    lease: Lease
+    enforcement: str
+    receipt: Receipt
+
+
+@message("publish-version")
+@dataclass(frozen=True, slots=True)
+class PublishVersion(Request["Published"]):
+    """Commit a draft whose objects are durable under their final names. `labels` are kept encrypted."""
+
+    version: str
+    objects: tuple[ObjectRecord, ...]
+    parents: tuple[str, ...] = ()
+    labels: tuple[tuple[str, ...], ...] = ()
+
+
+@message("published")
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The version now has a number, a signed manifest and an entry in the log."""
+
+    ref: str
+    asset: str
+    version: str
+    number: int
+    manifest: bytes
+    openings: tuple[Opening, ...]
+    receipt: Receipt
+
+
+@message("abandon-version")
+@dataclass(frozen=True, slots=True)
+class AbandonVersion(Request[Done]):
+    """Give a draft up; its key is forgotten and its number was never taken."""
+
+    version: str
+
+
+@message("check-leases")
+@dataclass(frozen=True, slots=True)
+class CheckLeases(Request["LeaseStates"]):
+    """Confirm leases; no log entry."""
+
+    leases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseState:
+    """`ended` is None while the lease holds, else the reason."""
+
+    id: str
+    ended: str | None
+
+
+@message("lease-states")
+@dataclass(frozen=True, slots=True)
+class LeaseStates:
+    """One state for each lease asked about, in order."""
+
+    states: tuple[LeaseState, ...]
+
+
+@message("end-leases")
+@dataclass(frozen=True, slots=True)
+class EndLeases(Request[Done]):
+    """Give leases back early."""
+
+    leases: tuple[str, ...]
+
+
+@message("recognise-digests")
+@dataclass(frozen=True, slots=True)
+class RecogniseDigests(Request["Recognised"]):
+    """Which of these plaintext digests (SHA-256) belong to known versions? Custody compares keyed fingerprints."""
+
+    digests: tuple[bytes, ...]
+
+
+@message("recognised")
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """For each digest, in order, the reference it is a copy of, or an empty text."""
+
+    refs: tuple[str, ...]
