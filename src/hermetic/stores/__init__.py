@@ -1,0 +1,18 @@
+"""Where sealed objects lie: bytes by key and by range, and nothing that knows what the bytes mean.
+
+    base      Store, StagedFile, RangeSource (protocols) and `check_key`
+    local     LocalStore: a folder, written with O_NOFOLLOW at every step, synced, never half-written
+    memory    MemoryStore: the same behaviour without a disk, for tests and short-lived work
+
+A key is a relative POSIX path. A write is staged under a temporary name in the same folder and gets its final name only in
+`commit`, after file and before folder are synced; an existing object is never replaced that way. A failure raises from
+`hermetic.errors` and leaves no final name:
+
+    with store.stage("qa…/0.sealed") as staged:
+        staged.write(first); staged.write(second)
+        staged.commit()                       # without it, leaving the block removes the temporary file
+    with store.open("qa…/0.sealed") as source:
+        count = source.readinto_at(0, memoryview(buffer))
+
+Every store passes `tests/unit/stores/contract.py`.
+"""
