@@ -1,0 +1,78 @@
+"""Where a person's Hermetic lives, apart from every project.
+
+    data    $XDG_DATA_HOME/hermetic     <domain id>/custody.db, domain.json, roots, the log's database
+    config  $XDG_CONFIG_HOME/hermetic   <domain id>/config.yaml (anchor command, backup place, stores), pins.json
+
+HERMETIC_HOME=D means D/data and D/config. Neither may lie inside a project: a project is what people copy, share and push.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from hermetic.errors import ConfigError, Denied, StorageError
+from hermetic.ids import DomainId, check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT_FILE = "hermetic.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The two folders. Nothing is created until a domain is."""
+
+    data: Path
+    config: Path
+
+    @classmethod
+    def locate(cls, environment: Mapping[str, str]) -> Home:
+        """Find the folders from the environment. Raises ConfigError for a relative HERMETIC_HOME or one inside a project."""
+        chosen = environment.get("HERMETIC_HOME")
+        if chosen:
+            base = Path(chosen)
+            if not base.is_absolute():
+                raise ConfigError("HERMETIC_HOME must be an absolute path")
+            home = cls(base / "data", base / "config")
+        else:
+            data = environment.get("XDG_DATA_HOME") or platformdirs.user_data_dir()
+            config = environment.get("XDG_CONFIG_HOME") or platformdirs.user_config_dir()
+            home = cls(Path(data) / "hermetic", Path(config) / "hermetic")
+        _refuse_inside_project(home.data)
+        return home
+
+    def domain_data(self, domain: DomainId) -> Path:
+        """Return the folder of one domain's custody."""
+        return self.data / check_id(domain)
+
+    def domain_config(self, domain: DomainId) -> Path:
+        """Return the folder of one domain's settings and pins."""
+        return self.config / check_id(domain)
+
+
+def _refuse_inside_project(folder: Path) -> None:
+    for parent in (folder, *folder.parents):
+        if (parent / PROJECT_FILE).exists():
+            raise ConfigError(
+                f"the custody home {folder} lies inside the project {parent}",
+                hint="keys are never stored beside the data: set HERMETIC_HOME to a folder outside every project",
+            )
+
+
+def private_folder(folder: Path) -> Path:
+    """Create `folder` with mode 0700, or check that it is the user's and nobody else can write it. Raises Denied, StorageError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.stat()
+    except OSError as error:
+        raise StorageError(f"cannot use {folder}: {error.strerror}") from error
+    if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o022:
+        raise Denied(f"{folder} belongs to another user or others can write it", hint="it must be yours, mode 0700")
+    return folder

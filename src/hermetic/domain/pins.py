@@ -1,0 +1,134 @@
+"""What this user has seen, kept outside the domain: the anchor against cut, forked or re-signed logs.
+
+A pin file holds the log's and the manifests' public keys, the highest checkpoint seen as a signed note, and for every asset the
+highest version number met. It only moves forward: another key, a smaller tree or a lower number is an error, never an update.
+
+The file is replaced atomically but not synced: losing the last second of pins after a power cut makes the anchor older, never wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from hermetic.errors import FormatError, LogTampered, SignatureError, StorageError
+from hermetic.formats import canonical
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT = 4 * 1024 * 1024
+MARKER = "hermetic-pins/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """One user's memory of one domain. Keys are texts as the port gives them; `versions` maps asset id to number."""
+
+    domain: str
+    generation: int = 0
+    log_keys: tuple[str, ...] = ()
+    manifest_keys: dict[str, str] = field(default_factory=dict)
+    size: int = 0
+    checkpoint: str = ""
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return canonical JSON."""
+        body = {
+            "format": MARKER,
+            "domain": self.domain,
+            "generation": self.generation,
+            "log_keys": list(self.log_keys),
+            "manifest_keys": self.manifest_keys,
+            "size": self.size,
+            "checkpoint": self.checkpoint,
+            "versions": self.versions,
+        }
+        return canonical.encode(body)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Pins:
+        """Read canonical JSON. Raises FormatError."""
+        body: Any = canonical.decode(raw, limit=LIMIT)
+        if not isinstance(body, dict) or body.get("format") != MARKER:
+            raise FormatError("not a pin file")
+        try:
+            return cls(
+                domain=_text(body["domain"]),
+                generation=_count(body["generation"]),
+                log_keys=tuple(_text(key) for key in body["log_keys"]),
+                manifest_keys={_text(name): _text(key) for name, key in body["manifest_keys"].items()},
+                size=_count(body["size"]),
+                checkpoint=_text(body["checkpoint"]),
+                versions={_text(asset): _count(number) for asset, number in body["versions"].items()},
+            )
+        except (KeyError, TypeError, AttributeError):
+            raise FormatError("pin file lacks a field") from None
+
+    def with_version(self, asset: str, number: int) -> Pins:
+        """Remember that `number` of `asset` exists."""
+        if self.versions.get(asset, 0) >= number:
+            return self
+        return replace(self, versions={**self.versions, asset: number})
+
+    def with_checkpoint(self, generation: int, size: int, note: str) -> Pins:
+        """Remember a checkpoint if it is further on. A smaller one is left to `log verify`: answers may arrive out of order."""
+        if (generation, size) <= (self.generation, self.size):
+            return self
+        return replace(self, generation=generation, size=size, checkpoint=note)
+
+    def trusting(self, log_keys: tuple[str, ...], manifest_keys: dict[str, str]) -> Pins:
+        """Take keys on first use; afterwards a log key that is not pinned, or a changed manifest key, is refused."""
+        if self.log_keys and not set(log_keys) <= set(self.log_keys):
+            raise LogTampered(
+                "the log is signed by a key that is not pinned",
+                hint="if the signing key was rotated or the domain restored, `hermetic log verify` shows the chain",
+            )
+        for name, key in manifest_keys.items():
+            if self.manifest_keys.get(name, key) != key:
+                raise SignatureError(f"manifest key {name} is not the one pinned")
+        known = {**self.manifest_keys, **manifest_keys}
+        return replace(self, log_keys=self.log_keys or log_keys, manifest_keys=known)
+
+
+def load(path: Path, domain: str) -> Pins | None:
+    """Read the pin file, None when there is none yet. Raises FormatError when it is damaged or of another domain."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    pins = Pins.from_bytes(raw)
+    if pins.domain != domain:
+        raise FormatError(f"{path} pins another domain")
+    return pins
+
+
+def save(path: Path, pins: Pins) -> None:
+    """Replace the pin file atomically. Raises StorageError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pins.to_bytes())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise FormatError("pin file: expected text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise FormatError("pin file: expected a count")
+    return value
