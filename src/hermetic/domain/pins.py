@@ -37,7 +37,7 @@ class Pins:
 
     def to_bytes(self) -> bytes:
         """Return canonical JSON."""
-        body = {
+        body: dict[str, Any] = {
             "format": MARKER,
             "domain": self.domain,
             "generation": self.generation,
