@@ -1,0 +1,77 @@
+"""Receipts: what proves offline that a leaf is in the log (c2sp.org/tlog-proof). Pure.
+
+    c2sp.org/tlog-proof@v1
+    extra <base64 of the leaf>
+    index <decimal>
+    <base64 of one 32-byte hash a line: the audit path, sibling of the leaf first>
+                                               blank line
+    <the checkpoint, a signed note, verbatim>
+
+The format leaves `extra` to the application; a Hermetic receipt puts the whole leaf there, so that one file is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hermetic.audit.note import Checkpoint, Note, VerifierKey, decode_base64, decode_size, encode_base64, open_note
+from hermetic.audit.tree import HASH, leaf_hash, verify_inclusion
+from hermetic.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MARKER = "c2sp.org/tlog-proof@v1"
+LEAF_LIMIT = 65_535  # bytes: a tlog-tiles entry bundle counts with 16 bits
+RECEIPT_LIMIT = 262_144  # bytes
+PATH_LIMIT = 64  # hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A leaf, where it stands, its audit path, and the checkpoint that the path leads to."""
+
+    leaf: bytes
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: Note
+
+    def __bytes__(self) -> bytes:
+        lines = [MARKER, f"extra {encode_base64(self.leaf)}", f"index {self.index}", *map(encode_base64, self.path), "", ""]
+        return "\n".join(lines).encode("ascii") + bytes(self.checkpoint)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Receipt:
+        """Read a receipt of at most 262,144 bytes. Raises FormatError and nothing else."""
+        if len(raw) > RECEIPT_LIMIT:
+            raise FormatError(f"a receipt has at most {RECEIPT_LIMIT} bytes")
+        head, blank, note = bytes(raw).partition(b"\n\n")
+        if not blank or not head.isascii():
+            raise FormatError("a receipt is a proof, a blank line and a checkpoint")
+        lines = head.decode("ascii").split("\n")
+        if len(lines) < 3 or lines[0] != MARKER or len(lines) - 3 > PATH_LIMIT:
+            raise FormatError(f"a receipt starts with {MARKER!r} and has at most {PATH_LIMIT} hashes")
+        leaf = decode_base64(_value(lines[1], "extra"), "leaf")
+        path = tuple(decode_base64(line, "proof hash") for line in lines[3:])
+        if len(leaf) > LEAF_LIMIT or any(len(item) != HASH for item in path):
+            raise FormatError("a receipt holds a leaf of at most 65,535 bytes and hashes of 32")
+        return cls(leaf, decode_size(_value(lines[2], "index"), "index"), path, Note.parse(note))
+
+
+def _value(line: str, label: str) -> str:
+    if not line.startswith(label + " "):
+        raise FormatError(f"a receipt lacks its {label!r} line")
+    return line[len(label) + 1 :]
+
+
+def verify_receipt_tree(receipt: Receipt, known: Iterable[VerifierKey]) -> Checkpoint:
+    """Return the checkpoint after checking who signed it and that the leaf is under it (tlog-proof, `Verifying`).
+
+    What the leaf says is not looked at here: `audit.log.verify_receipt` does. Raises SignatureError, LogTampered, FormatError.
+    """
+    hashed = leaf_hash(receipt.leaf)  # 1
+    open_note(receipt.checkpoint, known)  # 2, 3
+    checkpoint = Checkpoint.parse(receipt.checkpoint.text)
+    verify_inclusion(hashed, receipt.index, checkpoint.size, receipt.path, root=checkpoint.root)  # 4
+    return checkpoint
