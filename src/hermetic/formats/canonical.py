@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from hermetic.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence  # noqa: F401 - named in the string of JsonValue
+    from collections.abc import Mapping, Sequence
 
 MAX_DEPTH = 32  # containers inside containers
 MAX_INTEGER = 2**53 - 1  # RFC 8785 section 3.2.2.3: what every JSON reader keeps exact
