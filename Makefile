@@ -1,0 +1,45 @@
+# What a person types. `make` alone lists it. Everything runs in .venv, which `make venv` makes; nothing is installed elsewhere
+# except the system package python3-venv, where it is missing and root or sudo allow.
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test soak bench interop interop-log fuzz docs
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+BIN := .venv/bin
+WORKERS ?= 2
+FUZZ_SECONDS ?= 60
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  %-18s %s\n' "$$name" "$$what"; done
+
+venv:  ## make .venv with everything that demo and test need; a second run is quick
+	@bash scripts/venv.sh
+
+demo: venv  ## run the example pipeline of a clinic, end to end
+	$(BIN)/python examples/clinic/demo.py
+
+test: venv  ## lint, types, floors, all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -n $(WORKERS) -m "not soak"
+
+soak: venv  ## the long tests: full counts, every crash point
+	$(BIN)/pytest -n $(WORKERS) -m soak
+
+bench: venv  ## print the figures of benchmarks/
+	@bash scripts/each.sh "benchmarks" $(BIN)/python
+
+interop: venv  ## tests against other people's tools
+	$(BIN)/pytest tests/interop
+
+interop-log: venv  ## have independent log tools check a log that we wrote
+	$(BIN)/pytest tests/interop -k log
+
+fuzz: venv  ## fuzz every parser, FUZZ_SECONDS each
+	@bash scripts/each.sh "tests/fuzz" $(BIN)/python -max_total_time=$(FUZZ_SECONDS)
+
+docs: venv  ## regenerate docs/reference from the program
+	$(BIN)/python scripts/reference.py
