@@ -1,0 +1,17 @@
+"""The key hierarchy: `root (in a provider) -> KEK per environment, class and project -> data keys`.
+
+    states           NIST SP 800-57 key states: which change is allowed, which use is allowed
+    wrap             how a data key is made, bound to its context, and wrapped under a KEK
+    limits           how many wraps one KEK version may do
+    provider         the Provider protocol: where roots live; rooms above bring the providers
+    slots            one secret wrapped under several roots
+    derived          the keys that come from the domain secret, in one table
+    passphrase_wrap  a secret under a passphrase (Argon2id): the local root file, and the recovery wrap of backups
+    domain_file      domain.json, the one place where the domain secret's wraps lie
+    hierarchy        KEKs in the custody database: make, load, rotate, change state, count
+    roots            roots in the custody database
+    secret_keys      signing keys in the custody database
+
+Everything but the last three is pure: no files, no clock, no database. The last three take a database session, the time and the
+providers as arguments, and never commit. Only `custody` calls what unwraps.
+"""

@@ -1,0 +1,145 @@
+"""A secret under a passphrase: the file of a `local:passphrase` root, and the recovery wrap that backups carry.
+
+    key         Argon2id(passphrase, salt, parameters)                           RFC 9106, 32 bytes
+    wrapped     AES-256-GCM(HKDF(key, "passphrase-wrap"), secret), nonce in front
+    associated  "hermetic/v1/passphrase-wrap" LF, then the canonical document without its field `wrapped`
+
+    document    {argon2id: {iterations, lanes, memory_kib}, domain, format: "hermetic/passphrase-wrap/v1",
+                 holds: "root" or "domain-secret", root, salt, use: "local-root" or "recovery", wrapped}
+
+The passphrase wraps a random secret and never becomes one: it can be changed without touching anything that the secret protects.
+Cost parameters have a floor, so that nobody can make the next guess cheap, and a ceiling, so that a hostile file cannot eat the
+machine; both hold on reading too (`kdf.Argon2Parameters`). Passphrases are taken as bytes, exactly; no Unicode normalisation.
+A wrong passphrase and a changed document cannot be told apart, and the error says so.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias, cast
+
+from hermetic.crypto import aead
+from hermetic.crypto.kdf import Argon2Parameters, argon2id, derive
+from hermetic.crypto.secret import Secret
+from hermetic.errors import FormatError, KeyServiceUnavailable, UsageError, WrongKey
+from hermetic.formats import canonical
+from hermetic.ids import DomainId
+from hermetic.keys.documents import Document, base64url
+from hermetic.keys.provider import RootId
+
+Holds: TypeAlias = Literal["root", "domain-secret"]
+Use: TypeAlias = Literal["local-root", "recovery"]
+
+FORMAT: Final = "hermetic/passphrase-wrap/v1"
+LIMIT: Final = 4096  # bytes of a document
+MINIMUM: Final = 12  # bytes of a new passphrase
+_MAXIMUM: Final = 1024
+_SALT: Final = 16
+_SECRET: Final = 32
+_AAD: Final = b"hermetic/v1/passphrase-wrap\n"
+_FIELDS: Final = {"argon2id", "domain", "format", "holds", "root", "salt", "use", "wrapped"}
+
+
+@dataclass(frozen=True, slots=True)
+class WrapSubject:
+    """What the wrapped secret is: the root `root` of `domain`, or the domain secret (then `root` is the one it was read through)."""
+
+    domain: DomainId
+    root: RootId
+    holds: Holds = "root"
+    use: Use = "recovery"
+
+
+@dataclass(frozen=True, slots=True)
+class PassphraseWrap:
+    """A parsed document, not yet opened."""
+
+    subject: WrapSubject
+    parameters: Argon2Parameters
+    salt: bytes
+    wrapped: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> PassphraseWrap:
+        """Read a document. Raises FormatError (not canonical, over limits, costs out of range), Unsupported (newer version)."""
+        document = Document.parse(raw, "passphrase wrap", marker=FORMAT, limit=LIMIT).only(_FIELDS)
+        holds, use = document.text("holds"), document.text("use")
+        if holds not in {"root", "domain-secret"} or use not in {"local-root", "recovery"}:
+            raise FormatError("passphrase wrap: holds or use is unknown")
+        subject = WrapSubject(DomainId(document.id("domain")), RootId(document.id("root")), cast("Holds", holds), cast("Use", use))
+        wrapped = document.binary("wrapped", limit=aead.OVERHEAD + _SECRET)
+        salt = document.binary("salt", limit=_SALT)
+        if len(wrapped) != aead.OVERHEAD + _SECRET or len(salt) != _SALT:
+            raise FormatError("passphrase wrap: salt or wrapped has the wrong length")
+        return cls(subject, _parameters(document.object("argon2id")), salt, wrapped)
+
+    def open(self, passphrase: Secret) -> Secret:
+        """Return the 32-byte secret. Raises WrongKey, with a hint, for another passphrase or a changed document."""
+        head = _head(self.subject, self.parameters, self.salt)
+        try:
+            return Secret(aead.open_(_key(passphrase, self.parameters, self.salt), self.wrapped, _AAD + canonical.encode(head)))
+        except WrongKey:
+            raise WrongKey(
+                f"the passphrase does not open root {self.subject.root}",
+                hint="try again; if the passphrase is right, the file was changed: restore it from a backup",
+            ) from None
+
+
+def passphrase_wrap(secret: Secret, passphrase: Secret, subject: WrapSubject, parameters: Argon2Parameters | None = None) -> bytes:
+    """Return the document. Raises UsageError for a secret that has not 32 bytes, or a passphrase under 12 or over 1,024 bytes."""
+    if len(secret) != _SECRET:
+        raise UsageError("a passphrase wraps a secret of 32 bytes")
+    if len(passphrase) < MINIMUM:
+        raise UsageError(
+            f"a passphrase has at least {MINIMUM} bytes", hint="five or six random words are easy to keep and hard to guess"
+        )
+    parameters, salt = parameters or Argon2Parameters(), os.urandom(_SALT)
+    head = _head(subject, parameters, salt)
+    wrapped = aead.seal(_key(passphrase, parameters, salt), secret.view(), _AAD + canonical.encode(head))
+    return canonical.encode({**head, "wrapped": base64url(wrapped)})
+
+
+def recovery_wrap(secret: Secret, passphrase: Secret, subject: WrapSubject, parameters: Argon2Parameters | None = None) -> bytes:
+    """Return the wrap under a recovery passphrase that a backup carries. `subject.use` must be `recovery`; raises UsageError."""
+    if subject.use != "recovery":
+        raise UsageError("a recovery wrap has the use `recovery`")
+    return passphrase_wrap(secret, passphrase, subject, parameters)
+
+
+def recovery_unwrap(raw: bytes, passphrase: Secret) -> tuple[WrapSubject, Secret]:
+    """Return what a recovery wrap holds. Raises FormatError, Unsupported, WrongKey."""
+    parsed = PassphraseWrap.parse(raw)
+    if parsed.subject.use != "recovery":
+        raise FormatError("not a recovery wrap but the file of a local root")
+    return parsed.subject, parsed.open(passphrase)
+
+
+def _head(subject: WrapSubject, parameters: Argon2Parameters, salt: bytes) -> dict[str, canonical.JsonValue]:
+    costs = {"iterations": parameters.iterations, "lanes": parameters.lanes, "memory_kib": parameters.memory_kib}
+    return {
+        "argon2id": costs,
+        "domain": subject.domain,
+        "format": FORMAT,
+        "holds": subject.holds,
+        "root": subject.root,
+        "salt": base64url(salt),
+        "use": subject.use,
+    }
+
+
+def _parameters(document: Document) -> Argon2Parameters:
+    document.only({"iterations", "lanes", "memory_kib"})
+    return Argon2Parameters(document.number("memory_kib"), document.number("iterations"), document.number("lanes"))
+
+
+def _key(passphrase: Secret, parameters: Argon2Parameters, salt: bytes) -> Secret:
+    if not 0 < len(passphrase) <= _MAXIMUM:
+        raise UsageError(f"a passphrase has 1 to {_MAXIMUM} bytes")
+    try:
+        return derive(argon2id(passphrase, salt, parameters), "passphrase-wrap")
+    except MemoryError:
+        raise KeyServiceUnavailable(
+            f"Argon2id needs {parameters.memory_kib // 1024} MiB of memory, which this machine does not give",
+            hint="free memory, or open it on a larger machine and change the passphrase with lower costs",
+        ) from None

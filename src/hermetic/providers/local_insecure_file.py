@@ -1,0 +1,68 @@
+"""`local:insecure-file`: a root in a plain file of mode 0600, for development and tests only.
+
+Whoever copies the folder has every key; its status carries a finding that says so, and production environments refuse it.
+
+    {domain, format: "hermetic/insecure-root/v1", root, secret}      canonical JSON, `secret` is 32 bytes as base64url
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hermetic.crypto.secret import Secret
+from hermetic.errors import FormatError, HermeticError
+from hermetic.formats import canonical
+from hermetic.formats.findings import Finding
+from hermetic.keys.documents import Document, base64url
+from hermetic.keys.provider import ProviderState, ProviderStatus
+from hermetic.providers import private_file
+from hermetic.providers.local_root import FILE_LIMIT, ROOT, LocalRoot, new_root, read_root_file, root_path
+
+if TYPE_CHECKING:
+    from hermetic.providers.place import Asked, Place
+
+FORMAT: Final = "hermetic/insecure-root/v1"
+FINDING: Final = "insecure-root"
+
+
+class InsecureFileRoot(LocalRoot):
+    """A root that is never locked."""
+
+    def load_root(self) -> Secret:
+        """Return the root. Raises KeyServiceUnavailable (no file), IntegrityError (changed, or open to others)."""
+        what = f"root file of {self.root_id}"
+        document = Document.parse(read_root_file(self.place), what, marker=FORMAT, limit=FILE_LIMIT)
+        document.only({"domain", "format", "root", "secret"})
+        if (document.id("domain"), document.id("root")) != (self.place.domain, self.root_id):
+            raise FormatError(f"{root_path(self.place)} is the file of another root")
+        return Secret(document.binary("secret", limit=ROOT))
+
+    def status(self) -> ProviderStatus:
+        """Say whether the file can be used; always with a finding."""
+        try:
+            self.load_root()
+        except HermeticError as error:
+            return ProviderStatus(self.uri, self.root_id, ProviderState.UNREACHABLE, error.message, findings=(self._finding(),))
+        return ProviderStatus(self.uri, self.root_id, ProviderState.READY, "for development only", findings=(self._finding(),))
+
+    def _finding(self) -> Finding:
+        return Finding(
+            code=FINDING,
+            severity="high",
+            subject=self.root_id,
+            message="the root lies in a plain file: whoever copies it opens everything",
+            remedy="`hermetic key providers add local:passphrase`, then remove this root",
+        )
+
+
+def open_(uri: str, place: Place) -> InsecureFileRoot:
+    """Return the provider of an existing root."""
+    return InsecureFileRoot(uri, place)
+
+
+def create(uri: str, place: Place, asked: Asked) -> InsecureFileRoot:
+    """Make a root in a plain file. Raises Conflict, StorageError."""
+    secret = base64url(bytes(new_root(asked).view()))
+    document = canonical.encode({"domain": place.domain, "format": FORMAT, "root": place.root_id, "secret": secret})
+    private_file.write(root_path(place), document, replace=False)
+    return InsecureFileRoot(uri, place)

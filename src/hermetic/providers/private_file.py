@@ -1,0 +1,106 @@
+"""Small private files: written whole or not at all, mode 0600; read only when nobody else could have written or read them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from hermetic.errors import Conflict, IntegrityError, NotFound, StorageError
+from hermetic.steps import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def write(path: Path, data: bytes, *, replace: bool) -> None:
+    """Write a file durably: temporary name, sync, final name, sync of the folder.
+
+    Raises Conflict if it is there already and `replace` is false, StorageError for everything the system refuses. A reader sees
+    the old bytes or the new ones, never a part.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with _translated("write", path):
+        try:
+            _write_synced(temporary, data)
+            reached("providers.file.synced")
+            if replace:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)  # unlike a rename, a link refuses to replace
+                temporary.unlink()
+            _sync_folder(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    reached("providers.file.named")
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Return the bytes of a private file.
+
+    Raises NotFound; IntegrityError if it is no regular file, over `limit` bytes, owned by someone else than this user or root, or
+    open to group or others; StorageError for everything else.
+    """
+    with _translated("read", path):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _check(os.fstat(handle), path, limit)
+            with os.fdopen(os.dup(handle), "rb") as stream:
+                data = stream.read(limit + 1)
+        finally:
+            os.close(handle)
+    if len(data) > limit:
+        raise IntegrityError(f"{path} has more than {limit} bytes")
+    return data
+
+
+def _check(info: os.stat_result, path: Path, limit: int) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        raise IntegrityError(f"{path} is not a regular file")
+    if info.st_uid not in {os.geteuid(), 0}:
+        raise IntegrityError(f"{path} belongs to another user", hint="it could have been exchanged: find out who made it")
+    if info.st_mode & 0o077:
+        raise IntegrityError(f"{path} is open to other users", hint=f"look who could read it, then `chmod 600 {path}`")
+    if info.st_size > limit:
+        raise IntegrityError(f"{path} has more than {limit} bytes")
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    handle = os.open(path, _NEW, 0o600)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _translated(verb: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound(f"{path} does not exist") from None
+    except FileExistsError:
+        raise Conflict(f"{path} exists already", hint="it is never overwritten: move it away if it is not needed") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise IntegrityError(f"{path} is a symbolic link") from None
+        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}") from None

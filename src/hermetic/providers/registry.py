@@ -1,0 +1,80 @@
+"""From a URI to a provider. Backends are imported when one of their URIs is opened, never before.
+
+>>> known()
+('local',)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol, cast
+
+from hermetic.errors import Unsupported, UsageError
+from hermetic.keys.domain_file import check_uri
+from hermetic.providers.place import Asked
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from hermetic.keys.provider import Provider
+    from hermetic.providers.place import Place
+
+
+class Backend(Protocol):
+    """What a backend module offers."""
+
+    def open_(self, uri: str, place: Place) -> Provider:
+        """Return the provider of an existing root."""
+
+    def create(self, uri: str, place: Place, asked: Asked) -> Provider:
+        """Make the root, or (a key service) check that it is there, and return its provider."""
+
+
+_BACKENDS: dict[str, str | Backend] = {"local": "hermetic.providers.local"}
+
+
+def known() -> tuple[str, ...]:
+    """Return the known schemes."""
+    return tuple(sorted(_BACKENDS))
+
+
+def register(scheme: str, backend: Backend | None) -> None:
+    """Add a backend for this process, or take it out with None: for tests and for providers that others write.
+
+    Raises UsageError for the scheme of a built-in backend.
+    """
+    if isinstance(_BACKENDS.get(scheme), str):
+        raise UsageError(f"the provider scheme {scheme!r} is built in")
+    if backend is None:
+        _BACKENDS.pop(scheme, None)
+    else:
+        _BACKENDS[scheme] = backend
+
+
+def open_provider(uri: str, place: Place) -> Provider:
+    """Return the provider `uri` for the root of `place`. Asks nobody; a locked root raises Locked when it is used.
+
+    Raises UsageError (unknown scheme), Unsupported (missing extra or platform feature), and what the backend raises.
+    """
+    return _backend(uri).open_(uri, place)
+
+
+def create_root(uri: str, place: Place, asked: Asked | None = None) -> Provider:
+    """Make a new root and return its provider. Raises Conflict if `place` has one already, and as `open_provider`."""
+    return _backend(uri).create(uri, place, asked or Asked())
+
+
+def load_extra(module: str, extra: str) -> ModuleType:
+    """Import an optional library. Raises Unsupported with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise Unsupported(f"{module.partition('.')[0]} is not installed", hint=f"pip install 'hermetic[{extra}]'") from None
+
+
+def _backend(uri: str) -> Backend:
+    scheme = check_uri(uri).partition(":")[0]
+    if scheme not in _BACKENDS:
+        raise UsageError(f"unknown provider {scheme!r}", hint=f"known are {', '.join(known())}")
+    backend = _BACKENDS[scheme]
+    return cast("Backend", importlib.import_module(backend)) if isinstance(backend, str) else backend
