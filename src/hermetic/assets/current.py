@@ -1,0 +1,74 @@
+"""Which run code belongs to, without being told at every call.
+
+    1. the run of the surrounding `with h.run(...)`, by context variable
+    2. a thread that was started outside of any context (a reader thread of pyarrow) belongs to the only run open in the process
+    3. HERMETIC_RUN, which `hermetic run` sets for its child
+
+With two runs open in one process, a thread of kind 2 cannot be told apart, and guessing would put its reads into the wrong lineage:
+it is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hermetic.errors import UsageError
+from hermetic.ids import check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VARIABLE = "HERMETIC_RUN"
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """A run that is open in this process: its id and the domain that knows it."""
+
+    run: str
+    domain: str
+
+
+_here: ContextVar[CurrentRun | None] = ContextVar("hermetic_run", default=None)
+_open: list[CurrentRun] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def entered(run: CurrentRun) -> Iterator[None]:
+    """Make `run` the current one inside the block."""
+    token = _here.set(run)
+    with _lock:
+        _open.append(run)
+    try:
+        yield
+    finally:
+        with _lock:
+            _open.remove(run)
+        _here.reset(token)
+
+
+def current_run(domain: str) -> str | None:
+    """Return the id of the run that this code belongs to, None outside any. Raises UsageError when that cannot be told."""
+    here = _here.get()
+    if here is not None:
+        return here.run if here.domain == domain else None
+    with _lock:
+        candidates = [item for item in _open if item.domain == domain]
+    if len(candidates) > 1:
+        raise UsageError(
+            "several runs are open in this process and this thread belongs to none of them",
+            hint="pass run=, or start the thread with contextvars.copy_context()",
+        )
+    return candidates[0].run if candidates else inherited_run()
+
+
+def inherited_run() -> str | None:
+    """Return the run that this whole process belongs to, from HERMETIC_RUN. Raises InvalidName for anything but an id."""
+    text = os.environ.get(VARIABLE)
+    return check_id(text) if text else None
