@@ -158,6 +158,17 @@ class FloeEncryptor:
         self._keys.cipher(position).encrypt_into(iv, plaintext, aad, out[16 : length + OVERHEAD])
         return length + OVERHEAD
 
+    def message(self, plaintext: bytes | bytearray) -> bytes:
+        """Return the whole message of a plaintext that fits in memory; for an encryptor that did nothing else."""
+        parameters, message = self.parameters, bytearray(self.parameters.message_length(len(plaintext)))
+        message[:HEADER] = self.header
+        source, target, step = memoryview(plaintext), memoryview(message)[HEADER:], parameters.plain_segment
+        last = parameters.segments(len(plaintext)) - 1
+        for position in range(last + 1):
+            part = source[position * step : (position + 1) * step]
+            self.encrypt_into(position, part, target[position * parameters.segment_length :], is_final=position == last)
+        return bytes(message)
+
 
 class FloeDecryptor:
     """Opens a message. Raises WrongKey if key, `aad` and `header` do not belong together, FormatError for other parameters."""
@@ -198,6 +209,16 @@ class FloeDecryptor:
             raise FormatError("FLOE segment is final where it should not be, or the other way round")
         return length - OVERHEAD
 
+    def message(self, message: bytes) -> bytes:
+        """Return the plaintext of the whole message that began with this header. Raises FormatError or IntegrityError."""
+        parameters, plaintext = self.parameters, bytearray(self.parameters.plain_length(len(message)))
+        source, target, step = memoryview(message)[HEADER:], memoryview(plaintext), parameters.segment_length
+        last = parameters.segments(len(plaintext)) - 1
+        for position in range(last + 1):
+            part = source[position * step : (position + 1) * step]
+            self.decrypt_into(position, part, target[position * parameters.plain_segment :], is_final=position == last)
+        return bytes(plaintext)
+
 
 def encrypt_message(
     key: Secret,
@@ -208,24 +229,11 @@ def encrypt_message(
     deterministic_randomness_for_vectors: Callable[[int], bytes] | None = None,
 ) -> bytes:
     """Return the whole message of a plaintext that fits in memory."""
-    encryptor = FloeEncryptor(key, aad, parameters, deterministic_randomness_for_vectors=deterministic_randomness_for_vectors)
-    message = bytearray(parameters.message_length(len(plaintext)))
-    message[:HEADER] = encryptor.header
-    source, target, step = memoryview(plaintext), memoryview(message), parameters.plain_segment
-    last = parameters.segments(len(plaintext)) - 1
-    for position in range(last + 1):
-        part = source[position * step : (position + 1) * step]
-        encryptor.encrypt_into(position, part, target[HEADER + position * parameters.segment_length :], is_final=position == last)
-    return bytes(message)
+    return FloeEncryptor(key, aad, parameters, deterministic_randomness_for_vectors=deterministic_randomness_for_vectors).message(
+        plaintext
+    )
 
 
 def decrypt_message(key: Secret, aad: bytes, parameters: FloeParameters, message: bytes) -> bytes:
     """Return the plaintext of a whole message. Raises WrongKey, FormatError or IntegrityError."""
-    plaintext = bytearray(parameters.plain_length(len(message)))
-    decryptor = FloeDecryptor(key, aad, parameters, message[:HEADER])
-    source, target, step = memoryview(message)[HEADER:], memoryview(plaintext), parameters.segment_length
-    last = parameters.segments(len(plaintext)) - 1
-    for position in range(last + 1):
-        part = source[position * step : (position + 1) * step]
-        decryptor.decrypt_into(position, part, target[position * parameters.plain_segment :], is_final=position == last)
-    return bytes(plaintext)
+    return FloeDecryptor(key, aad, parameters, message[:HEADER]).message(message)
