@@ -1,0 +1,98 @@
+"""Sealed and lookup columns, and the keys they take.
+
+A sealed column stores `crypto.aead` bytes with associated data
+
+    "hermetic/v1/column" LF  lp(table) lp(column) key…        lp(x) = decimal length ":" x; key values as in `authentic`
+
+so that a ciphertext opens only in the place it was written for. NULL stays NULL: that a value is absent is visible, and is
+authenticated by the row MAC. Ciphertexts are as long as their values plus 28 bytes.
+
+A lookup column stores HMAC-SHA-256(lookup key, "hermetic/v1/lookup" LF lp(table) lp(column) value): equal values of one column show
+as equal, nothing else shows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import rfc8785
+
+from hermetic.crypto import aead, mac
+from hermetic.errors import IntegrityError, RowTampered, UsageError, WrongKey
+
+if TYPE_CHECKING:
+    from hermetic.crypto.secret import Secret
+
+COLUMN_LABEL = b"hermetic/v1/column\n"
+LOOKUP_LABEL = b"hermetic/v1/lookup\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RowKeys:
+    """The three 32-byte keys of the database, derived by the caller from the root, each under a label of its own."""
+
+    mac: Secret
+    column: Secret
+    lookup: Secret
+
+
+def lp(data: bytes) -> bytes:
+    """Prefix `data` by its length in decimal and a colon, so that concatenations cannot be read two ways."""
+    return b"%d:%b" % (len(data), data)
+
+
+def to_json(value: Any) -> bytes:
+    """Return RFC 8785 JSON. Raises UsageError for what JSON cannot hold exactly."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
+        raise UsageError(f"not a JSON value that can be stored: {error}") from None
+
+
+def from_json(raw: bytes | str) -> Any:
+    """Return the value of JSON that a verified row holds. Raises RowTampered when it is no JSON."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        raise RowTampered("a stored JSON value does not parse") from None
+
+
+def plain_bytes(holds: str, value: Any) -> bytes:
+    """Return the bytes to seal for a value of a column that holds "text", "bytes" or "json". Raises UsageError."""
+    if holds == "json":
+        return to_json(value)
+    if holds == "text" and isinstance(value, str):
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError("a stored text holds unpaired surrogates") from None
+    if holds == "bytes" and isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise UsageError(f"a sealed column that holds {holds} was given {type(value).__name__}")
+
+
+def from_plain_bytes(holds: str, raw: bytes) -> Any:
+    """Return the value that `plain_bytes` was given."""
+    if holds == "json":
+        return from_json(raw)
+    return raw.decode("utf-8") if holds == "text" else raw
+
+
+def seal(keys: RowKeys, place: bytes, plain: bytes) -> bytes:
+    """Seal one value for one place (table, column, key)."""
+    return aead.seal(keys.column, plain, place)
+
+
+def open_(keys: RowKeys, place: bytes, sealed: bytes) -> bytes:
+    """Open one value. Raises IntegrityError when it was not sealed for this place under these keys."""
+    try:
+        return aead.open_(keys.column, sealed, place)
+    except WrongKey:
+        raise IntegrityError("a sealed column does not open under the keys of this domain") from None
+
+
+def lookup(keys: RowKeys, where: bytes, plain: bytes) -> bytes:
+    """Return what the lookup column stores for a plain value; `where` is the column's prefix."""
+    return mac.hmac_sha256(keys.lookup, where + plain)

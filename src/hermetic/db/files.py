@@ -1,0 +1,105 @@
+"""The database's files: who owns them, how they come into being, how they are replaced never.
+
+The folder has mode 0700 and the files 0600 when Hermetic makes them; others may not be able to write them, or they are refused. A new
+database is built under a temporary name, synced, and linked to its final name, which must not exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from hermetic.errors import Conflict, Denied, NotFound, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SIDES = ("-wal", "-shm", "-journal", ".lock")
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+@contextlib.contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn OSError into StorageError (Conflict where a name is taken)."""
+    try:
+        yield
+    except FileExistsError:
+        raise Conflict(
+            f"{what}: a file of that name exists", hint="choose another place, or open the database that is there"
+        ) from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "failed"
+        hint = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "check the folder, its mount and its permissions"
+        raise StorageError(f"{what}: {why}", hint=hint) from None
+
+
+def check_owned(path: Path) -> os.stat_result:
+    """Check database, folder and side files: ours, regular, not writable by others; return the database's stat.
+
+    Raises NotFound, Denied, StorageError.
+    """
+    _check_mode(path.parent, stat.S_ISDIR, "the folder of the database", follow=True)
+    found = _check_mode(path, stat.S_ISREG, "the database")
+    for side in SIDES:
+        with contextlib.suppress(NotFound):
+            _check_mode(path.with_name(path.name + side), stat.S_ISREG, f"the database's {side} file")
+    return found
+
+
+def _check_mode(path: Path, is_kind: object, what: str, *, follow: bool = False) -> os.stat_result:
+    try:
+        found = path.stat(follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{what} does not exist", hint="run `hermetic init`, or check HERMETIC_HOME") from None
+    except OSError as error:
+        raise StorageError(f"{what} cannot be examined: {error.strerror}") from None
+    if not callable(is_kind) or not is_kind(found.st_mode):
+        raise Denied(f"{what} is not a plain file or folder", hint="a link in its place may lead into someone else's files")
+    if found.st_uid != os.geteuid():
+        raise Denied(f"{what} belongs to another user", hint="whoever owns it can change what Hermetic believes")
+    if found.st_mode & _WRITABLE_BY_OTHERS:
+        raise Denied(f"{what} can be written by other users", hint="chmod go-w, after finding out who wrote to it")
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder with mode 0700, and its parents, if missing. Raises StorageError."""
+    with storage_errors("the folder of the database cannot be made"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Lend a temporary name beside `path`, an empty 0600 file; at the end sync it and link it to `path`, which must not exist.
+
+    Whatever fails, nothing appears under the final name and the temporary files are removed. Raises Conflict, StorageError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with storage_errors("the database cannot be created"):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        yield temporary
+        with storage_errors("the database cannot be created"):
+            sync(temporary)
+            os.link(temporary, path)
+            sync(path.parent)
+    finally:
+        for side in ("", *SIDES):
+            with contextlib.suppress(OSError):
+                temporary.with_name(temporary.name + side).unlink()
+
+
+def sync(path: Path) -> None:
+    """Make a file or folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""Alembic environment of the custody database; run through `hermetic.db.migrate` only."""

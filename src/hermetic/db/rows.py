@@ -1,0 +1,227 @@
+"""Sessions: one transaction over authenticated rows and sealed columns.
+
+Values go in and come out in plain; sealing, lookup columns, `revision` and `mac` are the session's business. A row is a dict of its
+columns without `mac` and without lookup columns; `revision` is among them and is what `update` asks back.
+
+Every row of an authenticated table is verified when read, and checked to be the row that was asked for, so that an index that was
+changed by hand cannot pass one row off as another. RowTampered names table and key.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hermetic.db import authentic, layout, protect
+from hermetic.db.faults import DRIVER_ERRORS, driver_errors, translate
+from hermetic.errors import Conflict, IntegrityError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from hermetic.db.columns import RowKeys
+    from hermetic.db.layout import Layout
+    from hermetic.db.link import Link
+    from hermetic.db.protect import Row
+
+Key = str | int | bytes | tuple[str | int | bytes, ...]
+T = TypeVar("T")
+PAGE = 1000  # rows fetched or written at a time
+_WRONG_ROW = "was answered by another row: an index was changed by hand"
+
+
+class ReadSession:
+    """One consistent snapshot of the database. Made by `Database.read`, ended by leaving the `with`."""
+
+    def __init__(self, link: Link, keys: RowKeys | None) -> None:
+        self._link: Link | None = link
+        self._keys = keys
+        self._pid = os.getpid()
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The SQLAlchemy connection, inside this transaction, for plain tables and counts; nothing it returns is verified."""
+        return self._live().sqlalchemy()
+
+    def get(self, table: sa.Table, key: Key, /) -> Row | None:
+        """Return the row with this primary key (a tuple for several columns), or None. Raises RowTampered."""
+        shape = layout.of(table)
+        stored = self._by_key(shape, protect.key_parts(shape, key))
+        return None if stored is None else protect.reveal(shape, self._keys, stored)
+
+    def require(self, table: sa.Table, key: Key, /) -> Row:
+        """Return the row with this primary key. Raises NotFound, RowTampered."""
+        row = self.get(table, key)
+        if row is None:
+            raise _missing(layout.of(table), key)
+        return row
+
+    def find(self, table: sa.Table, /, **equals: Any) -> list[Row]:
+        """Return the rows whose columns equal the values given, in order of key; None means NULL. Raises RowTampered.
+
+        A sealed column can be searched if it has a lookup column; otherwise UsageError.
+        """
+        shape = layout.of(table)
+        wanted = protect.wanted(shape, self._keys, equals)
+        names = tuple(name for name, value in wanted.items() if value is not None)
+        nulls = tuple(name for name, value in wanted.items() if value is None)
+        statement = self._live().statements.select(shape, names, nulls)
+        rows = self._fetch(shape, statement.sql, [wanted[name] for name in names])
+        tests = [(shape.at[name], value) for name, value in wanted.items()]
+        if any(row[index] != value for row in rows for index, value in tests):
+            raise authentic.tampered(shape.name, None, _WRONG_ROW)
+        return [protect.reveal(shape, self._keys, row) for row in rows]
+
+    def first(self, table: sa.Table, /, **equals: Any) -> Row | None:
+        """Return the row that `find` gives first, or None."""
+        rows = self.find(table, **equals)
+        return rows[0] if rows else None
+
+    def scan(
+        self,
+        table: sa.Table,
+        where: sa.ColumnElement[bool] | None = None,
+        /,
+        *,
+        order_by: Sequence[sa.ColumnElement[Any]] = (),
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """Yield verified rows for a condition over stored columns, in order of key unless told otherwise. Raises RowTampered.
+
+        The database answers the condition, so an index changed by hand may hide rows from a scan: what must hold is asked of the row.
+        """
+        import sqlalchemy as sa  # noqa: PLC0415 - already loaded by whoever made the table
+
+        shape = layout.of(table)
+        query = sa.select(table).order_by(*(order_by or table.primary_key.columns)).limit(limit)
+        result = self._guarded(shape, self.connection.execute, query if where is None else query.where(where))
+        while page := self._guarded(shape, result.fetchmany, PAGE):
+            for stored in page:
+                yield protect.reveal(shape, self._keys, stored)
+
+    def whole_database(self) -> bytes:
+        """Return a copy of every page of the database as this transaction sees it."""
+        with driver_errors():
+            return self._live().raw.serialize()
+
+    def end(self) -> None:
+        """Make the session unusable; called when its block is left."""
+        self._link = None
+
+    def _live(self) -> Link:
+        if self._link is None:
+            raise UsageError("this session has ended", hint="open another with `database.read` or `database.write`")
+        if self._pid != os.getpid():
+            raise UsageError("a session cannot be used in a forked process", hint="open another one in the child")
+        return self._link
+
+    def _by_key(self, shape: Layout, parts: tuple[Any, ...]) -> Sequence[Any] | None:
+        statement = self._live().statements.select(shape, shape.keys, ())
+        for stored in self._fetch(shape, statement.sql, parts):
+            if shape.key_of(stored) != parts:
+                raise authentic.tampered(shape.name, parts, _WRONG_ROW)
+            return stored
+        return None
+
+    def _fetch(self, shape: Layout, sql: str, parameters: Sequence[Any]) -> list[Sequence[Any]]:
+        raw = self._live().raw
+        return self._guarded(shape, lambda: raw.execute(sql, parameters).fetchall())
+
+    def _guarded(self, shape: Layout, call: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return call(*arguments)
+        except DRIVER_ERRORS as error:
+            failure = translate(error)
+            if type(failure) is IntegrityError and shape.authenticated and "UTF-8" in failure.message:
+                raise authentic.tampered(shape.name, None, "holds text that is not UTF-8") from None
+            raise failure from None
+
+
+class Session(ReadSession):
+    """One write transaction: everything or nothing. Made by `Database.write`; leaving the `with` commits, an error rolls back."""
+
+    def insert(self, table: sa.Table, /, **values: Any) -> None:
+        """Insert a row; columns left out are NULL. Raises Conflict when key or unique columns exist, UsageError for wrong values."""
+        shape = layout.of(table)
+        stored = protect.store(shape, self._keys, values)
+        self._execute(shape, self._live().statements.insert(shape).sql, stored)
+
+    def insert_many(self, table: sa.Table, rows: Iterable[Mapping[str, Any]], /) -> int:
+        """Insert many rows and return how many. Errors as `insert`; after one, leave the transaction."""
+        shape = layout.of(table)
+        sql = self._live().statements.insert(shape).sql
+        stored = (protect.store(shape, self._keys, values) for values in rows)
+        count = 0
+        while page := list(islice(stored, PAGE)):
+            count += self._execute_many(shape, sql, page)
+        return count
+
+    def update(self, table: sa.Table, key: Key, revision: int | None, /, **changes: Any) -> Row:
+        """Change columns of a row that is still at `revision` (None for tables without one); return the row as it now is.
+
+        Raises NotFound; Conflict when the row has moved on; RowTampered; UsageError for key, maintained or unknown columns.
+        """
+        shape = layout.of(table)
+        stored = self._by_key(shape, protect.key_parts(shape, key))
+        if stored is None:
+            raise _missing(shape, key)
+        if shape.authenticated:
+            protect.verify(shape, self._keys, stored)
+        if (stored[shape.at["revision"]] if shape.authenticated else None) != revision:
+            raise _moved(shape)
+        changed = protect.change(shape, self._keys, stored, changes)
+        self._write_changes(shape, tuple(sorted(changes)), [(stored, changed)])
+        return protect.reveal(shape, self._keys, changed)
+
+    def update_many(self, table: sa.Table, rows: Iterable[tuple[Row, Mapping[str, Any]]], /) -> int:
+        """Change many rows that were read before: pairs of (row as read, changes), all changing the same columns. Returns how many.
+
+        Only for authenticated tables without sealed or JSON columns, such as data_key: the row as read is what was verified, and the
+        update holds only where the stored revision still is the one read. Raises Conflict when any row has moved on.
+        """
+        shape = layout.of(table)
+        if not shape.authenticated or shape.sealed or shape.json:
+            raise UsageError(f"table {shape.name} is updated row by row")
+        todo = iter(rows)
+        count = 0
+        while page := list(islice(todo, PAGE)):
+            names = tuple(sorted(page[0][1]))
+            if any(new.keys() != page[0][1].keys() for _, new in page):
+                raise UsageError("update_many changes the same columns of every row")
+            pairs = [([*map(old.get, shape.columns)], new) for old, new in page]
+            self._write_changes(shape, names, [(old, protect.change(shape, self._keys, old, new)) for old, new in pairs])
+            count += len(page)
+        return count
+
+    def delete(self, table: sa.Table, key: Key, /) -> None:
+        """Delete one row; its bytes are overwritten (secure_delete), the write-ahead log keeps them until `checkpoint_truncate`.
+
+        Raises NotFound; Conflict while other rows refer to it.
+        """
+        shape = layout.of(table)
+        if self._execute(shape, self._live().statements.delete(shape).sql, protect.key_parts(shape, key)) != 1:
+            raise _missing(shape, key)
+
+    def _write_changes(self, shape: Layout, names: tuple[str, ...], pairs: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> None:
+        """Write the columns `names` of rows given as (stored before, stored after)."""
+        statement = self._live().statements.update(shape, names)
+        parameters = [[(after if new else before)[index] for new, index in statement.slots] for before, after in pairs]
+        if self._execute_many(shape, statement.sql, parameters) != len(pairs):
+            raise _moved(shape)
+
+    def _execute(self, shape: Layout, sql: str, parameters: Sequence[Any]) -> int:
+        return self._guarded(shape, self._live().raw.execute, sql, parameters).rowcount
+
+    def _execute_many(self, shape: Layout, sql: str, parameters: Sequence[Sequence[Any]]) -> int:
+        return self._guarded(shape, self._live().raw.executemany, sql, parameters).rowcount
+
+
+def _missing(shape: Layout, key: Key) -> NotFound:
+    return NotFound(f"no {shape.name} with id {authentic.show_key(protect.key_parts(shape, key))}")
+
+
+def _moved(shape: Layout) -> Conflict:
+    return Conflict(f"a row of table {shape.name} was changed meanwhile", hint="read it again, then retry")

@@ -1,0 +1,78 @@
+"""SQL text, compiled once per table and shape.
+
+SQLAlchemy Core writes the SQL for the dialect in use; what is kept is the text and the order of its parameters, so that running a
+statement costs a look-up and a driver call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect
+
+    from hermetic.db.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text; for updates, `slots` gives each parameter: from the row after (True) or before the change, and its place there."""
+
+    sql: str
+    slots: tuple[tuple[bool, int], ...] = ()
+
+
+class Statements:
+    """The compiled statements of one dialect. Threads may share it: at worst two compile the same text."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._kept: dict[tuple[Any, ...], Statement] = {}
+
+    def insert(self, shape: Layout) -> Statement:
+        """Insert all columns, parameters in stored order."""
+        key = ("insert", shape.table)
+        return self._kept.get(key) or self._keep(key, sa.insert(shape.table))
+
+    def delete(self, shape: Layout) -> Statement:
+        """Delete one row, parameters are its key."""
+        key = ("delete", shape.table)
+        return self._kept.get(key) or self._keep(key, sa.delete(shape.table).where(*_is(shape, shape.keys)))
+
+    def select(self, shape: Layout, names: tuple[str, ...], nulls: tuple[str, ...]) -> Statement:
+        """All columns of the rows where `names` equal the parameters and `nulls` are NULL, in order of key."""
+        key = ("select", shape.table, names, nulls)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        empty = [shape.table.c[name].is_(None) for name in nulls]
+        query = sa.select(shape.table).where(*_is(shape, names), *empty).order_by(*shape.table.primary_key.columns)
+        return self._keep(key, query)
+
+    def update(self, shape: Layout, names: tuple[str, ...]) -> Statement:
+        """Write columns `names`, their lookup columns, revision and mac of the row with this key and, if it has one, old revision."""
+        key = ("update", shape.table, names)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        kept_up = ("mac", "revision") if shape.authenticated else ()
+        written = [*names, *(shape.lookups[name] for name in names if name in shape.lookups), *kept_up]
+        tested = [*shape.keys, *(("revision",) if shape.authenticated else ())]
+        query = sa.update(shape.table).where(*_is(shape, tested))
+        return self._keep(key, query.values({name: sa.bindparam(f"new_{name}") for name in written}), shape)
+
+    def _keep(self, key: tuple[Any, ...], element: sa.sql.ClauseElement, shape: Layout | None = None) -> Statement:
+        compiled: Any = element.compile(dialect=self._dialect)
+        slots: tuple[tuple[bool, int], ...] = ()
+        if shape is not None:
+            order = [name.partition("_") for name in compiled.positiontup]
+            slots = tuple((which == "new", shape.at[name]) for which, _, name in order)
+        statement = self._kept[key] = Statement(str(compiled), slots)
+        return statement
+
+
+def _is(shape: Layout, names: Any) -> list[sa.ColumnElement[bool]]:
+    return [shape.table.c[name] == sa.bindparam(f"is_{name}") for name in names]
