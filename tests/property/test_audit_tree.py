@@ -56,11 +56,15 @@ def grown(leaves: list[bytes], cuts: list[int]) -> tuple[tree.Frontier, tree.Nod
     frontier, rows = tree.Frontier(), {0: hashes}
     edges = sorted({0, len(hashes), *(cut for cut in cuts if cut < len(hashes))})
     for start, stop in zip(edges, edges[1:], strict=False):
-        frontier, stored = frontier.extended(hashes[start:stop])
-        for level, first, nodes in stored:
+        grown = frontier.extended(hashes[start:stop])
+        for level, index, node in grown.stored():
             row = rows.setdefault(level, [])
-            assert len(row) == first
-            row.extend(nodes)
+            assert len(row) == index
+            row.append(node)
+        for index in range(start, stop):
+            root = tree.root_from_inclusion(hashes[index], index, stop, tree.inclusion_proof(grown, stop, index))
+            assert root == grown.after.root()
+        frontier = grown.after
     return frontier, tree.NodeReader(len(hashes), lambda level, start, stop: rows[level][start:stop])
 
 

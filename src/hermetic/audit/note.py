@@ -14,8 +14,6 @@ Parsing raises FormatError and nothing else, whatever the bytes; writing back wh
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING
 from hermetic.audit.tree import HASH, check_size
 from hermetic.crypto import sign
 from hermetic.errors import FormatError, InvalidName, SignatureError
+from hermetic.formats.binary_text import from_base64, to_base64
 from hermetic.ids import DomainId, check_id
 
 if TYPE_CHECKING:
@@ -40,22 +39,6 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SPACE_OR_PLUS = re.compile(r"[\s+\x85]")
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
-
-
-def decode_base64(text: str, what: str) -> bytes:
-    """Read canonical padded base64 (RFC 4648 section 4). Raises FormatError."""
-    try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, ValueError):
-        raise FormatError(f"{what} is not base64") from None
-    if base64.b64encode(raw).decode("ascii") != text:
-        raise FormatError(f"{what} is not canonical base64")
-    return raw
-
-
-def encode_base64(raw: bytes) -> str:
-    """Write padded base64."""
-    return base64.b64encode(raw).decode("ascii")
 
 
 def decode_size(text: str, what: str = "tree size") -> int:
@@ -120,14 +103,14 @@ class VerifierKey:
         return hashlib.sha256(self.name.encode("utf-8") + b"\n" + bytes([self.type]) + self.public).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{encode_base64(bytes([self.type]) + self.public)}"
+        return f"{self.name}+{self.key_id.hex()}+{to_base64(bytes([self.type]) + self.public)}"
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
         """Read a verifier key. Raises FormatError, also when the key id does not belong to the key."""
         name, _, rest = text.partition("+")
         key_id, _, encoded = rest.partition("+")
-        raw = decode_base64(encoded, "verifier key")
+        raw = from_base64(encoded)
         if not raw or not _KEY_ID.fullmatch(key_id):
             raise FormatError("a verifier key is NAME+HEX+BASE64")
         key = cls(name, raw[1:], raw[0])
@@ -145,14 +128,14 @@ class NoteSignature:
     blob: bytes
 
     def __str__(self) -> str:
-        return f"— {self.name} {encode_base64(self.key_id + self.blob)}\n"
+        return f"— {self.name} {to_base64(self.key_id + self.blob)}\n"
 
     @classmethod
     def parse(cls, line: str) -> NoteSignature:
         """Read a line without its newline. Raises FormatError."""
         dash, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
-        raw = decode_base64(encoded, "note signature")
+        raw = from_base64(encoded)
         if dash != "—" or len(raw) < 5:
             raise FormatError("a signature line is a dash, a key name and base64 of a key id and a signature")
         return cls(check_key_name(name), raw[:4], raw[4:])
@@ -165,8 +148,11 @@ class Note:
     text: str
     signatures: tuple[NoteSignature, ...]
 
+    def __str__(self) -> str:
+        return self.text + "\n" + "".join(map(str, self.signatures))
+
     def __bytes__(self) -> bytes:
-        return (self.text + "\n" + "".join(map(str, self.signatures))).encode("utf-8")
+        return str(self).encode("utf-8")
 
     @classmethod
     def parse(cls, raw: bytes) -> Note:
@@ -251,7 +237,7 @@ class Checkpoint:
     @property
     def text(self) -> str:
         """The note text: origin, size and root, a line each."""
-        return f"{self.origin}\n{self.size}\n{encode_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
@@ -259,7 +245,7 @@ class Checkpoint:
         lines = text.split("\n")
         if len(lines) != 4 or lines[3]:
             raise FormatError("a checkpoint is three lines: origin, size, root")
-        return cls(Origin.parse(lines[0]), decode_size(lines[1]), decode_base64(lines[2], "root"))
+        return cls(Origin.parse(lines[0]), decode_size(lines[1]), from_base64(lines[2]))
 
     def sign(self, *keys: sign.SigningKey) -> Note:
         """Return the checkpoint as a note signed under its own origin as key name."""

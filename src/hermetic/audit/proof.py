@@ -1,7 +1,7 @@
 """Receipts: what proves offline that a leaf is in the log (c2sp.org/tlog-proof). Pure.
 
     c2sp.org/tlog-proof@v1
-    extra <base64 of the leaf>
+    extra <base64 of the leaf>                 left out where the leaf travels beside the proof
     index <decimal>
     <base64 of one 32-byte hash a line: the audit path, sibling of the leaf first>
                                                blank line
@@ -15,9 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.audit.note import Checkpoint, Note, VerifierKey, decode_base64, decode_size, encode_base64, open_note
+from hermetic.audit.note import Checkpoint, Note, VerifierKey, decode_size, open_note
 from hermetic.audit.tree import HASH, leaf_hash, verify_inclusion
 from hermetic.errors import FormatError
+from hermetic.formats.binary_text import from_base64, to_base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,31 +39,42 @@ class Receipt:
     checkpoint: Note
 
     def __bytes__(self) -> bytes:
-        lines = [MARKER, f"extra {encode_base64(self.leaf)}", f"index {self.index}", *map(encode_base64, self.path), "", ""]
-        return "\n".join(lines).encode("ascii") + bytes(self.checkpoint)
+        return self._text(f"extra {to_base64(self.leaf)}").encode("utf-8")
+
+    @property
+    def proof(self) -> str:
+        """The tlog-proof text without the leaf, for messages that carry the leaf beside it."""
+        return self._text()
+
+    def _text(self, *extra: str) -> str:
+        lines = [MARKER, *extra, f"index {self.index}", *map(to_base64, self.path), "", ""]
+        return "\n".join(lines) + str(self.checkpoint)
 
     @classmethod
-    def parse(cls, raw: bytes) -> Receipt:
-        """Read a receipt of at most 262,144 bytes. Raises FormatError and nothing else."""
+    def parse(cls, raw: bytes, *, leaf: bytes | None = None) -> Receipt:
+        """Read a receipt of at most 262,144 bytes; `leaf` is given where the text does not hold it. Raises FormatError only."""
         if len(raw) > RECEIPT_LIMIT:
             raise FormatError(f"a receipt has at most {RECEIPT_LIMIT} bytes")
         head, blank, note = bytes(raw).partition(b"\n\n")
         if not blank or not head.isascii():
             raise FormatError("a receipt is a proof, a blank line and a checkpoint")
         lines = head.decode("ascii").split("\n")
-        if len(lines) < 3 or lines[0] != MARKER or len(lines) - 3 > PATH_LIMIT:
-            raise FormatError(f"a receipt starts with {MARKER!r} and has at most {PATH_LIMIT} hashes")
-        leaf = decode_base64(_value(lines[1], "extra"), "leaf")
-        path = tuple(decode_base64(line, "proof hash") for line in lines[3:])
-        if len(leaf) > LEAF_LIMIT or any(len(item) != HASH for item in path):
-            raise FormatError("a receipt holds a leaf of at most 65,535 bytes and hashes of 32")
-        return cls(leaf, decode_size(_value(lines[2], "index"), "index"), path, Note.parse(note))
+        if lines[0] != MARKER:
+            raise FormatError(f"a receipt starts with {MARKER!r}")
+        if leaf is None:
+            leaf = from_base64(_value(lines, "extra"))
+        index = decode_size(_value(lines, "index"), "index")
+        path = tuple(map(from_base64, lines[1:]))
+        if len(leaf) > LEAF_LIMIT or len(path) > PATH_LIMIT or any(len(item) != HASH for item in path):
+            raise FormatError("a receipt holds a leaf of at most 65,535 bytes and at most 64 hashes of 32")
+        return cls(leaf, index, path, Note.parse(note))
 
 
-def _value(line: str, label: str) -> str:
-    if not line.startswith(label + " "):
+def _value(lines: list[str], label: str) -> str:
+    """Take the second line, which must be `label value`, out of the list and return its value."""
+    if len(lines) < 2 or not lines[1].startswith(label + " "):
         raise FormatError(f"a receipt lacks its {label!r} line")
-    return line[len(label) + 1 :]
+    return lines.pop(1)[len(label) + 1 :]
 
 
 def verify_receipt_tree(receipt: Receipt, known: Iterable[VerifierKey]) -> Checkpoint:

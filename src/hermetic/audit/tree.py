@@ -18,6 +18,7 @@ The inclusion proof of c is [d, h(a b), e]; the consistency proof from 3 to 5 is
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -82,21 +83,44 @@ class Frontier:
         """Return the root of the tree."""
         return _fold_peaks(self.peaks) if self.size else EMPTY_ROOT
 
-    def extended(self, hashes: Sequence[bytes]) -> tuple[Frontier, list[tuple[int, int, list[bytes]]]]:
-        """Append leaf hashes. Return the new frontier and the new nodes to store: (level, first index, hashes) by level, level >= 1."""
-        size = self.size + len(hashes)
+    def extended(self, hashes: Sequence[bytes]) -> Growth:
+        """Append leaf hashes."""
         peaks: list[bytes] = []
-        stored: list[tuple[int, int, list[bytes]]] = []
-        row, first, level = list(hashes), self.size, 0
-        while row or level < len(self._peaks):
-            old = self._peaks[level] if level < len(self._peaks) else b""
-            if row and level and level % STRIDE == 0:
-                stored.append((level, first, row))
-            row = [old, *row] if old else row
+        rows: list[tuple[int, list[bytes]]] = []
+        row, first = list(hashes), self.size
+        while row or len(rows) < len(self._peaks):
+            old = self._peaks[len(rows)] if len(rows) < len(self._peaks) else b""
+            if old:
+                row, first = [old, *row], first - 1
+            rows.append((first, row))
             if len(row) % 2:
                 peaks.append(row[-1])
-            row, first, level = fold_level(row), first >> 1, level + 1
-        return Frontier(size, peaks), stored
+            row, first = fold_level(row), first >> 1
+        return Growth(self, Frontier(self.size + len(hashes), peaks), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One append: the peaks before and after, and for each level the first index and the hashes of old peak and new nodes."""
+
+    before: Frontier
+    after: Frontier
+    rows: Sequence[tuple[int, Sequence[bytes]]]
+
+    def __call__(self, level: int, index: int) -> bytes:
+        """Return a node that proofs of the new leaves need: a new one, or a peak of the tree before. Raises UsageError for others."""
+        first, row = self.rows[level] if level < len(self.rows) else (0, ())
+        if not 0 <= index - first < len(row):
+            raise UsageError("this append did not make that node")
+        return row[index - first]
+
+    def stored(self) -> list[tuple[int, int, bytes]]:
+        """Return the new nodes that a store keeps: (level, index, hash) for the levels 8, 16 ..."""
+        nodes: list[tuple[int, int, bytes]] = []
+        for level in range(STRIDE, len(self.rows), STRIDE):
+            (first, row), known = self.rows[level], self.before.size >> level
+            nodes.extend((level, first + at, item) for at, item in enumerate(row) if first + at >= known)
+        return nodes
 
 
 def _fold_peaks(peaks: Sequence[bytes]) -> bytes:

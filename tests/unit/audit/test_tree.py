@@ -29,8 +29,8 @@ def hashes(count: int) -> list[bytes]:
 
 def reader(leaves: list[bytes], size: int | None = None) -> tree.NodeReader:
     rows = {0: leaves}
-    for level, _, nodes in tree.Frontier().extended(leaves)[1]:
-        rows[level] = nodes
+    for level, _, node in tree.Frontier().extended(leaves).stored():
+        rows.setdefault(level, []).append(node)
     return tree.NodeReader(len(leaves) if size is None else size, lambda level, start, stop: rows[level][start:stop])
 
 
@@ -40,8 +40,8 @@ def test_empty_tree_is_the_hash_of_nothing() -> None:
 
 @pytest.mark.parametrize("size", range(1, 9))
 def test_known_roots(size: int) -> None:
-    frontier, _ = tree.Frontier().extended([tree.leaf_hash(leaf) for leaf in LEAVES[:size]])
-    assert frontier.root().hex() == ROOTS[size - 1]
+    grown = tree.Frontier().extended([tree.leaf_hash(leaf) for leaf in LEAVES[:size]])
+    assert grown.after.root().hex() == ROOTS[size - 1]
 
 
 def test_inclusion_proofs_of_rfc_6962_section_2_1_3() -> None:
@@ -69,15 +69,14 @@ def test_consistency_proofs_of_rfc_6962_section_2_1_3() -> None:
 
 
 def test_only_every_eighth_level_is_stored() -> None:
-    _, stored = tree.Frontier().extended(hashes(70_000))
-    assert [(level, first, len(nodes)) for level, first, nodes in stored] == [(8, 0, 273), (16, 0, 1)]
+    stored = tree.Frontier().extended(hashes(70_000)).stored()
+    assert [(level, index) for level, index, _ in stored] == [*((8, index) for index in range(273)), (16, 0)]
 
 
 def test_frontier_comes_back_from_the_store() -> None:
     for size in (0, 1, 255, 256, 257, 70_000):
         leaves = hashes(size)
-        frontier, _ = tree.Frontier().extended(leaves)
-        assert reader(leaves).frontier().peaks == frontier.peaks
+        assert reader(leaves).frontier().peaks == tree.Frontier().extended(leaves).after.peaks
 
 
 def test_a_store_that_lacks_hashes_is_refused() -> None:
