@@ -1,0 +1,57 @@
+"""The table of commands.
+
+The help of `hermetic` is printed from this table alone, so that no command has to be imported for it. `summary` is repeated as
+the first sentence of the command's own help; a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command lives: module under `hermetic.cli` and attribute in it."""
+
+    summary: str
+    module: str
+    attribute: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Start": {
+        "init": Entry("Create a domain here: policy, keys, custody database.", "init", "init"),
+        "unlock": Entry("Open the root for a while.", "locking", "unlock"),
+        "lock": Entry("Close the root now.", "locking", "lock"),
+        "status": Entry("Answer: are we safe yet?", "status", "status"),
+        "map": Entry("Draw the pipeline: what is stored, moving and processed where.", "map", "map_"),
+        "scan": Entry("Find unprotected ML files in folders.", "scan", "scan"),
+    },
+    "Work": {
+        "seal": Entry("Encrypt files as a new version of an asset.", "seal", "seal"),
+        "cat": Entry("Write the bytes of a version to stdout.", "cat", "cat"),
+        "expose": Entry("Put plaintext on disk, on record and for a time.", "expose", "expose"),
+        "run": Entry("Run a command with a declared purpose; lineage is recorded.", "run", "run"),
+        "verify": Entry("Check signature and ciphertext of a version, without any key.", "verify", "verify"),
+    },
+    "Look": {
+        "ls": Entry("List assets.", "catalogue", "ls"),
+        "show": Entry("Show everything about a version but its bytes.", "catalogue", "show"),
+        "inspect": Entry("Say what a sealed file tells without keys.", "inspect", "inspect"),
+        "lineage": Entry("Show what a version was made of.", "lineage", "lineage"),
+    },
+    "Change": {
+        "rename": Entry("Give an asset another name.", "changes", "rename"),
+        "decide": Entry("Change owner, class or retention, with a reason on record.", "changes", "decide"),
+        "gc": Entry("Remove what interrupted writes left behind.", "changes", "gc"),
+    },
+    "Govern": {
+        "key": Entry("Key-encryption keys: list, rotate, rewrap, suspend, revoke.", "key", "key"),
+        "access": Entry("Who may do what: grants and roles.", "access", "access"),
+        "policy": Entry("The policy in force: show, apply, explain.", "policy", "policy"),
+        "log": Entry("The tamper-evident log: read, verify, prove, export.", "log", "log"),
+        "backup": Entry("Encrypted copies of custody: state, and bring up to date.", "backup", "backup"),
+        "restore": Entry("Bring a domain back from its backup.", "restore", "restore"),
+    },
+}
+
+COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}

@@ -1,0 +1,64 @@
+"""Times, sizes and durations as people write and read them; and text made safe for a terminal."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+from hermetic.errors import UsageError
+
+_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def seconds(text: str) -> int:
+    """Read `30m`, `8h`, `7d` as seconds. Raises UsageError for anything else."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a duration", hint="write a whole number and a unit: 30m, 8h, 7d, 2w")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def span(amount: int) -> str:
+    """Write seconds the short way: `2h`, `3d`, `45s`; the largest unit in which it is at least one, rounded down."""
+    if amount < 0:
+        return f"-{span(-amount)}"
+    for unit in ("d", "h", "m"):
+        if amount >= _SECONDS[unit]:
+            return f"{amount // _SECONDS[unit]}{unit}"
+    return f"{amount}s"
+
+
+def moment(at_ms: int | None) -> str:
+    """Write a time in milliseconds as `2025-11-21 07:43:10Z`; None as a dash."""
+    if at_ms is None:
+        return "-"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def size(count: int) -> str:
+    """Write bytes for people: `912 B`, `1.4 MiB`."""
+    amount = float(count)
+    for unit in _UNITS:
+        if amount < 1024 or unit == _UNITS[-1]:
+            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{count} B"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Write `1 file`, `2 files`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def safe(text: str) -> str:
+    r"""Return `text` with everything that could steer a terminal written out: control and direction characters as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(char if _harmless(char) else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def _harmless(char: str) -> bool:
+    return char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}

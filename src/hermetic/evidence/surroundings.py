@@ -1,0 +1,52 @@
+"""What is known besides custody: the project's files as they are now, this user's pins, a scan, the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hermetic.policy.model import PolicyDocument
+
+SwapKind = Literal["memory", "encrypted", "plain", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class SwapArea:
+    """One swap area. `memory` is compressed memory (zram), `unknown` one whose backing could not be told."""
+
+    name: str
+    kind: SwapKind
+
+
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """An ML file that lies unprotected; `copy_of` is the version it is a copy of, if custody recognised it. `length` in bytes."""
+
+    path: str
+    kind: str
+    length: int
+    copy_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Anchoring:
+    """What this user keeps outside the domain. `external` names an anchor that the domain's own user cannot write, if any."""
+
+    pinned_size: int = 0
+    first_use: bool = False
+    external: str | None = None
+    external_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything beside custody's facts. `edited_policy`: digest of the files as they are now. `plain_files` None: nobody scanned."""
+
+    root: str
+    document: PolicyDocument
+    edited_policy: bytes
+    anchoring: Anchoring = field(default_factory=Anchoring)
+    swap: tuple[SwapArea, ...] = ()
+    plain_files: tuple[PlainFile, ...] | None = None
+    scanned: tuple[str, ...] = ()

@@ -1,0 +1,155 @@
+"""Findings about what needs doing: exposures, copies, retention, backup, log, policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.formats.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hermetic.evidence.answers import BackupAnswer
+    from hermetic.evidence.surroundings import PlainFile, Surroundings
+    from hermetic.formats.messages.catalogue import AssetRow
+    from hermetic.formats.messages.domain import Facts
+
+DAY_MS = 86_400_000
+STALE_MS = DAY_MS  # a backup that lacks entries and is older than this is a finding
+CHECK_MS = 90 * DAY_MS  # a restore check older than this proves little
+
+
+def find(facts: Facts, around: Surroundings, *, backup: BackupAnswer) -> Iterator[Finding]:
+    """Yield what has been left undone."""
+    yield from _exposures(facts)
+    for item in around.plain_files or ():
+        yield _plain_file(item, {asset.name: asset for asset in facts.assets})
+    yield from _swap(facts, around)
+    yield from _retention(facts)
+    yield from _backup(facts, backup)
+    yield from _policy(facts, around)
+    yield from _log(facts)
+
+
+def _exposures(facts: Facts) -> Iterator[Finding]:
+    for row in facts.exposures:
+        if row.ended_ms is None and row.until_ms < facts.at_ms:
+            yield Finding(
+                "exposure-overdue",
+                "high",
+                row.path,
+                f"plaintext of {row.ref} should have been removed {_age(facts.at_ms - row.until_ms)} ago",
+                f"hermetic expose --end {row.path}",
+            )
+
+
+def _plain_file(item: PlainFile, assets: dict[str, AssetRow]) -> Finding:
+    if item.copy_of is None:
+        return Finding(
+            "unsealed-file", "medium", item.path, f"an unprotected {item.kind} file", f"hermetic seal {item.path} --as KIND/NAME"
+        )
+    asset = assets.get(item.copy_of.partition("@")[0])
+    severe = asset is not None and asset.data_class.rank >= 2
+    return Finding(
+        "plaintext-copy",
+        "high" if severe else "medium",
+        item.path,
+        f"a plaintext copy of {item.copy_of}" + ("" if asset is None else f", which is {asset.data_class}"),
+        f"remove it, and read with `hermetic cat {item.copy_of}` or expose it on record",
+    )
+
+
+def _swap(facts: Facts, around: Surroundings) -> Iterator[Finding]:
+    for area in around.swap:
+        if area.kind == "plain" and facts.assets:
+            yield Finding(
+                "swap-not-encrypted",
+                "low",
+                area.name,
+                "memory, plaintext in it, may be written to this swap area",
+                "encrypt swap (dm-crypt with a random key), use zram, or turn it off with swapoff",
+            )
+
+
+def _retention(facts: Facts) -> Iterator[Finding]:
+    for asset in facts.assets:
+        if asset.retention_days is not None and asset.updated_ms + asset.retention_days * DAY_MS < facts.at_ms:
+            late = facts.at_ms - asset.updated_ms - asset.retention_days * DAY_MS
+            yield Finding(
+                "retention-over",
+                "medium",
+                asset.name,
+                f"its {asset.retention_days} days of retention ended {_age(late)} ago",
+                f"delete it, or hermetic decide {asset.name} --retention DAYS --reason WHY",
+            )
+
+
+def _backup(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
+    if backup.place is None:
+        yield Finding(
+            "backup-missing",
+            "medium",
+            facts.domain,
+            "custody has no backup: if this machine is lost, so is everything sealed",
+            "name a place: hermetic backup now --to DIR",
+        )
+        return
+    yield from _backup_state(facts, backup)
+    if backup.checked_ms is None or facts.at_ms - backup.checked_ms > CHECK_MS:
+        past = "has never been" if backup.checked_ms is None else f"was last {_age(facts.at_ms - backup.checked_ms)} ago"
+        yield Finding(
+            "backup-not-checked", "medium", backup.place, f"opening something from the backup {past} tried", "hermetic restore --check"
+        )
+    if not backup.has_recovery:
+        yield Finding(
+            "backup-without-recovery",
+            "medium",
+            backup.place,
+            "the backup opens only with this machine's root: no recovery passphrase is set",
+            "hermetic backup now --recovery-passphrase-file FILE",
+        )
+
+
+def _backup_state(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
+    place = backup.place or ""
+    if backup.problem is not None:
+        yield Finding("backup-failing", "high", place, backup.problem, "hermetic backup now")
+    elif backup.last_ms is None:
+        yield Finding("backup-missing", "high", place, "no copy has been written to the backup place yet", "hermetic backup now")
+    elif backup.behind and facts.at_ms - backup.last_ms > STALE_MS:
+        late = _age(facts.at_ms - backup.last_ms)
+        yield Finding(
+            "backup-stale", "medium", place, f"the copy is {late} old and lacks {backup.behind} log entries", "hermetic backup now"
+        )
+
+
+def _policy(facts: Facts, around: Surroundings) -> Iterator[Finding]:
+    if around.edited_policy != facts.policy_digest:
+        yield Finding(
+            "policy-not-applied",
+            "medium",
+            around.root,
+            "the policy files are not the policy in force",
+            "hermetic policy show --diff, then hermetic policy apply",
+        )
+
+
+def _log(facts: Facts) -> Iterator[Finding]:
+    if facts.open_intents:
+        yield Finding(
+            "open-intents",
+            "medium",
+            "log",
+            f"{facts.open_intents} releases have no recorded outcome and count as released",
+            "hermetic log ls --kind release shows them; a crashed process leaves such entries",
+        )
+
+
+def _age(span_ms: int) -> str:
+    """Write a span of milliseconds as days, hours or minutes, at least one minute."""
+    minutes = max(1, span_ms // 60_000)
+    for unit, name in ((1440, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= unit:
+            number = minutes // unit
+            return f"{number} {name}{'' if number == 1 else 's'}"
+    return "1 minute"

@@ -1,0 +1,150 @@
+"""Findings about keys, roots, owners and enforcement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.formats.findings import Finding
+from hermetic.ids import Enforcement, Environment, KeyState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hermetic.evidence.answers import Protection
+    from hermetic.evidence.surroundings import Surroundings
+    from hermetic.formats.messages.domain import Facts
+    from hermetic.formats.messages.keys import KeyRow
+
+INSECURE_ROOT = "local:insecure-file"
+DAY_MS = 86_400_000
+WRAPS_WARNING = 2**31 // 10 * 9  # nine tenths of what one KEK version may wrap (DESIGN section 6)
+
+
+def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -> Iterator[Finding]:
+    """Yield what is wrong with keys, roots, owners, enforcement."""
+    production = any(asset.environment is Environment.PRODUCTION for asset in facts.assets)
+    yield from _roots(facts, production=production)
+    yield from _enforcement(facts, production=production)
+    yield from _owners(facts)
+    yield from _unprotected(protection)
+    for key in facts.keys:
+        yield from _key(key, facts.at_ms)
+    yield from _trust(around)
+
+
+def _roots(facts: Facts, *, production: bool) -> Iterator[Finding]:
+    for root in facts.roots:
+        if root.uri.startswith(INSECURE_ROOT):
+            yield Finding(
+                "insecure-root",
+                "high" if production else "medium",
+                root.uri,
+                "the root key lies in a file that is protected by file permissions alone",
+                "for anything but development make the domain with --root local:passphrase or local:keyring",
+            )
+        for remark in root.remarks:
+            yield Finding("root-remark", "medium", root.uri, remark, "see `hermetic unlock --help` and the provider's documentation")
+
+
+def _enforcement(facts: Facts, *, production: bool) -> Iterator[Finding]:
+    if production and Enforcement(facts.enforcement) is Enforcement.COOPERATIVE:
+        yield Finding(
+            "production-cooperative",
+            "high",
+            facts.domain,
+            "production assets are kept under cooperative enforcement: whoever holds the root is not restrained",
+            "keep production in a domain whose custody runs under another user or on another machine",
+        )
+
+
+def _owners(facts: Facts) -> Iterator[Finding]:
+    unknown = set(facts.unknown_owners)
+    for asset in facts.assets:
+        if not asset.owner:
+            yield Finding(
+                "asset-without-owner",
+                "medium",
+                asset.name,
+                "nobody answers for this asset",
+                f"hermetic decide {asset.name} --owner WHO --reason WHY",
+            )
+        elif asset.owner in unknown:
+            yield Finding(
+                "unknown-owner",
+                "low",
+                asset.name,
+                f"its owner {asset.owner} is not known to this domain",
+                f"hermetic access roles {asset.owner} --role data-steward --reason WHY, or name another owner",
+            )
+
+
+def _unprotected(protection: Sequence[Protection]) -> Iterator[Finding]:
+    for row in protection:
+        if not row.kek and row.latest:
+            yield Finding(
+                "asset-without-key",
+                "high",
+                row.name,
+                "no key-encryption key stands behind this asset",
+                "run `hermetic log verify`; restore from the backup if rows are missing",
+            )
+
+
+def _key(key: KeyRow, now_ms: int) -> Iterator[Finding]:
+    name = f"{key.environment}/{key.data_class}/{key.project}"
+    if key.state == KeyState.SUSPENDED:
+        yield Finding(
+            "key-suspended",
+            "medium",
+            key.kek,
+            f"the key of {name} is suspended: {len(key.assets)} assets cannot be opened",
+            f"hermetic key resume {key.kek} --reason WHY, or revoke it",
+        )
+    if key.state == KeyState.COMPROMISED:
+        yield Finding(
+            "key-compromised",
+            "high",
+            key.kek,
+            f"the key of {name} is compromised: {len(key.assets)} assets need new keys and new ciphertext",
+            f"hermetic key show {key.kek} lists them; seal each anew",
+        )
+    yield from _rotation(key, now_ms, name)
+
+
+def _rotation(key: KeyRow, now_ms: int, name: str) -> Iterator[Finding]:
+    active = [version for version in key.versions if version.state == KeyState.ACTIVE]
+    newest = active[-1] if active else None
+    if newest is not None and key.rotate_after_days is not None:
+        late_ms = now_ms - newest.created_ms - key.rotate_after_days * DAY_MS
+        if late_ms > 0:
+            yield Finding(
+                "rotation-overdue",
+                "medium",
+                key.kek,
+                f"the key of {name} should have been rotated {max(1, late_ms // DAY_MS)} days ago",
+                f"hermetic key rotate {key.kek} --rewrap",
+            )
+    if newest is not None and newest.wraps > WRAPS_WARNING:
+        yield Finding(
+            "key-nearly-used-up", "high", key.kek, f"the key of {name} nears its limit of 2^31 uses", f"hermetic key rotate {key.kek}"
+        )
+    for old in key.versions:
+        if old.state == KeyState.DEACTIVATED and old.data_keys:
+            yield Finding(
+                "rewrap-unfinished",
+                "low",
+                key.kek,
+                f"{old.data_keys} data keys of {name} still hang on version {old.number}, which was rotated out",
+                f"hermetic key rewrap {key.kek}",
+            )
+
+
+def _trust(around: Surroundings) -> Iterator[Finding]:
+    if around.anchoring.first_use:
+        yield Finding(
+            "trusted-on-first-use",
+            "low",
+            around.root,
+            "the log's keys were accepted unseen: there was no pin of this domain on this account",
+            "compare the log key of `hermetic log verify` with somebody who has used the domain before",
+        )
