@@ -6,7 +6,7 @@
 
 The key is made in the thread keyring, given its timeout and permissions there, and only then linked to the user keyring: no moment
 exists at which other processes find it without an expiry, and a crash in between leaves nothing. A link replaces an older key of the
-same description, so of two unlocks the later one counts.
+same description, which is revoked; of two unlocks the later one counts.
 
 The kernel counts its timeout on the clock that administrators can set back; the deadline in the payload counts on CLOCK_BOOTTIME and
 is checked at every read. The earlier of the two ends it.
@@ -63,7 +63,11 @@ def store(place: Place, root: Secret, seconds: int) -> UnlockedRoot:
     try:
         keyctl.set_timeout(serial, seconds)
         keyctl.set_permissions(serial, keyctl.POSSESSOR_AND_USER)
+        older = _serial(place)
         keyctl.link(serial, keyctl.USER_KEYRING)
+        if older is not None:
+            with contextlib.suppress(keyctl.KeyGone):
+                keyctl.revoke(older)
     finally:
         keyctl.unlink(serial, keyctl.THREAD_KEYRING)
     return UnlockedRoot(place.domain, place.root_id, expires_ms)
@@ -85,8 +89,10 @@ def expiry(place: Place) -> int | None:
 
 def remove(place: Place) -> bool:
     """Revoke the key, then take it out. Returns whether there was one."""
+    serial = _serial(place)
+    if serial is None:
+        return False
     try:
-        serial = keyctl.search(keyctl.USER_KEYRING, _description(place))
         keyctl.revoke(serial)
     except keyctl.KeyGone:
         return False
@@ -114,12 +120,22 @@ def _describe(serial: int, now: int) -> UnlockedRoot | None:
 
 
 def _find(place: Place) -> tuple[int, Secret] | None:
+    serial = _serial(place)
+    if serial is None:
+        return None
     try:
-        payload = keyctl.read(keyctl.search(keyctl.USER_KEYRING, _description(place)), _LENGTH + 1)
+        payload = keyctl.read(serial, _LENGTH + 1)
     except keyctl.KeyGone:
         return None
     until, expires_ms, root = _parse(payload)
     return (expires_ms, root) if place.boot() < until else None
+
+
+def _serial(place: Place) -> int | None:
+    try:
+        return keyctl.search(keyctl.USER_KEYRING, _description(place))
+    except keyctl.KeyGone:
+        return None
 
 
 def _parse(payload: bytearray) -> tuple[int, int, Secret]:

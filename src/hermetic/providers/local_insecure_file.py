@@ -62,7 +62,8 @@ def open_(uri: str, place: Place) -> InsecureFileRoot:
 
 def create(uri: str, place: Place, asked: Asked) -> InsecureFileRoot:
     """Make a root in a plain file. Raises Conflict, StorageError."""
-    secret = base64url(bytes(new_root(asked).view()))
+    root = new_root(asked)  # kept by name: a Secret that is collected wipes the bytes that its view lends
+    secret = base64url(bytes(root.view()))
     document = canonical.encode({"domain": place.domain, "format": FORMAT, "root": place.root_id, "secret": secret})
     private_file.write(root_path(place), document, replace=False)
     return InsecureFileRoot(uri, place)
