@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, cast
 
 from hermetic.audit.proof import LEAF_LIMIT
@@ -172,27 +173,37 @@ def encode_leaf(entry: Entry, place: tuple[int, int], at_ms: int, hidden: Mappin
     The members stand in RFC 8785 order here, so that only the parts need the general encoder.
     """
     generation, index = place
-    raw = b'{"at_ms":%d,"facts":%b,"format":"hermetic/v1/log-leaf","generation":%d%b,"index":%d,"kind":"%b"%b}' % (
-        at_ms,
-        _encode_facts(entry.facts),
-        generation,
-        _encode_hidden(hidden) if hidden else b"",
-        index,
-        entry.kind.encode("ascii"),
-        b',"rows":' + canonical.encode([row.to_json() for row in entry.rows]) if entry.rows else b"",
-    )
+    hides = _encode_hidden(hidden) if hidden else ""
+    rows = f',"rows":{encode_json([row.to_json() for row in entry.rows])}' if entry.rows else ""
+    facts = encode_facts(entry.facts)
+    raw = (
+        f'{{"at_ms":{at_ms:d},"facts":{facts},"format":"{FORMAT}","generation":{generation:d}{hides},"index":{index:d},'
+        f'"kind":"{entry.kind}"{rows}}}'
+    ).encode()
     if len(raw) > LEAF_LIMIT:
         raise UsageError(f"a log entry has {len(raw)} bytes, over the limit of {LEAF_LIMIT}", hint="log a digest and a count instead")
     return raw
 
 
-def _encode_facts(facts: Mapping[str, JsonValue]) -> bytes:
-    return canonical.encode(facts) if facts else b"{}"
+def encode_facts(facts: Mapping[str, JsonValue]) -> str:
+    """Return what `canonical.encode` would, as text and faster for flat values; field names were checked. Raises UsageError."""
+    members = []
+    for name in sorted(facts):
+        value = facts[name]
+        if type(value) is str and value.isascii():
+            members.append(f'"{name}":{encode_basestring(value)}')
+        else:
+            members.append(f'"{name}":{encode_json(value)}')
+    return "{" + ",".join(members) + "}"
 
 
-def _encode_hidden(hidden: Mapping[str, bytes]) -> bytes:
-    members = (f'"{name}":"{to_base64url(hidden[name])}"' for name in sorted(hidden))
-    return b',"hidden":{' + ",".join(members).encode("ascii") + b"}"
+def encode_json(value: JsonValue) -> str:
+    """Return canonical JSON as text. Raises UsageError."""
+    return canonical.encode(value).decode("utf-8")
+
+
+def _encode_hidden(hidden: Mapping[str, bytes]) -> str:
+    return ',"hidden":{' + ",".join([f'"{name}":"{to_base64url(hidden[name])}"' for name in sorted(hidden)]) + "}"
 
 
 @dataclass(frozen=True, slots=True)

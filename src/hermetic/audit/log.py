@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hermetic.audit.leaf import Hidden
-    from hermetic.audit.openings import LogKeys, Opening
+    from hermetic.audit.openings import LogKeys, Opening, SubjectKeys
     from hermetic.audit.store import LeafRow, LogReader, LogStore, OpeningRow
     from hermetic.crypto.sign import SigningKey
     from hermetic.formats.canonical import JsonValue
@@ -206,10 +206,11 @@ class Log:
         generation = self.origin.generation
         rows: list[LeafRow] = []
         openings: list[OpeningRow] = []
+        subjects: SubjectKeys = {}
         for index, entry in enumerate(entries, first):
             commitments: dict[str, bytes] = {}
             if entry.hidden:
-                commitments, opening = self._openings.commit(store, entry, (generation, index))
+                commitments, opening = self._openings.commit(store, entry, (generation, index), subjects)
                 if opening is not None:
                     openings.append(opening)
             leaf = encode_leaf(entry, (generation, index), at_ms, commitments)

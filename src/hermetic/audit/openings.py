@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hermetic.audit.leaf import encode_json
 from hermetic.crypto import aead, mac
 from hermetic.crypto.kdf import derive
 from hermetic.crypto.secret import Secret
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from hermetic.audit.store import LogStore, OpeningRow
     from hermetic.formats.canonical import Json, JsonValue
     from hermetic.ids import DomainId
+
+SubjectKeys: TypeAlias = "dict[bytes, Secret | None]"
 
 HANDLE = 32
 CACHE_LIMIT = 4096
@@ -76,24 +79,38 @@ class Openings:
         self._keys = keys
         self._random = random
         self._cache: dict[bytes, tuple[bytes, Secret]] = {}
+        self._handles: dict[str, bytes] = {}
 
     def handle(self, subject: str) -> bytes:
         """Return what stands for a subject in the database."""
-        return mac.hmac_sha256(self._keys.lookup, b"hermetic/v1/log-subject\n" + subject.encode("utf-8"))
+        found = self._handles.get(subject)
+        if found is None:
+            if len(self._handles) >= CACHE_LIMIT:
+                self._handles.clear()
+            found = self._handles[subject] = mac.hmac_sha256(self._keys.lookup, b"hermetic/v1/log-subject\n" + subject.encode("utf-8"))
+        return found
 
-    def commit(self, store: LogStore, entry: Entry, place: tuple[int, int]) -> tuple[dict[str, bytes], OpeningRow | None]:
-        """Return the commitments of an entry at `place` (generation, index) and the row that opens them, None if nothing can."""
+    def commit(
+        self, store: LogStore, entry: Entry, place: tuple[int, int], subjects: SubjectKeys
+    ) -> tuple[dict[str, bytes], OpeningRow | None]:
+        """Return the commitments of an entry at `place` (generation, index) and the row that opens them, None if nothing can.
+
+        `subjects` remembers the keys met in one transaction; start it empty.
+        """
         commitments: dict[str, bytes] = {}
         parts: list[bytes] = []
         for subject, values in _by_subject(entry).items():
             seed = self._random(mac.SALT)
-            for name, value in values.items():
-                commitments[name] = mac.commitment(_salt(seed, name), name, canonical.encode(value))
+            texts = {name: encode_json(value) for name, value in values.items()}
+            for name, text in texts.items():
+                commitments[name] = mac.commitment(_salt(seed, name), name, text.encode("utf-8"))
             handle = self.handle(subject)
-            key = self._subject_key(store, handle, create=True)
+            if handle not in subjects:
+                subjects[handle] = self._subject_key(store, handle, create=True)
+            key = subjects[handle]
             if key is not None:
-                body = canonical.encode({"seed": to_base64url(seed), "values": values})
-                sealed = aead.seal(key, body, self._context(*place))
+                body = f'{{"seed":"{to_base64url(seed)}","values":{{{_members(texts)}}}}}'
+                sealed = aead.seal(key, body.encode("utf-8"), self._context(*place))
                 parts.append(handle + len(sealed).to_bytes(4, "big") + sealed)
         return commitments, (place[1], parts[0][:HANDLE], b"".join(parts)) if parts else None
 
@@ -153,6 +170,11 @@ def _by_subject(entry: Entry) -> dict[str, dict[str, JsonValue]]:
     for name, hidden in entry.hidden.items():
         groups.setdefault(hidden.subject, {})[name] = hidden.value
     return groups
+
+
+def _members(texts: Mapping[str, str]) -> str:
+    """Return the members of a canonical JSON object from field names and encoded values."""
+    return ",".join([f'"{name}":{texts[name]}' for name in sorted(texts)])
 
 
 def _salt(seed: bytes, name: str) -> bytes:
