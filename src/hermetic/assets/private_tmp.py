@@ -141,7 +141,7 @@ def _mounter(folder: Path) -> Callable[[], None]:
 def _works(enter: Callable[[], None]) -> bool:
     """Try `enter` in a child that does nothing else."""
     try:
-        subprocess.run(["true"], preexec_fn=enter, check=False)  # noqa: S607, PLW1509 - nothing but `enter` matters here
+        subprocess.run(["true"], preexec_fn=enter, check=False)  # noqa: S607 - nothing but `enter` matters here
     except subprocess.SubprocessError:  # `enter` raised
         return False
     except OSError:  # it went well, but there is no such program

@@ -1,0 +1,75 @@
+"""Which asset a path is: `rules:` of the policy in force, not of a file that somebody has just edited."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hermetic.errors import UsageError
+from hermetic.formats.messages.policy import ShowPolicy
+from hermetic.policy import rules
+from hermetic.policy.bundle import PolicyBundle
+from hermetic.policy.document import parse
+
+if TYPE_CHECKING:
+    from hermetic.assets.sealing import Terms
+    from hermetic.assets.session import Session
+    from hermetic.ids import AssetName
+    from hermetic.policy.model import PolicyDocument
+    from hermetic.policy.rules import Resolution
+
+_parsed: dict[bytes, PolicyDocument] = {}
+
+
+def document_in_force(session: Session) -> PolicyDocument:
+    """Return hermetic.yaml as it was last applied."""
+    policy = session.ask(ShowPolicy())
+    document = _parsed.get(policy.digest)
+    if document is None:
+        document = parse(PolicyBundle.from_bytes(policy.bundle).document_text())
+        _parsed.clear()  # one domain, one policy at a time
+        _parsed[policy.digest] = document
+    return document
+
+
+def described(session: Session, terms: Terms, path: Path | None) -> Terms:
+    """Return `terms`, completed by what the rules say about `path`. Raises UsageError if that leaves no name."""
+    if path is None:
+        if terms.name is None:
+            raise UsageError("a version needs a name", hint="write name='dataset/NAME'")
+        return terms
+    inside = _inside_project(session, path)
+    found = rules.match_path(document_in_force(session), inside) if inside is not None else None
+    if terms.name is None and found is None:
+        raise UsageError(f"no rule says what {str(path)!r} is", hint=_remedy(inside))
+    return terms if found is None else _completed(terms, found)
+
+
+def rule_for(session: Session, name: AssetName) -> Resolution | None:
+    """Return what the rules in force say about an asset name, None if nothing."""
+    return rules.match_asset(document_in_force(session), name)
+
+
+def _inside_project(session: Session, path: Path) -> str | None:
+    """Return `path` relative to the project with slashes, None if it lies elsewhere."""
+    root = Path(os.path.realpath(session.connection.project.root))
+    place = Path(os.path.realpath(path.parent)) / path.name
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) and place != root else None
+
+
+def _remedy(inside: str | None) -> str:
+    named = "name it with --as KIND/NAME"
+    return named if inside is None else f"{named}, or add to `rules:` in hermetic.yaml: {rules.suggest_rule(inside).strip()}"
+
+
+def _completed(terms: Terms, found: Resolution) -> Terms:
+    return replace(
+        terms,
+        name=terms.name or str(found.name),
+        data_class=terms.data_class or found.data_class,
+        owner=terms.owner or found.owner,
+        project=terms.project or found.project,
+        environment=terms.environment or found.environment,
+    )

@@ -1,0 +1,157 @@
+"""Versions whose keys are in this process's memory.
+
+`opened` asks custody once for any number of versions. Before any byte is believed: the manifest's signature is one of a pinned key,
+its ids are those that were asked for, name and class open the commitments in it, and its number is not below what this user has
+seen (`domain.verify`). What the catalogue says of a member is then compared with what was sealed into the object.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from hermetic.assets.drafts import MANIFEST, put_manifest
+from hermetic.assets.opening import MemberFile
+from hermetic.assets.session import fresh_id
+from hermetic.assets.staging import object_key
+from hermetic.errors import HermeticError, IntegrityError, NotFound, UsageError
+from hermetic.formats.messages.versions import OpenVersions
+from hermetic.ids import Ref
+from hermetic.sealed.reader import ObjectReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from hermetic.assets.session import Session
+    from hermetic.formats.manifest import Manifest
+    from hermetic.formats.messages.base import Approval
+    from hermetic.formats.messages.versions import ExposureTerms, Member, Opened, Released
+    from hermetic.ids import Purpose
+
+SHOWN = 10  # member names in an error
+
+
+def release(
+    session: Session,
+    refs: Sequence[str],
+    *,
+    purpose: Purpose | str | None = None,
+    run: str | None = None,
+    exposure: ExposureTerms | None = None,
+    approvals: tuple[Approval, ...] = (),
+) -> tuple[OpenVersion, ...]:
+    """Ask for versions in one request and return them open, in the order asked. `refs` name versions, not members.
+
+    Raises NotFound, PolicyDenied, ApprovalNeeded, KeyUnusable, SignatureError, IntegrityError.
+    """
+    chosen = session.run_for(run)
+    opened = session.ask(
+        OpenVersions(
+            request=fresh_id(),
+            refs=tuple(refs),
+            purpose=session.purpose_for(purpose, chosen),
+            run=chosen,
+            exposure=exposure,
+            approvals=approvals,
+        )
+    )
+    if len(opened.released) != len(refs):
+        raise IntegrityError("custody answered for another number of versions than it was asked about")
+    versions: list[OpenVersion] = []
+    try:
+        for item in opened.released:
+            versions.append(OpenVersion(session, item, opened))  # noqa: PERF401 - those made so far are ended on an error
+    except BaseException:
+        for version in versions:
+            version.end()
+        raise
+    return tuple(versions)
+
+
+class OpenVersion:
+    """One version under one lease. Ends its lease when left, or by `end`."""
+
+    def __init__(self, session: Session, released: Released, opened: Opened) -> None:
+        self.released, self.opened = released, opened
+        self.manifest: Manifest = session.verified(released)
+        self._store = session.store(released.store)
+        self.leased = session.connection.leases.take(released.lease)
+        self._members = {member.path: member for member in released.members}
+        self._repair_manifest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    @property
+    def ref(self) -> str:
+        """`kind/name@number`."""
+        return f"{self.released.name}@{self.released.number}"
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its files, in order of name."""
+        return tuple(self._members[path] for path in sorted(self._members))
+
+    def member(self, path: str | None) -> Member:
+        """Return one member; None means the only one. Raises NotFound, UsageError when there are several."""
+        if path is not None:
+            try:
+                return self._members[path]
+            except KeyError:
+                raise NotFound(f"{self.ref} has no member {path!r}", hint=f"it has {self._shown()}") from None
+        if len(self._members) != 1:
+            raise UsageError(f"{self.ref} has {len(self._members)} members", hint=f"say which: {self._shown()}")
+        return next(iter(self._members.values()))
+
+    def reader(self, member: Member, *, threads: int = 2) -> ObjectReader:
+        """Open one member's object. Raises NotFound, WrongKey, IntegrityError, StorageError, LeaseEnded."""
+        if not 0 <= member.index < len(self.manifest.objects):
+            raise IntegrityError(f"the catalogue names object {member.index} of {self.ref}, which the signed manifest does not have")
+        expected = self.manifest.objects[member.index]
+        try:
+            source = self._store.open(object_key(expected.version, expected.index))
+        except NotFound:
+            raise NotFound(
+                f"an object of {self.ref} is missing from the store {self.released.store!r}", hint="restore the store from a copy"
+            ) from None
+        try:
+            reader = ObjectReader(source, self.leased.key(), expected, threads=threads)
+        except BaseException:
+            source.close()
+            raise
+        if (reader.metadata.name, reader.length) != (member.path, member.length):
+            reader.close()
+            raise IntegrityError(f"the catalogue and an object of {self.ref} disagree about name or length")
+        return reader
+
+    def open(self, path: str | None = None) -> MemberFile:
+        """Return one member as a seekable binary file that lives no longer than this block."""
+        return MemberFile(self, self.member(path))
+
+    def end(self) -> None:
+        """Wipe the key and give the lease back."""
+        with suppress(HermeticError):  # it ends by itself when custody cannot be told
+            self.leased.end()
+
+    def _shown(self) -> str:
+        names = sorted(self._members)
+        return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+    def _repair_manifest(self) -> None:
+        """Put a manifest back that a crash after publishing left out of the store."""
+        with suppress(HermeticError):  # a read-only store is fine: the catalogue has the manifest
+            version = self.released.lease.version
+            if not self._store.exists(f"{version}/{MANIFEST}"):
+                put_manifest(self._store, version, self.released.manifest)
+
+
+def split_member(ref: str, member: str | None) -> tuple[str, str | None]:
+    """Return (reference without member, member); the member may be part of the reference or given apart, not both."""
+    parsed = Ref.parse(ref)
+    if parsed.member and member is not None and member != parsed.member:
+        raise UsageError("the member is named twice, and differently", hint="write it in the reference or as member=")
+    return str(Ref(parsed.name, parsed.number)), parsed.member or member

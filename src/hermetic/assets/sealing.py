@@ -1,0 +1,150 @@
+"""Seal a file, a folder, bytes or a stream as one new version of an asset."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from hermetic.assets.drafts import DraftVersion, Finished
+from hermetic.assets.inputs import Inputs, collect
+from hermetic.assets.naming import described
+from hermetic.assets.originals import check_copies, remove_originals
+from hermetic.assets.session import fresh_id, word
+from hermetic.errors import UsageError
+from hermetic.formats.messages.versions import BeginVersion
+from hermetic.ids import AssetName, DataClass, Environment, check_member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hermetic.assets.session import Session
+    from hermetic.formats.messages.base import Approval, Receipt
+    from hermetic.ids import Purpose
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+DEFAULT_MEMBER = "data"
+PIECE = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a new version is to be; None leaves it to `rules:`, the asset as it is, or custody's defaults."""
+
+    name: str | None = None
+    data_class: DataClass | str | None = None
+    owner: str | None = None
+    project: str | None = None
+    environment: Environment | str | None = None
+    purpose: Purpose | str | None = None
+    run: str | None = None
+    parents: tuple[str, ...] = ()
+    labels: tuple[tuple[str, ...], ...] = ()
+    decision: str | None = None
+    retention_days: int | None = None
+    approvals: tuple[Approval, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SealedVersion:
+    """A version that was just published. `bytes` is plaintext; `notes` are sentences for a person."""
+
+    ref: str
+    name: str
+    number: int
+    version: str
+    data_class: DataClass
+    environment: Environment
+    owner: str
+    bytes: int
+    objects: int
+    enforcement: str
+    receipt: Receipt
+    notes: tuple[str, ...]
+
+
+def seal(session: Session, source: Source, terms: Terms, *, member: str | None = None, remove_original: bool = False) -> SealedVersion:
+    """Publish `source` as a new version. See Workspace.seal."""
+    if isinstance(source, str | os.PathLike):
+        return _seal_path(session, Path(source), terms, member=member, remove_original=remove_original)
+    if remove_original:
+        raise UsageError("only a file or folder that was named can be removed after sealing")
+    stream = io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
+    with begin(session, terms) as draft:
+        writer = draft.add_member(check_member(member if member is not None else DEFAULT_MEMBER))
+        try:
+            for piece in _pieces(stream):
+                writer.write(piece)
+        except BaseException:
+            writer.abort()
+            raise
+        writer.finish()
+        return summary(draft, draft.publish(labels=terms.labels), ())
+
+
+def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftVersion:
+    """Ask for a draft under `terms`, completed from `rules:` for `path` or the name. Raises UsageError without any name."""
+    known = described(session, terms, path)
+    run = session.run_for(terms.run)
+    return DraftVersion(
+        session,
+        BeginVersion(
+            request=fresh_id(),
+            name=str(AssetName.parse(known.name or "")),
+            data_class=word(DataClass, known.data_class) if known.data_class else None,
+            environment=word(Environment, known.environment) if known.environment else None,
+            owner=known.owner,
+            project=known.project,
+            purpose=session.purpose_for(terms.purpose, run),
+            run=run,
+            parents=terms.parents,
+            retention_days=terms.retention_days,
+            decision=terms.decision,
+            approvals=terms.approvals,
+        ),
+    )
+
+
+def summary(draft: DraftVersion, finished: Finished, notes: tuple[str, ...]) -> SealedVersion:
+    """Return what the caller is told about a published draft."""
+    published, facts = finished.published, draft.draft
+    return SealedVersion(
+        ref=published.ref,
+        name=published.ref.partition("@")[0],
+        number=published.number,
+        version=published.version,
+        data_class=facts.data_class,
+        environment=facts.environment,
+        owner=facts.owner,
+        bytes=sum(record.plaintext_length for record in finished.records),
+        objects=len(finished.records),
+        enforcement=facts.enforcement,
+        receipt=published.receipt,
+        notes=(*finished.notes, *notes),
+    )
+
+
+def _seal_path(session: Session, path: Path, terms: Terms, *, member: str | None, remove_original: bool) -> SealedVersion:
+    inputs = collect(path, member=member, closed=session.closed_folders())
+    with begin(session, terms, path=path) as draft:
+        for file in inputs.files:
+            draft.add_file(file)
+        if remove_original:
+            check_copies(draft, inputs)
+        finished = draft.publish(labels=terms.labels)
+    notes = remove_originals(path, inputs) if remove_original else _kept(path, inputs)
+    return summary(draft, finished, notes)
+
+
+def _kept(path: Path, inputs: Inputs) -> tuple[str, ...]:
+    what = "the original folder" if inputs.is_folder else "the original file"
+    return (f"{what} {str(path)!r} stays where it is, in plaintext",)
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    while piece := stream.read(PIECE):
+        if not isinstance(piece, bytes):
+            raise UsageError("the stream gives text", hint="open it in binary mode")
+        yield piece

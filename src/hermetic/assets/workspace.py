@@ -1,0 +1,301 @@
+"""Workspace: everything a user does with assets, on one connection.
+
+    h = hermetic.connect()
+    v = h.seal("patients.parquet", name="dataset/patients", data_class="restricted", owner="ana")
+    with h.open("dataset/patients", purpose="prepare") as file: ...
+    with h.run("train", purpose="train"): ...
+
+References are `kind/name` (the latest version), `kind/name@3`, and `kind/name@3/member`. Purposes, classes and environments may be
+given as words. Every method raises from `hermetic.errors` only. A workspace may be used by several threads; after fork the child's
+first use connects anew.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from hermetic.assets import checking, exposing, garbage, releases, runs, sealing
+from hermetic.assets.opening import MemberFile
+from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
+from hermetic.assets.session import Session, word
+from hermetic.errors import UsageError
+from hermetic.formats.messages import catalogue, versions
+from hermetic.formats.messages import runs as run_messages
+from hermetic.ids import AssetName, DataClass, Environment, Purpose
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from hermetic.assets.checking import Verified
+    from hermetic.assets.garbage import Collected
+    from hermetic.assets.releases import OpenVersion
+    from hermetic.assets.runs import RunHandle
+    from hermetic.assets.sealing import SealedVersion, Source
+    from hermetic.assets.writing import AssetWriter
+    from hermetic.domain.connect import Connection
+    from hermetic.formats.findings import Finding
+    from hermetic.formats.messages.base import Approval, Receipt
+    from hermetic.formats.messages.catalogue import AssetRow, ExposureRow, Lineage, VersionDetails
+    from hermetic.formats.messages.runs import RunRow
+    from hermetic.formats.messages.versions import Member
+
+    PathLike = str | os.PathLike[str]
+
+
+class Workspace:
+    """A connection as users see it. `purpose` is what calls declare that neither say one nor belong to a run."""
+
+    def __init__(self, connection: Connection, *, purpose: Purpose | str | None = None) -> None:
+        self.session = Session(connection, word(Purpose, purpose) if purpose else None)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, for rooms that ask custody themselves."""
+        return self.session.connection
+
+    def close(self) -> None:
+        """Give back every lease and close the connection."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # seal
+
+    def seal(  # noqa: PLR0913 - what a version can be told, all by keyword
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        data_class: DataClass | str | None = None,
+        owner: str | None = None,
+        project: str | None = None,
+        environment: Environment | str | None = None,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        parents: Sequence[str] = (),
+        labels: Sequence[tuple[str, ...]] = (),
+        decision: str | None = None,
+        retention_days: int | None = None,
+        member: str | None = None,
+        remove_original: bool = False,
+        approvals: Sequence[Approval] = (),
+    ) -> SealedVersion:
+        """Publish a file, a folder (every regular file in it), bytes or a binary stream as a new version.
+
+        What is not said comes from `rules:`, from the asset as it is, or from custody's defaults. The original stays, unless
+        `remove_original`: then the sealed copy is read back and compared first. On any error nothing is left.
+
+        Raises UsageError for links, FIFOs, devices, sockets, empty folders and the store itself; Conflict for input that changes
+        while it is sealed; PolicyDenied, ApprovalNeeded, StorageError.
+        """
+        terms = Terms(
+            name=name,
+            data_class=data_class,
+            owner=owner,
+            project=project,
+            environment=environment,
+            purpose=purpose,
+            run=run,
+            parents=tuple(parents),
+            labels=tuple(labels),
+            decision=decision,
+            retention_days=retention_days,
+            approvals=tuple(approvals),
+        )
+        return sealing.seal(self.session, source, terms, member=member, remove_original=remove_original)
+
+    def writer(self, name: str, *, member: str = DEFAULT_MEMBER, terms: Terms | None = None) -> AssetWriter:
+        """Return a context manager: a writable binary file whose content is published as a version at clean exit, else abandoned.
+
+        `writer.version` is the SealedVersion afterwards.
+        """
+        from hermetic.assets.writing import AssetWriter  # noqa: PLC0415 - io and threads only for those who write streams
+
+        return AssetWriter(self.session, name, member, terms or Terms())
+
+    # open
+
+    def open(
+        self,
+        ref: str,
+        *,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        member: str | None = None,
+        approvals: Sequence[Approval] = (),
+    ) -> MemberFile:
+        """Return one member as a seekable binary file; each read is verified, and refused once the lease has ended.
+
+        A version with several members needs `member` or a reference that names it. Closing the file gives the lease back.
+        """
+        bare, chosen = releases.split_member(ref, member)
+        version = self.version(bare, purpose=purpose, run=run, approvals=approvals)
+        with ExitStack() as undo:
+            undo.callback(version.end)
+            file = MemberFile(version, version.member(chosen), on_close=version.end)
+            undo.pop_all()
+        return file
+
+    def version(
+        self, ref: str, *, purpose: Purpose | str | None = None, run: str | None = None, approvals: Sequence[Approval] = ()
+    ) -> OpenVersion:
+        """Return a whole version, released once: `with h.version(ref) as v: v.members; v.open(path)`."""
+        (version,) = releases.release(self.session, (ref,), purpose=purpose, run=run, approvals=tuple(approvals))
+        return version
+
+    def open_many(
+        self, refs: Sequence[str], *, purpose: Purpose | str | None = None, run: str | None = None, approvals: Sequence[Approval] = ()
+    ) -> tuple[OpenVersion, ...]:
+        """Return many versions, released in one request with one entry in the log: all of them or none."""
+        return releases.release(self.session, refs, purpose=purpose, run=run, approvals=tuple(approvals))
+
+    def cat(
+        self,
+        ref: str,
+        out_fd: int,
+        *,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        member: str | None = None,
+        approvals: Sequence[Approval] = (),
+    ) -> int:
+        """Write a member to a pipe or terminal; return its length in bytes. On an error a verified prefix was written.
+
+        Raises UsageError for a regular file as output.
+        """
+        exposing.refuse_file(out_fd)
+        bare, chosen = releases.split_member(ref, member)
+        with self.version(bare, purpose=purpose, run=run, approvals=approvals) as version:
+            return exposing.cat(version, chosen, out_fd)
+
+    def expose(
+        self,
+        ref: str,
+        target: PathLike,
+        *,
+        seconds: int,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        member: str | None = None,
+        approvals: Sequence[Approval] = (),
+    ) -> ExposureRow:
+        """Put plaintext into the new file `target`, on record and for a time; nothing is overwritten, and it is all or nothing.
+
+        Raises Conflict if the target exists, UsageError, StorageError, and what `open` raises.
+        """
+        return exposing.expose(
+            self.session, ref, Path(target), seconds=seconds, member=member, purpose=purpose, run=run, approvals=tuple(approvals)
+        )
+
+    def end_exposure(self, path: PathLike) -> ExposureRow:
+        """Remove an exposed file and record that it is gone. Unlinking does not overwrite: old blocks may live on."""
+        return exposing.end(self.session, Path(path))
+
+    def exposures(self, *, ended: bool = False) -> tuple[ExposureRow, ...]:
+        """Return what is exposed; with `ended` also what was."""
+        return self.session.ask(catalogue.ListExposures(ended)).exposures
+
+    # look
+
+    def list(self, pattern: str | None = None, *, environment: Environment | str | None = None) -> tuple[AssetRow, ...]:
+        """Return the assets whose names match a glob, in order of name."""
+        chosen = word(Environment, environment) if environment else None
+        return self.session.ask(catalogue.ListAssets(pattern, chosen)).assets
+
+    def show(self, ref: str) -> VersionDetails:
+        """Return everything about a version but its bytes and its key."""
+        return self.session.ask(catalogue.ShowVersion(releases.split_member(ref, None)[0]))
+
+    def members(self, ref: str) -> tuple[Member, ...]:
+        """Return the files of a version, in order of name; asks for no key."""
+        return tuple(sorted(self.show(ref).members, key=lambda member: member.path))
+
+    def lineage(self, ref: str, *, descendants: bool = False) -> Lineage:
+        """Return what a version was made of, or with `descendants` what was made of it."""
+        return self.session.ask(catalogue.TraceLineage(ref, descendants))
+
+    def verify(self, ref: str) -> Verified:
+        """Check the signature and every stored byte of a version, without any key. Raises SignatureError, IntegrityError, NotFound."""
+        return checking.verify(self.session, releases.split_member(ref, None)[0])
+
+    def check(self, ref: str, *, purpose: Purpose | str | None = None, run: str | None = None) -> Verified:
+        """Decrypt a version to its end and throw the plaintext away. Raises what `open` and reads raise."""
+        with self.version(ref, purpose=purpose, run=run) as version:
+            return checking.check(version)
+
+    def recognise(self, digests: Sequence[bytes]) -> tuple[str, ...]:
+        """Return for each content digest (`hermetic.sealed.content`) the version it is a copy of, or an empty text."""
+        return self.session.ask(versions.RecogniseDigests(tuple(digests))).refs
+
+    # change
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an asset another name of the same kind; nothing is re-encrypted. Raises Conflict, NotFound, PolicyDenied."""
+        before, after = AssetName.parse(old), AssetName.parse(new)
+        if before.kind != after.kind:
+            raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
+        self.session.ask(catalogue.RenameAsset(str(before), str(after)))
+
+    def decide(
+        self,
+        name: str,
+        reason: str,
+        *,
+        owner: str | None = None,
+        data_class: DataClass | str | None = None,
+        retention_days: int | None = None,
+    ) -> Receipt:
+        """Change an asset's owner, class or retention with a reason on record."""
+        chosen = word(DataClass, data_class) if data_class else None
+        request = catalogue.RecordDecision(name, reason, owner=owner, data_class=chosen, retention_days=retention_days)
+        return self.session.ask(request).receipt
+
+    def gc(self, *, dry_run: bool = False, older_than_ms: int = garbage.DEFAULT_AGE_MS) -> Collected:
+        """Remove what interrupted writes left in stores; `kept` of the answer is what looks like data that custody has forgotten."""
+        return garbage.collect_garbage(self.session, dry_run=dry_run, older_than_ms=older_than_ms)
+
+    # runs
+
+    @contextmanager
+    def run(
+        self, name: str, *, purpose: Purpose | str | None = None, parameters: Mapping[str, str] | None = None
+    ) -> Iterator[RunHandle]:
+        """Make everything inside the block part of a run: its purpose is declared by default, its reads and writes are lineage.
+
+        Code version, command, packages and `parameters` go on record. Files written to `hermetic://` names inside are published
+        when the block ends well, and abandoned when it raises.
+        """
+        with runs.run(self.session, name, purpose=purpose, parameters=parameters) as handle:
+            yield handle
+
+    def run_command(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        purpose: Purpose | str | None = None,
+        parameters: Mapping[str, str] | None = None,
+        tell: Callable[[Finding], None] | None = None,
+    ) -> tuple[int, RunHandle]:
+        """Run a program as a run; return its exit code (128 + N if signal N ended it) and the ended run.
+
+        The program gets the caller's environment, HERMETIC_RUN, a TMPDIR that stays in memory, and no core dumps. `tell` is called
+        with each finding, for example swap that is not encrypted, before the program starts.
+        """
+        return runs.run_command(self.session, name, argv, purpose=purpose, parameters=parameters, tell=tell)
+
+    def runs(self, *, limit: int = 100) -> tuple[RunRow, ...]:
+        """Return the latest runs first."""
+        return self.session.ask(run_messages.ListRuns(limit)).runs
+
+    def show_run(self, run: str) -> RunRow:
+        """Return one run with what it read and wrote."""
+        return self.session.ask(run_messages.ShowRun(run))
