@@ -65,8 +65,7 @@ class Engine:
         if found:
             raise error_of(tuple(found))
         self.policies: tuple[PolicyText, ...] = tuple(loaded)
-        self._sets = {action: _set_of(loaded, action) for action in Action}
-        self._all = _set_of(loaded, None)
+        self._set_for = lru_cache(maxsize=len(Action))(lambda action: _set_of(loaded, action))
         self._parsed = lru_cache(maxsize=_CACHED)(self._parse_entities)
 
     def _parse_entities(self, text: str) -> cedarpy.Entities:
@@ -100,8 +99,7 @@ class Engine:
                 "resource": {"type": _type_of(request), "id": request.resource.id},
                 "context": json.dumps(context_of(request.context)),
             }
-            policies = self._sets.get(request.action, self._all)
-            answer = cedarpy.is_authorized(question, policies, self._parsed(entities), self._schema)
+            answer = cedarpy.is_authorized(question, self._set_for(request.action), self._parsed(entities), self._schema)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
             detail = _without(entities, str(error)) if entities else type(error).__name__
             return _refusal((f"the request does not fit the schema: {detail}",))
@@ -121,9 +119,9 @@ def _decision(decision: cedarpy.Decision, policies: tuple[str, ...]) -> Decision
     return _refusal(("the policy engine gave no decision",))
 
 
-def _set_of(policies: list[PolicyText], action: Action | None) -> cedarpy.PolicySet:
+def _set_of(policies: list[PolicyText], action: Action) -> cedarpy.PolicySet:
     """Only policies whose head names the action can say anything about it; leaving the others out saves evaluating them."""
-    return cedarpy.PolicySet.from_str("\n".join(policy.text for policy in policies if action is None or action in policy.actions))
+    return cedarpy.PolicySet.from_str("\n".join(policy.text for policy in policies if action in policy.actions))
 
 
 def _type_of(request: DecisionRequest) -> str:

@@ -162,5 +162,6 @@ def _second_factor(document: PolicyDocument, request: DecisionRequest) -> Iterat
 def _approvals(document: PolicyDocument, request: DecisionRequest) -> Iterator[Unmet]:
     needed, _ = _demands(document, request)
     if request.context.approvals < needed:
-        message = f"{request.action} needs the approval of {needed} other {'person' if needed == 1 else 'people'}, and has {request.context.approvals}"
+        others = "1 other person" if needed == 1 else f"{needed} other people"
+        message = f"{request.action} needs the approval of {others}, and has {request.context.approvals}"
         yield Unmet("approvals", message, "ask for it with `hermetic request`, and repeat once it is approved", by_people=True)
