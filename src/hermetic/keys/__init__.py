@@ -8,10 +8,14 @@
     derived          the keys that come from the domain secret, in one table
     passphrase_wrap  a secret under a passphrase (Argon2id): the local root file, and the recovery wrap of backups
     domain_file      domain.json, the one place where the domain secret's wraps lie
-    hierarchy        KEKs in the custody database: make, load, rotate, change state, count
-    roots            roots in the custody database
-    secret_keys      signing keys in the custody database
 
-Everything but the last three is pure: no files, no clock, no database. The last three take a database session, the time and the
-providers as arguments, and never commit. Only `custody` calls what unwraps.
+    roots            roots in the custody database; Anchors: the domain and the providers at hand
+    kek              KEKs as values: scope, versions, states, and reading them
+    hierarchy        KEKs in the custody database: make, load, rotate, change state, count
+    destruction      announcing, cancelling and doing the destruction of a KEK version
+    secret_keys      signing keys in the custody database
+    migration        moving a domain from one root to another
+
+The first group is pure: no files, no clock, no database. The second takes a database session, the time and the providers as
+arguments, and never commits. Only `custody` calls what unwraps.
 """

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hermetic.crypto.kdf import derive
+from hermetic.db.columns import RowKeys
 from hermetic.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class DomainKeys:
         keys = {field: derive(domain_secret, label) for field, label in LABELS.items()}
         check = derive(domain_secret, _CHECK)
         return cls(**keys, check=bytes(check.view()))
+
+    def row_keys(self) -> RowKeys:
+        """Return the three keys of the database."""
+        return RowKeys(mac=self.row_mac, column=self.column, lookup=self.lookup)
 
     def require_check(self, pinned: bytes) -> DomainKeys:
         """Return itself if `check` is the pinned one. Raises IntegrityError."""

@@ -1,0 +1,177 @@
+"""Signing keys in the custody database: Ed25519 seeds, wrapped under every active root (`slots`).
+
+Purposes: `log-signing` for checkpoints of the log, `manifest-signing` for manifests. One key per purpose is active; the ones before
+are deactivated, their public halves stay for verification, and custody records the change signed with the old key. The domain
+secret is not here: it is needed to believe these rows (`domain_file`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NewType
+
+from hermetic.crypto.sign import SigningKey
+from hermetic.db import tables
+from hermetic.errors import Conflict, IntegrityError, KeyUnusable, UsageError
+from hermetic.ids import KeyState, id_from_bytes
+from hermetic.keys import roots, slots
+from hermetic.keys.kek import state_of
+from hermetic.keys.states import check_transition, check_use
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hermetic.crypto.secret import Secret
+    from hermetic.db.rows import ReadSession, Session
+    from hermetic.keys.provider import RootId
+    from hermetic.keys.roots import Anchors
+
+SecretKeyId = NewType("SecretKeyId", str)
+
+LOG_SIGNING: Final = "log-signing"
+MANIFEST_SIGNING: Final = "manifest-signing"
+PURPOSES: Final = (LOG_SIGNING, MANIFEST_SIGNING)
+ALGORITHM: Final = "ed25519"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A signing key as the catalogue knows it; `public` has 32 bytes."""
+
+    key_id: SecretKeyId
+    purpose: str
+    algorithm: str
+    public: bytes
+    state: KeyState
+    created_ms: int
+    revision: int
+
+
+def create(session: Session, anchors: Anchors, purpose: str, *, now_ms: int, seed: Secret | None = None) -> SecretKey:
+    """Make the first key of a purpose. Raises Conflict when one is active, UsageError for an unknown purpose, and as `ensure_kek`."""
+    if purpose not in PURPOSES:
+        raise UsageError(f"unknown purpose of a signing key: {purpose!r}", hint="one of " + ", ".join(PURPOSES))
+    if any(key.state is KeyState.ACTIVE for key in ls(session, purpose)):
+        raise Conflict(f"a key for {purpose} is active already", hint="rotate it")
+    signing = SigningKey.generate() if seed is None else SigningKey(seed)
+    return _insert(session, anchors, signing, purpose=purpose, now_ms=now_ms)
+
+
+def rotate(session: Session, anchors: Anchors, purpose: str, *, now_ms: int) -> SecretKey:
+    """Make a new active key for a purpose and deactivate the one before. Raises KeyUnusable when there is none."""
+    old = active(session, purpose)
+    set_state(session, old.key_id, KeyState.DEACTIVATED)
+    return create(session, anchors, purpose, now_ms=now_ms)
+
+
+def active(session: ReadSession, purpose: str) -> SecretKey:
+    """Return the key that signs for a purpose now. Raises KeyUnusable."""
+    for key in ls(session, purpose):
+        if key.state is KeyState.ACTIVE:
+            return key
+    raise KeyUnusable(f"no key for {purpose} is active")
+
+
+def get(session: ReadSession, key_id: SecretKeyId) -> SecretKey:
+    """Return a key. Raises NotFound, RowTampered."""
+    return _key(session.require(tables.secret_key, key_id))
+
+
+def ls(session: ReadSession, purpose: str | None = None) -> list[SecretKey]:
+    """Return the keys of one purpose, or all, oldest first."""
+    rows = session.find(tables.secret_key) if purpose is None else session.find(tables.secret_key, purpose=purpose)
+    return sorted((_key(row) for row in rows), key=lambda key: (key.created_ms, key.key_id))
+
+
+def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId) -> SigningKey:
+    """Return an active key, ready to sign. Only custody calls this.
+
+    Raises KeyUnusable, Locked, KeyServiceUnavailable, IntegrityError when the seed does not make the recorded public key.
+    """
+    row = session.require(tables.secret_key, key_id)
+    key = _key(row)
+    check_use(key.state, "wrap")
+    providers = roots.for_opening(session, anchors)
+    signing = SigningKey(slots.open_first(slots.decode(row["wrapped"]), providers, _context_of(anchors, key)))
+    if signing.public != key.public:
+        raise IntegrityError(f"signing key {key_id} is not the recorded one")
+    return signing
+
+
+def set_state(session: Session, key_id: SecretKeyId, state: KeyState) -> SecretKey:
+    """Change the state of a key; destroying it overwrites its wraps. Raises KeyUnusable, Conflict, NotFound."""
+    key = get(session, key_id)
+    check_transition(key.state, state)
+    changes: dict[str, Any] = {"state": state.value}
+    if state is KeyState.DESTROYED:
+        changes["wrapped"] = b""
+    return _key(session.update(tables.secret_key, key_id, key.revision, **changes))
+
+
+def extend_to_root(session: Session, anchors: Anchors, root_id: RootId) -> int:
+    """Add a slot for a root to every key that has a wrap and lacks it; return how many (`migration` calls this)."""
+    added = 0
+    for row in _wrapped(session):
+        key, wraps = _key(row), slots.decode(row["wrapped"])
+        if root_id in wraps:
+            continue
+        context_of = _context_of(anchors, key)
+        seed = slots.open_first(wraps, roots.for_opening(session, anchors, recovering=True), context_of)
+        more = slots.wrap_under_all(seed, {root_id: anchors.providers[root_id]}, context_of)
+        session.update(tables.secret_key, key.key_id, key.revision, wrapped=slots.encode({**wraps, **more}))
+        added += 1
+    return added
+
+
+def drop_root(session: Session, root_id: RootId) -> int:
+    """Take the slots of a root out of every key; return how many. Raises Conflict when one has no other (`migration` calls this)."""
+    dropped = 0
+    for row in _wrapped(session):
+        wraps = slots.decode(row["wrapped"])
+        left = {root: wrapped for root, wrapped in wraps.items() if root != root_id}
+        if not left:
+            raise Conflict(f"signing key {row['id']} hangs on this root alone", hint="extend another root to it first")
+        if len(left) < len(wraps):
+            session.update(tables.secret_key, row["id"], row["revision"], wrapped=slots.encode(left))
+            dropped += 1
+    return dropped
+
+
+def _wrapped(session: ReadSession) -> list[dict[str, Any]]:
+    return [row for row in session.find(tables.secret_key) if row["wrapped"]]
+
+
+def _insert(session: Session, anchors: Anchors, signing: SigningKey, *, purpose: str, now_ms: int) -> SecretKey:
+    key_id = SecretKeyId(id_from_bytes(os.urandom(16)))
+    key = SecretKey(key_id, purpose, ALGORITHM, signing.public, KeyState.ACTIVE, now_ms, revision=1)
+    wraps = slots.wrap_under_all(signing.seed(), roots.for_new_keys(session, anchors), _context_of(anchors, key))
+    session.insert(
+        tables.secret_key,
+        id=key_id,
+        purpose=purpose,
+        algorithm=ALGORITHM,
+        public=signing.public,
+        wrapped=slots.encode(wraps),
+        state=KeyState.ACTIVE.value,
+        created_ms=now_ms,
+    )
+    return get(session, key_id)
+
+
+def _context_of(anchors: Anchors, key: SecretKey) -> slots.ContextOf:
+    return lambda root_id: slots.secret_key_context(anchors.domain, root_id, key.key_id, key.purpose)
+
+
+def _key(row: dict[str, Any]) -> SecretKey:
+    if row["algorithm"] != ALGORITHM:
+        raise KeyUnusable(f"signing key {row['id']} has the algorithm {row['algorithm']!r}, which this release cannot use")
+    return SecretKey(
+        key_id=SecretKeyId(row["id"]),
+        purpose=row["purpose"],
+        algorithm=row["algorithm"],
+        public=row["public"],
+        state=state_of(row["state"], f"signing key {row['id']}"),
+        created_ms=row["created_ms"],
+        revision=row["revision"],
+    )
