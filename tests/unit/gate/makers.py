@@ -173,6 +173,7 @@ PLAINTEXT = {
     "csv, bom": (b"\xef\xbb\xbf" + CSV, "dataset", "csv"),
     "csv, utf-16": (CSV.decode().encode("utf-16"), "dataset", "csv"),
     "csv, latin-1": ("name,stadt,alter\nJörg,Köln,3\nÄnne,Düren,4\nUte,Ulm,5\n".encode("latin-1"), "dataset", "csv"),
+    "csv, bom and cut inside a character": (b"\xef\xbb\xbf" + ("n,ort,x\n" + "1,Köln,2\n" * 3000).encode(), "dataset", "csv"),
     "csv, semicolons": (b"name;age\nana;30\nbo;41\n", "dataset", "csv"),
     "csv, quoted": (b'id,note\n1,"a, b\nand c"\n2,"d"\n3,"e"\n', "dataset", "csv"),
     "csv, text only": (b"name,city,plan\n" + b"ana,bonn,basic\nbo,rome,pro\n" * 4, "dataset", "csv"),

@@ -54,11 +54,12 @@ def _decode(sample: Sample) -> str | None:
         raw = sample.first(_MORE)
         if _BINARY.search(raw):
             return None
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
     try:
-        content = raw.decode("utf-8-sig")
+        content = raw.decode()
     except UnicodeDecodeError as error:
-        cut = not sample.whole and error.start >= len(raw) - 4
-        content = raw[: error.start].decode("utf-8-sig") if cut else raw.decode("latin-1")
+        cut = not sample.whole and error.start >= len(raw) - 4  # inside the last character at hand
+        content = raw[: error.start].decode() if cut else raw.decode("latin-1")
     return _whole_lines(content.replace("\r\n", "\n"), complete=sample.whole).lstrip()
 
 
