@@ -63,7 +63,7 @@ def _classes(raw: Raw, root: Node, wrong: list[Wrong]) -> Mapping[DataClass, Cla
         values = _inherited(raw, root, wrong, name)
         classes[name] = ClassRules(**({"suite": suite} | values))
         _check_class(raw, root, wrong, (name, classes[name]))
-    _check_rising(classes, root, wrong)
+    _check_rising(raw, classes, root, wrong)
     return classes
 
 
@@ -104,13 +104,14 @@ def _check_class(raw: Raw, root: Node, wrong: list[Wrong], named: tuple[DataClas
         wrong.append(Wrong(place, f"suite {rules.suite} is not for approved-only", f"use {APPROVED_SUITE.name}, or leave `suite` out"))
 
 
-def _check_rising(classes: Mapping[DataClass, ClassRules], root: Node, wrong: list[Wrong]) -> None:
+def _check_rising(raw: Raw, classes: Mapping[DataClass, ClassRules], root: Node, wrong: list[Wrong]) -> None:
     """A more sensitive class never asks for less distance than a less sensitive one."""
     order = list(DataClass)
     for lower, higher in itertools.pairwise(order):
         least = classes[lower].require_enforcement
         if classes[higher].require_enforcement.rank < least.rank:
-            place = place_of(root, "classes", higher, "require_enforcement")
+            written = higher if raw.classes.get(higher, {}).get("require_enforcement") else lower
+            place = place_of(root, "classes", written, "require_enforcement")
             message = f"class {higher} asks for less enforcement than {lower}"
             wrong.append(Wrong(place, message, f"write `require_enforcement: {least}` or more in class {higher}"))
 

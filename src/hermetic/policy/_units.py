@@ -21,7 +21,7 @@ _DAY_UNITS = {"d": 1, "w": 7, "y": 365}
 _OUTSIDE = re.compile(r"[/~\\]|[A-Za-z]:[/\\]?")
 _OUTSIDE_REMEDY = "write a path relative to this file; absolute places belong in your own $XDG_CONFIG_HOME/hermetic/"
 _FOLDER = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-_GLOB_TEXT = r"[^/~\\\[\]{}]([^\\\[\]{}]*[^/\\\[\]{}])?"
+_GLOB_TEXT = r"(?!.*://)(?![A-Za-z]:)[^/~\\\[\]{}]([^\\\[\]{}]*[^/\\\[\]{}])?"
 
 
 def _amount(node: Node, units: Mapping[str, int], example: str) -> int:
