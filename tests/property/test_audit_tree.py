@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,7 @@ def grown(leaves: list[bytes], cuts: list[int]) -> tuple[tree.Frontier, tree.Nod
     hashes = [tree.leaf_hash(leaf) for leaf in leaves]
     frontier, rows = tree.Frontier(), {0: hashes}
     edges = sorted({0, len(hashes), *(cut for cut in cuts if cut < len(hashes))})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         grown = frontier.extended(hashes[start:stop])
         for level, index, node in grown.stored():
             row = rows.setdefault(level, [])

@@ -112,10 +112,15 @@ class History:
             size = restored.size
             if restored.origin.generation != before or size != self.sizes[before] or self.roots[before][size] != restored.root:
                 raise LogTampered(f"generation {after} does not continue the generation {before} that is stored", hint=FORK_HINT)
-        if generations and generations[0] in self.restores:
-            message = f"the log starts with generation {generations[0]}; what was before is not here"
-            return [Finding("log-starts-late", "medium", "log", message, "verify the export of the earlier generations")]
         return [loss for item in self.restores.values() if (loss := item.loss())]
+
+
+def starts_late(generation: int, *, partial: bool) -> Finding:
+    """Return the finding for a log whose first stored generation is not 1. Raises LogTampered unless a part was asked for."""
+    message = f"the log starts with generation {generation}; what was before is not here"
+    if not partial:
+        raise LogTampered(message, hint=CUT_HINT)
+    return Finding("log-starts-late", "medium", "log", message, "verify the earlier generations where they are kept")
 
 
 def sizes_wanted(pins: Sequence[Pin], generation: int) -> set[int]:

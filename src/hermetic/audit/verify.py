@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.ledger import Ledger
 from hermetic.audit.note import Checkpoint, Origin
-from hermetic.audit.pins import CUT_HINT, FORK_HINT, History, Pin, sizes_wanted
+from hermetic.audit.pins import CUT_HINT, FORK_HINT, History, Pin, sizes_wanted, starts_late
 from hermetic.audit.tree import leaf_hash
 from hermetic.audit.walk import Walk
 from hermetic.errors import LogTampered, UsageError
@@ -98,11 +98,13 @@ def verify(
     pins: Sequence[Pin] = (),
     receipts: Sequence[Receipt] = (),
     rows: Iterable[RowState] | None = None,
+    partial: bool = False,
 ) -> VerifyReport:
     """Verify everything that the store holds of a domain's log.
 
     `keys` are the log keys the caller trusts; without any, the first key found is reported as first use. `pins` are checkpoints kept
     elsewhere, `receipts` receipts handed out earlier, `rows` the present rows of the tables whose revisions are logged.
+    `partial` allows a store that starts with a later generation than the first, as an export does.
     Raises LogTampered; UsageError when a pin, key or receipt is of another domain.
     """
     receipt_pins = [Pin(Checkpoint.parse(item.checkpoint.text), "a receipt") for item in receipts]
@@ -121,6 +123,8 @@ def verify(
         if walk.restored is not None:
             history.restores[generation] = walk.restored
     found = history.check_restores()  # 5
+    if walks[0].origin.generation != 1:
+        found.append(starts_late(walks[0].origin.generation, partial=partial))
     found += _check_keys(walks, keys)  # 5, 6
     found += [finding for pin in all_pins if (finding := history.check_pin(pin))]  # 7
     _check_receipts(walks, pairs, history)  # 8
