@@ -6,7 +6,6 @@ flow counts as declared when one declared flow leads from its stage, or somethin
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,7 +56,7 @@ def _compute(seen: tuple[ComputeNode, ...], pipeline: Mapping[Stage, StageRules]
     marked, met = [], set()
     for node in seen:
         rules = pipeline.get(node.stage)
-        names = [name for name in (rules.compute if rules else ()) if fnmatch.fnmatchcase(node.name, name)]
+        names = [name for name in (rules.compute if rules else ()) if node.name == name]
         met |= {(node.stage, name) for name in names}
         marked.append(_marked(node) if names else node)
     added = [

@@ -71,7 +71,7 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
     """Answer the four questions from one consistent read of custody and what was found around it."""
     protection = tuple(row for asset in facts.assets for row in _protection(asset, facts.keys))
     plaintext = (*_exposures(facts), *_copies(around), *_swap(around))
-    backup = _backup(facts)
+    backup = backup_answer(facts)
     findings = (
         *weaknesses.find(facts, around, protection),
         *upkeep.find(facts, around, backup=backup),
@@ -175,7 +175,8 @@ def _retention(asset: AssetRow, now_ms: int) -> Retention:
     return Retention(asset.name, asset.versions, asset.length, asset.retention_days, due, overdue)
 
 
-def _backup(facts: Facts) -> BackupAnswer:
+def backup_answer(facts: Facts) -> BackupAnswer:
+    """Return what custody says about its encrypted copy."""
     said = {pair.name: pair.value for pair in facts.backup}
     size = int(said.get("log_size") or 0)
     return BackupAnswer(

@@ -26,7 +26,7 @@ def find(facts: Facts, around: Surroundings, *, backup: BackupAnswer) -> Iterato
         yield _plain_file(item, {asset.name: asset for asset in facts.assets})
     yield from _swap(facts, around)
     yield from _retention(facts)
-    yield from _backup(facts, backup)
+    yield from backup_findings(facts, backup)
     yield from _policy(facts, around)
     yield from _log(facts)
 
@@ -84,7 +84,8 @@ def _retention(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _backup(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
+def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
+    """Yield what is wrong with the encrypted copy of custody."""
     if backup.place is None:
         yield Finding(
             "backup-missing",

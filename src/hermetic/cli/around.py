@@ -1,0 +1,57 @@
+"""What `status` and `map` know besides custody's facts: project files, this user's pins, the machine, a scan if asked for."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hermetic.evidence.machine import swap_areas
+from hermetic.evidence.surroundings import Anchoring, PlainFile, Surroundings
+from hermetic.formats.messages.versions import RecogniseDigests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hermetic.cli.out import Out
+    from hermetic.domain.connect import Connection
+
+
+def look(connection: Connection, out: Out, scanned: Sequence[Path]) -> Surroundings:
+    """Collect the surroundings of a connection; `scanned` are folders to look for plaintext in. Raises NotFound for a missing one."""
+    project = connection.project
+    return Surroundings(
+        root=str(project.root),
+        document=project.document,
+        edited_policy=project.bundle().digest(),
+        anchoring=_anchoring(connection),
+        swap=swap_areas(),
+        plain_files=_plain_files(connection, out, scanned) if scanned else None,
+        scanned=tuple(str(path) for path in scanned),
+    )
+
+
+def _anchoring(connection: Connection) -> Anchoring:
+    pins = connection.pins
+    return Anchoring(pinned_size=pins.size, first_use=False)
+
+
+def _plain_files(connection: Connection, out: Out, scanned: Sequence[Path]) -> tuple[PlainFile, ...]:
+    """Scan, and let custody recognise copies of known assets; the stores' own folders hold ciphertext and are no plaintext."""
+    from hermetic.gate.scan import scan  # noqa: PLC0415 - most calls do not scan
+
+    def recognise(digests: Sequence[bytes]) -> Sequence[str]:
+        return connection.ask(RecogniseDigests(tuple(digests))).refs
+
+    with out.progress("scanning") as advance:
+        found = scan(scanned, now_ms=time.time_ns() // 1_000_000, recognise=recognise, progress=lambda _path: advance(1))
+    here = Path.cwd()
+    files = [PlainFile(_short(file.path, here), file.format, file.size, file.copy_of or None) for file in found.plaintext]
+    return tuple(files)
+
+
+def _short(path: str, here: Path) -> str:
+    """Write a path relative to the working folder where it lies below."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links that the scan did not
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)

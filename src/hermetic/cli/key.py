@@ -1,0 +1,184 @@
+"""`hermetic key …`: key-encryption keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
+from hermetic.cli.lazy import Group
+from hermetic.cli.options import output, reason
+from hermetic.cli.session import connected
+from hermetic.cli.words import count, moment
+from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey, ShowKey
+
+if TYPE_CHECKING:
+    from hermetic.cli.out import Out
+    from hermetic.domain.connect import Connection
+    from hermetic.formats.messages.keys import KeyRow
+
+_STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroyed": "bad"}
+
+
+@click.group(cls=Group)
+def key() -> None:
+    """Key-encryption keys: list, rotate, rewrap, suspend, revoke.
+
+    There is one for each environment, class and project; KEK is its id or the beginning of it.
+    """
+
+
+@key.command(name="ls")
+@output
+def ls(out: Out) -> int:
+    """List the keys and what hangs on each."""
+    with connected() as connection:
+        found = connection.ask(ListKeys()).keys
+    rows = [
+        (
+            Mark(row.kek[:8], "name"),
+            row.environment,
+            row.data_class,
+            row.project,
+            _state(row.state),
+            f"v{row.versions[-1].number}" if row.versions else "-",
+            sum(version.data_keys for version in row.versions),
+            len(row.assets),
+            row.owner,
+            moment(row.last_use_ms)[:16],
+        )
+        for row in found
+    ]
+    columns = ("key", "environment", "class", "project", "state", "version", "data keys", "assets", "owner", "last use")
+    out.emit({"keys": found}, Table(columns, rows, frozenset({"data keys", "assets"}), empty="no keys yet: the first seal makes one"))
+    return 0
+
+
+@key.command()
+@click.argument("kek")
+@output
+def show(out: Out, *, kek: str) -> int:
+    """Show one key, its versions and its blast radius."""
+    with connected() as connection:
+        row = connection.ask(ShowKey(kek))
+    out.emit(row, *_details(row))
+    return 0
+
+
+@key.command()
+@click.argument("kek")
+@click.option("--rewrap/--no-rewrap", "rewrapping", default=True, help="Move old data keys to the new version now (default).")
+@reason(required=False)
+@output
+def rotate(out: Out, *, kek: str, rewrapping: bool, reason: str) -> int:
+    """Give a key a new version for new data.
+
+    With rewrap, old data keys move to it too; sealed bytes and signatures stay as they are. Rewrap is not revocation: who copied an
+    old data key keeps it.
+    """
+    with connected() as connection:
+        changed = connection.ask(RotateKey(kek, reason))
+        moved = _rewrap(connection, out, changed.key) if rewrapping else 0
+        row = connection.ask(ShowKey(changed.key.kek))
+    out.emit({"key": row, "moved": moved, "log_index": changed.receipt.index}, *_changed("rotated", row, moved))
+    return 0
+
+
+@key.command()
+@click.argument("kek")
+@output
+def rewrap(out: Out, *, kek: str) -> int:
+    """Move data keys to the key's newest version.
+
+    Resumable: an interrupted campaign goes on where it stopped.
+    """
+    with connected() as connection:
+        moved = _rewrap(connection, out, connection.ask(ShowKey(kek)))
+        row = connection.ask(ShowKey(kek))
+    out.emit({"key": row, "moved": moved}, *_changed("rewrapped", row, moved))
+    return 0
+
+
+@key.command()
+@click.argument("kek")
+@reason()
+@output
+def suspend(out: Out, *, kek: str, reason: str) -> int:
+    """Stop releases under a key for now; `key resume` takes it back."""
+    return _change(out, kek, "suspend", reason)
+
+
+@key.command()
+@click.argument("kek")
+@reason()
+@output
+def resume(out: Out, *, kek: str, reason: str) -> int:
+    """Let a suspended key be used again."""
+    return _change(out, kek, "resume", reason)
+
+
+@key.command()
+@click.argument("kek")
+@reason()
+@output
+def revoke(out: Out, *, kek: str, reason: str) -> int:
+    """End all use of a key's present version; leases end at their next check."""
+    return _change(out, kek, "revoke", reason)
+
+
+def _change(out: Out, kek: str, verb: str, reason: str) -> int:
+    with connected() as connection:
+        changed = connection.ask(ChangeKeyState(kek, verb, reason))
+    done = {"suspend": "suspended", "resume": "resumed", "revoke": "revoked"}[verb]
+    out.emit({"key": changed.key, "log_index": changed.receipt.index}, *_changed(done, changed.key, None))
+    return 0
+
+
+def _rewrap(connection: Connection, out: Out, row: KeyRow) -> int:
+    """Ask for batches until nothing is left; return how many data keys moved."""
+    todo = sum(version.data_keys for version in row.versions[:-1])
+    moved = 0
+    with out.progress("rewrapping", todo) as advance:
+        while True:
+            answer = connection.ask(RewrapKey(row.kek))
+            moved += answer.moved
+            advance(answer.moved)
+            if not answer.left or not answer.moved:
+                return moved
+
+
+def _changed(done: str, row: KeyRow, moved: int | None) -> list[Block]:
+    name = f"{row.environment}/{row.data_class}/{row.project}"
+    facts: list[tuple[str, str | Mark]] = [(done, Mark(f"{row.kek}  {name}", "name")), ("state", _state(row.state))]
+    if row.versions:
+        facts.append(("version", str(row.versions[-1].number)))
+    if moved is not None:
+        facts.append(("data keys moved", str(moved)))
+    return [Facts(facts)]
+
+
+def _details(row: KeyRow) -> list[Block]:
+    rotate = "never" if row.rotate_after_days is None else f"every {row.rotate_after_days} days"
+    facts: list[tuple[str, Cell]] = [
+        ("key", Mark(row.kek, "name")),
+        ("for", f"{row.environment} / {row.data_class} / {row.project}"),
+        ("state", _state(row.state)),
+        ("owner", row.owner),
+        ("made", moment(row.created_ms)),
+        ("rotate", rotate),
+        ("last use", moment(row.last_use_ms)),
+        ("roots", ", ".join(row.roots)),
+    ]
+    versions = [(item.number, _state(item.state), moment(item.created_ms), item.wraps, item.data_keys) for item in row.versions]
+    return [
+        Facts(facts),
+        Heading("Versions"),
+        Table(("number", "state", "made", "wraps", "data keys"), versions, frozenset({"number", "wraps", "data keys"})),
+        Heading(f"Blast radius: {count(len(row.assets), 'asset')}"),
+        *(Line(Mark(name, "name"), 2) for name in row.assets),
+    ]
+
+
+def _state(state: str) -> Mark:
+    return Mark(state, _STATE.get(state, "dim"))

@@ -1,0 +1,78 @@
+"""Options and argument types that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hermetic.cli import words
+from hermetic.cli.out import Out
+from hermetic.errors import UsageError
+from hermetic.ids import DataClass, Environment, Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hermetic.formats.findings import Finding
+
+FINDINGS = 7  # FindingsError.exit_code; findings are a result, so they are returned, not raised
+_Command = TypeVar("_Command", bound="Callable[..., object]")
+
+
+def duration(value: str) -> int:
+    """Read `30m`, `8h`, `7d` as seconds; anything else is a usage error."""
+    try:
+        return words.seconds(value)
+    except UsageError as error:
+        raise click.BadParameter(f"{error}: {error.hint}") from None
+
+
+def days(value: str) -> int:
+    """Read `30d`, `2w` or a plain number as whole days; anything else is a usage error."""
+    if value.isdecimal() and int(value):
+        return int(value)
+    whole, rest = divmod(duration(value), 86_400)
+    if rest:
+        raise click.BadParameter(f"{value!r} is not a whole number of days: write 30d or 2w")
+    return whole
+
+
+PURPOSE = click.Choice([word.value for word in Purpose])
+DATA_CLASS = click.Choice([word.value for word in DataClass])
+ENVIRONMENT = click.Choice([word.value for word in Environment])
+ANY_PATH = click.Path(path_type=Path)
+
+
+def output(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Give a command `--json`, and hand it an Out as its first argument."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Write one JSON document on stdout.")
+    @functools.wraps(function)
+    def command(*, as_json: bool, **given: Any) -> int | None:
+        return function(Out(as_json=as_json), **given)
+
+    return command
+
+
+def purpose(help_text: str = "The declared reason.") -> Callable[[_Command], _Command]:
+    """Return the option --purpose."""
+    return click.option("--purpose", type=PURPOSE, help=help_text)
+
+
+def passphrase_file(what: str = "passphrase") -> Callable[[_Command], _Command]:
+    """Return the option --passphrase-file or --recovery-passphrase-file."""
+    name = f"--{what}-file"
+    return click.option(name, type=ANY_PATH, metavar="FILE", help=f"Read the {what.replace('-', ' ')} from FILE (mode 0600).")
+
+
+def reason(*, required: bool = True) -> Callable[[_Command], _Command]:
+    """Return the option --reason, which is recorded in the log."""
+    return click.option("--reason", required=required, default=None if required else "", help="Why; it goes on record.")
+
+
+def exit_with(findings: Sequence[Finding]) -> int:
+    """Return the exit code of a command that looked for findings."""
+    return FINDINGS if findings else 0

@@ -1,0 +1,78 @@
+"""Passphrases: typed on the terminal without echo, or read from a file that nobody else can read. Never an argument."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from hermetic.crypto.secret import Secret
+from hermetic.errors import Denied, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LIMIT = 1024  # bytes of a passphrase
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def asker(file: Path | None, *, confirm: bool = False) -> Callable[..., Secret]:
+    """Return the function that custody asks for a passphrase: from `file`, else from the terminal (twice with `confirm`).
+
+    The function takes an optional prompt. It raises UsageError when there is neither file nor terminal.
+    """
+
+    def ask(prompt: str = "passphrase: ") -> Secret:
+        return from_file(file) if file is not None else from_terminal(prompt, confirm=confirm)
+
+    return ask
+
+
+def has_terminal() -> bool:
+    """Tell whether somebody can be asked: stdin and stderr are a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def from_terminal(prompt: str, *, confirm: bool = False) -> Secret:
+    """Ask on the terminal. Raises UsageError without one, for an empty answer, or if two answers differ."""
+    if not has_terminal():
+        raise UsageError("a passphrase is needed and there is no terminal to ask on", hint="use --passphrase-file FILE (mode 0600)")
+    label = prompt.rstrip(": ") + ": "
+    typed = getpass.getpass(label, stream=sys.stderr)
+    if not typed:
+        raise UsageError("the passphrase is empty")
+    if confirm and getpass.getpass(f"{label.rstrip(': ')} again: ", stream=sys.stderr) != typed:
+        raise UsageError("the two passphrases differ")
+    return Secret(typed.encode("utf-8"))
+
+
+def from_file(path: Path) -> Secret:
+    """Read the passphrase in `path`, without one final line end.
+
+    Raises NotFound, Denied (others may read the file, or it belongs to somebody else), UsageError (empty, several lines, too long).
+    """
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError as error:
+        raise NotFound(f"cannot read {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        _must_be_private(path, os.fstat(descriptor))
+        raw = bytearray(file.read(LIMIT + 2) or b"")
+    for end in (b"\n", b"\r"):
+        if raw.endswith(end):
+            del raw[-1:]
+    if not raw or b"\n" in raw or len(raw) > LIMIT:
+        raise UsageError(f"{path} does not hold a passphrase of one line, at most {LIMIT} bytes")
+    return Secret(raw)
+
+
+def _must_be_private(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise UsageError(f"{path} is not a regular file")
+    if facts.st_uid not in {os.geteuid(), 0}:
+        raise Denied(f"{path} belongs to another user")
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        raise Denied(f"others may read {path}", hint=f"chmod 600 {path}")

@@ -1,0 +1,147 @@
+"""`hermetic seal`: files, folders or a stream become a new version of an asset."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from hermetic.cli.blocks import Block, Facts, Mark, Table
+from hermetic.cli.options import ANY_PATH, DATA_CLASS, ENVIRONMENT, FINDINGS, days, output, purpose
+from hermetic.cli.session import workspace
+from hermetic.cli.words import count, size
+from hermetic.errors import UsageError
+
+if TYPE_CHECKING:
+    from hermetic.assets.sealing import SealedVersion
+    from hermetic.assets.workspace import Workspace
+    from hermetic.cli.out import Out
+    from hermetic.gate.report import ScannedFile
+
+
+class Terms(TypedDict):
+    """What is said about the new version; what is not, follows from the rules in hermetic.yaml."""
+
+    name: str | None
+    data_class: str | None
+    owner: str | None
+    project: str | None
+    environment: str | None
+    purpose: str | None
+    retention_days: int | None
+    decision: str | None
+
+
+@click.command()
+@click.argument("source", required=False, metavar="SOURCE", type=click.Path(allow_dash=True, path_type=Path))
+@click.option("--as", "name", metavar="KIND/NAME", help="The asset to write; else from the rules in hermetic.yaml.")
+@click.option("--class", "data_class", type=DATA_CLASS, help="Sensitivity.")
+@click.option("--owner", metavar="WHO", help="The person who answers for the asset.")
+@click.option("--project", metavar="NAME", help="The project whose keys protect it.")
+@click.option("--env", "environment", type=ENVIRONMENT, help="The environment it belongs to.")
+@purpose("The declared reason; ingest if nothing else is said.")
+@click.option("--retention", "retention_days", type=days, help="How long it is kept: 30d, 2w.")
+@click.option("--decision", metavar="WHY", help="Why its class may be below that of what it was made of; recorded.")
+@click.option(
+    "--from-scan", "scanned", type=ANY_PATH, metavar="PATH", help="Seal every unprotected file below PATH for which a rule exists."
+)
+@click.option("--remove-original", is_flag=True, help="Remove the plaintext after the sealed copy was read back and compared.")
+@output
+def seal(out: Out, *, source: Path | None, scanned: Path | None, remove_original: bool, **terms: Unpack[Terms]) -> int:
+    """Encrypt files as a new version of an asset.
+
+    SOURCE is a file, a folder, or - for stdin. The original stays where it is unless --remove-original is given.
+    """
+    if (source is None) == (scanned is None):
+        raise UsageError("name either a SOURCE or --from-scan PATH", hint="hermetic seal data.parquet --as dataset/data")
+    if scanned is not None:
+        return _from_scan(out, scanned, terms, remove_original=remove_original)
+    with workspace() as work:
+        stream = sys.stdin.buffer if str(source) == "-" else source
+        if stream is None:
+            raise UsageError("there is nothing on stdin")
+        sealed = work.seal(stream, remove_original=remove_original, **_said(terms))
+    for note in sealed.notes:
+        out.warn(note)
+    out.emit(_document(sealed), Facts(_facts(sealed)))
+    return 0
+
+
+def _said(terms: Terms) -> Terms:
+    """Leave out what was not said."""
+    return {key: value for key, value in terms.items() if value is not None}  # type: ignore[return-value]
+
+
+def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> int:
+    """Seal each file that the scan calls plaintext, under the name its rule gives; exit with 7 if some have none."""
+    from hermetic.gate.scan import scan  # noqa: PLC0415 - most calls do not scan
+
+    if terms["name"] is not None:
+        raise UsageError("--from-scan takes names from the rules in hermetic.yaml", hint="leave out --as, or seal one path with it")
+    found = scan([path], now_ms=time.time_ns() // 1_000_000).plaintext
+    sealed: list[SealedVersion] = []
+    left: list[tuple[str, str]] = []
+    with workspace() as work, out.progress("sealing", len(found)) as advance:
+        for file in found:
+            _seal_one(work, file, terms, sealed=sealed, left=left, remove_original=remove_original)
+            advance(1)
+    for note in dict.fromkeys(note for version in sealed for note in version.notes):
+        out.warn(note)
+    out.emit(
+        {"sealed": [_document(version) for version in sealed], "left": [{"path": name, "reason": why} for name, why in left]},
+        *_blocks(sealed, left),
+    )
+    return FINDINGS if left else 0
+
+
+def _seal_one(
+    work: Workspace,
+    file: ScannedFile,
+    terms: Terms,
+    *,
+    sealed: list[SealedVersion],
+    left: list[tuple[str, str]],
+    remove_original: bool,
+) -> None:
+    """Seal one file; a file that no rule covers is left, any other failure ends the command."""
+    try:
+        sealed.append(work.seal(Path(file.path), remove_original=remove_original, **_said(terms)))
+    except UsageError as error:
+        left.append((file.path, error.message))
+
+
+def _document(sealed: SealedVersion) -> dict[str, object]:
+    return {
+        "ref": sealed.ref,
+        "name": sealed.name,
+        "number": sealed.number,
+        "version": sealed.version,
+        "data_class": sealed.data_class,
+        "owner": sealed.owner,
+        "bytes": sealed.bytes,
+        "objects": sealed.objects,
+        "log_index": sealed.receipt.index,
+        "receipt": sealed.receipt,
+        "notes": sealed.notes,
+    }
+
+
+def _facts(sealed: SealedVersion) -> list[tuple[str, str | int | Mark]]:
+    return [
+        ("sealed", Mark(sealed.ref, "name")),
+        ("class", sealed.data_class),
+        ("owner", sealed.owner or Mark("nobody: hermetic decide names one", "warn")),
+        ("size", f"{size(sealed.bytes)} in {count(sealed.objects, 'object')}"),
+        ("log entry", sealed.receipt.index),
+    ]
+
+
+def _blocks(sealed: list[SealedVersion], left: list[tuple[str, str]]) -> list[Block]:
+    rows = [(Mark(version.ref, "name"), version.data_class, version.owner, size(version.bytes)) for version in sealed]
+    blocks: list[Block] = [Table(("sealed", "class", "owner", "size"), rows, frozenset({"size"}), empty="nothing was sealed")]
+    if left:
+        blocks.append(Table(("left in plaintext", "why"), left))
+    return blocks

@@ -1,0 +1,168 @@
+"""`hermetic status`: the four questions, and every known gap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hermetic.cli import around
+from hermetic.cli import findings as findings_blocks
+from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark, Table
+from hermetic.cli.options import ANY_PATH, exit_with, output
+from hermetic.cli.session import connected
+from hermetic.cli.words import moment, size, span
+from hermetic.evidence import status as evidence
+from hermetic.formats.messages.domain import GatherFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hermetic.cli.out import Out
+    from hermetic.evidence.answers import Plaintext
+    from hermetic.evidence.status import StatusReport
+
+
+@click.command()
+@click.option("--scan", "scanned", type=ANY_PATH, multiple=True, metavar="PATH", help="Look for plaintext copies in PATH too.")
+@output
+def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
+    """Answer: are we safe yet?
+
+    Which keys protect each asset; who can decrypt and what is logged; where plaintext exists and for how long; what is retained and
+    how long. Exits with 7 if there is any finding.
+    """
+    with connected() as connection:
+        surroundings = around.look(connection, out, scanned)
+        report = evidence.report(connection.ask(GatherFacts()), connection.welcome, surroundings)
+    out.emit(report.to_json(), *_blocks(report))
+    return exit_with(report.findings)
+
+
+def _blocks(report: StatusReport) -> list[Block]:
+    return [
+        *_head(report),
+        *_keys(report),
+        *_openers(report),
+        *_plaintext(report),
+        *_retention(report),
+        *_backup(report),
+        *findings_blocks.blocks(report.findings, none="None: nothing is known to be wrong."),
+    ]
+
+
+def _head(report: StatusReport) -> list[Block]:
+    policy = report.policy_digest.hex()[:12] + (" (the files were edited since)" if report.policy_edited else "")
+    return [
+        Facts(
+            [
+                ("project", Mark(report.project, "name")),
+                ("domain", f"{report.domain}, generation {report.generation}"),
+                ("enforcement", f"{report.enforcement}: {report.enforcement_means}"),
+                ("you", f"{report.principal} ({', '.join(report.roles) or 'no role'})"),
+                ("policy in force", policy),
+                *[("root", f"{root.uri}, {root.state}") for root in report.roots],
+            ]
+        )
+    ]
+
+
+def _keys(report: StatusReport) -> list[Block]:
+    rows = [
+        (
+            Mark(row.name, "name"),
+            row.data_class,
+            row.environment,
+            row.owner or Mark("nobody", "warn"),
+            f"{row.kek[:8]} v{row.kek_number}" if row.kek else Mark("none", "bad"),
+            Mark(row.kek_state, "good" if row.kek_state == "active" else "warn"),
+            ", ".join(row.roots),
+            moment(row.rotation_due_ms)[:10],
+        )
+        for row in report.protection
+    ]
+    columns = ("asset", "class", "environment", "owner", "key", "state", "root", "rotate by")
+    return [Heading("1  Which keys protect each asset"), Table(columns, rows, empty="  no assets yet")]
+
+
+def _openers(report: StatusReport) -> list[Block]:
+    rows = [
+        (
+            Mark(row.name, "name"),
+            "; ".join(f"{opener.principal} ({', '.join(opener.purposes)})" for opener in row.openers) or Mark("nobody", "dim"),
+            ", ".join(sorted({policy for opener in row.openers for policy in opener.policies})),
+            row.releases,
+            moment(row.last_release_ms),
+        )
+        for row in report.openness
+    ]
+    log = report.recording
+    return [
+        Heading("2  Who can decrypt, and what is logged"),
+        Table(("asset", "who (for what)", "by policies", "opened", "last"), rows, frozenset({"opened"}), empty="  no assets yet"),
+        Facts(
+            [
+                ("log", f"{log.size} entries, root {log.root.hex()[:16]}; {log.releases} releases, {log.denials} denials"),
+                ("intents without outcome", log.open_intents),
+                ("pinned by you", f"up to entry {log.pinned_size}"),
+                ("externally anchored", Mark(log.externally_anchored, "warn" if log.externally_anchored == "never" else "good")),
+            ],
+            2,
+        ),
+    ]
+
+
+def _plaintext(report: StatusReport) -> list[Block]:
+    rows = [
+        (item.kind, item.where, item.ref, item.owner, moment(item.since_ms), _until(item, report.at_ms)) for item in report.plaintext
+    ]
+    looked = (
+        "nobody looked for copies: name folders with --scan" if report.scanned is None else f"scanned: {', '.join(report.scanned)}"
+    )
+    return [
+        Heading("3  Where plaintext exists, and for how long"),
+        Table(("kind", "where", "of", "owner", "since", "until"), rows, empty="  none on record"),
+        Line(Mark(looked, "dim"), 2),
+    ]
+
+
+def _until(item: Plaintext, now_ms: int) -> Mark:
+    if item.until_ms is None:
+        return Mark("no end known", "warn")
+    if item.overdue:
+        return Mark(f"overdue by {span((now_ms - item.until_ms) // 1000)}", "bad")
+    return Mark(f"{moment(item.until_ms)} (in {span((item.until_ms - now_ms) // 1000)})", "good")
+
+
+def _retention(report: StatusReport) -> list[Block]:
+    rows = [
+        (
+            Mark(row.name, "name"),
+            row.versions,
+            size(row.length),
+            "for good" if row.retention_days is None else f"{row.retention_days} days",
+            Mark(moment(row.due_ms)[:10], "bad" if row.overdue else ""),
+        )
+        for row in report.retention
+    ]
+    columns = ("asset", "versions", "latest size", "kept", "ends")
+    return [
+        Heading("4  What is retained, and how long"),
+        Table(columns, rows, frozenset({"versions", "latest size"}), empty="  no assets yet"),
+    ]
+
+
+def _backup(report: StatusReport) -> list[Block]:
+    backup = report.backup
+    return [
+        Heading("Backup of custody"),
+        Facts(
+            [
+                ("place", backup.place or Mark("none", "warn")),
+                ("last copy", f"{moment(backup.last_ms)}, {backup.behind} log entries behind"),
+                ("last restore check", moment(backup.checked_ms) if backup.checked_ms else Mark("never", "warn")),
+                ("recovery passphrase", "set" if backup.has_recovery else Mark("not set", "warn")),
+            ],
+            2,
+        ),
+    ]
