@@ -23,17 +23,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from hermetic import steps
-from hermetic.db import files, filesystems, forks, snapshots
+from hermetic.db import files, filesystems, forks, upkeep
 from hermetic.db.faults import driver_errors
 from hermetic.db.link import Link
 from hermetic.db.rows import ReadSession, Session
 from hermetic.db.schema import check_revision, dialect_statements
 from hermetic.db.writerlock import WriterLock
-from hermetic.errors import Conflict, HermeticError, IntegrityError, StorageError
+from hermetic.errors import HermeticError, IntegrityError, StorageError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from hermetic.db.columns import RowKeys
@@ -74,11 +74,9 @@ class Database:
         from hermetic.db import migrate  # noqa: PLC0415 - Alembic is for init and migrate only
 
         path = path.absolute()
-        files.make_folder(path.parent)
-        filesystems.check(path.parent, unsafe)
-        with files.appearing(path) as temporary:
+        with _making(path, timeout_s, unsafe) as temporary:
             migrate.build(temporary)
-        steps.reached("db.create.linked")
+        steps.reached("db.create.renamed")
         return cls.open(path, timeout_s=timeout_s, unsafe=unsafe)
 
     @classmethod
@@ -90,11 +88,9 @@ class Database:
         Raises Conflict when the file exists; IntegrityError when the bytes are no whole database; otherwise as `open`.
         """
         path = path.absolute()
-        files.make_folder(path.parent)
-        filesystems.check(path.parent, unsafe)
-        with files.appearing(path) as temporary:
-            snapshots.install(temporary, data)
-        steps.reached("db.restore.linked")
+        with _making(path, timeout_s, unsafe) as temporary:
+            upkeep.install(temporary, data)
+        steps.reached("db.restore.renamed")
         return cls.open(path, timeout_s=timeout_s, unsafe=unsafe)
 
     @contextlib.contextmanager
@@ -139,20 +135,36 @@ class Database:
 
         Raises Conflict when a reader holds on to an old snapshot for longer than the timeout; StorageError when the log is not empty.
         """
-        with self._gate.entered():
-            self._lock.acquire()
-            try:
-                with self._borrowed(write=True) as link, driver_errors():
-                    busy, _, _ = link.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                    self._assert_truncated(busy=bool(busy))
-            finally:
-                if not self._gate.foreign():
-                    self._lock.release()
+        with self._exclusive() as link:
+            upkeep.truncate_log(link, self.path)
         steps.reached("db.checkpoint.truncated")
+
+    def scrub(self, gone: Iterable[bytes]) -> None:
+        """Make sure that these bytes (of deleted or overwritten rows) are nowhere in the database file nor in its log.
+
+        SQLite's secure_delete is not enough: moving rows between pages can leave a copy behind. The files are searched, rebuilt
+        (VACUUM) if anything is found, and searched again. Takes memory for one copy of the database.
+        Raises UsageError for fewer than 16 bytes to look for; otherwise as `checkpoint_truncate`.
+        """
+        with self._exclusive() as link:
+            upkeep.scrub(link, self.path, gone)
+        steps.reached("db.scrub.done")
 
     def close(self) -> None:
         """Close all connections; the object may be used again, and opens new ones."""
         self._close_idle()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[Link]:
+        """Lend a connection outside of any transaction while no other writer is at work."""
+        with self._gate.entered():
+            self._lock.acquire()
+            try:
+                with self._borrowed(write=True) as link, driver_errors():
+                    yield link
+            finally:
+                if not self._gate.foreign():
+                    self._lock.release()
 
     @contextlib.contextmanager
     def _transaction(self, *, write: bool, step: str) -> Iterator[Link]:
@@ -205,18 +217,27 @@ class Database:
         if found != self._file:
             raise StorageError("the database file was replaced or removed while it was open", hint="start this process again")
 
-    def _assert_truncated(self, *, busy: bool) -> None:
-        if busy:
-            raise Conflict("a reader holds on to an older state of the database", hint="end long-running commands, then try again")
-        wal = self.path.with_name(self.path.name + "-wal")
-        if wal.exists() and wal.stat().st_size != 0:
-            raise StorageError("the write-ahead log could not be emptied", hint="end other commands, then try again")
-
     def _close_idle(self) -> None:
         for links in self._idle.values():
             while links:
                 links.pop().close()
         self._lock.close()
+
+
+@contextlib.contextmanager
+def _making(path: Path, timeout_s: float, unsafe: Mapping[int, str]) -> Iterator[Path]:
+    """Lend a temporary file that becomes `path`, one maker at a time."""
+    files.make_folder(path.parent)
+    files.check_folder(path.parent)
+    filesystems.check(path.parent, unsafe)
+    lock = WriterLock(path.with_name(path.name + ".lock"), timeout_s)
+    lock.acquire()
+    try:
+        with files.appearing(path) as temporary:
+            yield temporary
+    finally:
+        lock.release()
+        lock.close()
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

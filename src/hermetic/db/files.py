@@ -1,7 +1,10 @@
 """The database's files: who owns them, how they come into being, how they are replaced never.
 
-The folder has mode 0700 and the files 0600 when Hermetic makes them; others may not be able to write them, or they are refused. A new
-database is built under a temporary name, synced, and linked to its final name, which must not exist.
+The folder has mode 0700 and the files 0600 when Hermetic makes them; if others can write them, they are refused. A new database is
+built under a temporary name, synced, and renamed to its final name, which must be free.
+
+Nothing here opens the database file itself while connections to it may be open: closing any descriptor of a file drops all locks
+that the process holds on it, SQLite's too (fcntl(2), sqlite.org/howtocorrupt.html 2.2).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING
 from hermetic.errors import Conflict, Denied, NotFound, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SIDES = ("-wal", "-shm", "-journal", ".lock")
@@ -43,7 +46,7 @@ def check_owned(path: Path) -> os.stat_result:
 
     Raises NotFound, Denied, StorageError.
     """
-    _check_mode(path.parent, stat.S_ISDIR, "the folder of the database", follow=True)
+    check_folder(path.parent)
     found = _check_mode(path, stat.S_ISREG, "the database")
     for side in SIDES:
         with contextlib.suppress(NotFound):
@@ -51,14 +54,19 @@ def check_owned(path: Path) -> os.stat_result:
     return found
 
 
-def _check_mode(path: Path, is_kind: object, what: str, *, follow: bool = False) -> os.stat_result:
+def check_folder(folder: Path) -> None:
+    """Check that the folder is ours and not writable by others. Raises NotFound, Denied, StorageError."""
+    _check_mode(folder, stat.S_ISDIR, "the folder of the database", follow=True)
+
+
+def _check_mode(path: Path, is_kind: Callable[[int], bool], what: str, *, follow: bool = False) -> os.stat_result:
     try:
         found = path.stat(follow_symlinks=follow)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"{what} does not exist", hint="run `hermetic init`, or check HERMETIC_HOME") from None
     except OSError as error:
         raise StorageError(f"{what} cannot be examined: {error.strerror}") from None
-    if not callable(is_kind) or not is_kind(found.st_mode):
+    if not is_kind(found.st_mode):
         raise Denied(f"{what} is not a plain file or folder", hint="a link in its place may lead into someone else's files")
     if found.st_uid != os.geteuid():
         raise Denied(f"{what} belongs to another user", hint="whoever owns it can change what Hermetic believes")
@@ -77,10 +85,14 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Lend a temporary name beside `path`, an empty 0600 file; at the end sync it and link it to `path`, which must not exist.
+    """Lend a temporary name beside `path`, an empty 0600 file; at the end sync it and give it its name, which must be free.
 
-    Whatever fails, nothing appears under the final name and the temporary files are removed. Raises Conflict, StorageError.
+    The caller holds the writer lock of `path`. Whatever fails, nothing appears under the final name, and the temporary files are
+    removed; those that a killed process left behind are removed by the next one. Raises Conflict, StorageError.
     """
+    if os.path.lexists(path):
+        raise Conflict("the database exists already", hint="open it, or choose another place")
+    _remove_temporaries(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with storage_errors("the database cannot be created"):
@@ -88,12 +100,16 @@ def appearing(path: Path) -> Iterator[Path]:
         yield temporary
         with storage_errors("the database cannot be created"):
             sync(temporary)
-            os.link(temporary, path)
+            temporary.rename(path)
             sync(path.parent)
     finally:
-        for side in ("", *SIDES):
-            with contextlib.suppress(OSError):
-                temporary.with_name(temporary.name + side).unlink()
+        _remove_temporaries(path)
+
+
+def _remove_temporaries(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f".{path.name}.*"):
+            left.unlink()
 
 
 def sync(path: Path) -> None:

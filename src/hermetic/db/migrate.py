@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 
 from hermetic import steps
 from hermetic.db import files, filesystems
-from hermetic.db.faults import driver_errors
+from hermetic.db.faults import CORRUPT_HINT, driver_errors
 from hermetic.db.link import APPLICATION_ID, Driver, Link, connect, wrap
 from hermetic.db.schema import dialect_statements, stored_revision
 from hermetic.db.tables import SCHEMA_KEY, SCHEMA_REVISION
 from hermetic.db.writerlock import WriterLock
-from hermetic.errors import Unsupported
+from hermetic.errors import IntegrityError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +83,11 @@ def _run(raw: Driver) -> None:
     try:
         command.upgrade(config(wrap(raw)), "head")
         raw.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (SCHEMA_KEY, str(SCHEMA_REVISION)))
+        if raw.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            raise IntegrityError("after the migration, rows refer to rows that do not exist", hint=CORRUPT_HINT)
         raw.execute("COMMIT")
+    except CommandError as error:
+        raise IntegrityError(f"the database does not say which migrations it has seen: {error}", hint=CORRUPT_HINT) from None
     finally:
         if raw.in_transaction:
             raw.execute("ROLLBACK")

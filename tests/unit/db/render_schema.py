@@ -24,16 +24,17 @@ def names(found: object) -> str:
     return " ".join(column.name for column in found)
 
 
+def reference(constraint: sa.ForeignKeyConstraint) -> str:
+    targets = [element.target_fullname.split(".") for element in constraint.elements]
+    return f"{' '.join(constraint.column_keys)} -> {targets[0][0]} {' '.join(name for _, name in targets)}"
+
+
 def render(table: sa.Table) -> str:
     wrapped = textwrap.wrap(columns(table), 100)
     lines = "\n".join(f'        "{line}{" " if number < len(wrapped) else ""}"' for number, line in enumerate(wrapped, 1))
     out = [f'    Spec(\n        "{table.name}",\n{lines},\n        key="{names(table.primary_key.columns)}",']
     uniques = [names(c.columns) for c in table.constraints if isinstance(c, sa.UniqueConstraint)]
-    foreign = sorted(
-        f"{' '.join(c.column_keys)} -> {c.elements[0].target_fullname.split('.')[0]} {' '.join(e.target_fullname.split('.')[1] for e in c.elements)}"
-        for c in table.constraints
-        if isinstance(c, sa.ForeignKeyConstraint)
-    )
+    foreign = sorted(reference(c) for c in table.constraints if isinstance(c, sa.ForeignKeyConstraint))
     indexes = sorted(names(index.columns) for index in table.indexes)
     for word, found in (("unique", uniques), ("foreign", foreign), ("indexes", indexes)):
         if found:

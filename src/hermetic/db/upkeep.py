@@ -1,4 +1,4 @@
-"""Whole-database copies: check one and put it in place as a file."""
+"""Work on the database as a whole: empty the write-ahead log, make sure bytes are gone, put a copy in place."""
 
 from __future__ import annotations
 
@@ -10,13 +10,44 @@ from hermetic.db.files import storage_errors
 from hermetic.db.link import Link
 from hermetic.db.schema import dialect_statements, stored_revision
 from hermetic.db.tables import SCHEMA_REVISION
-from hermetic.errors import IntegrityError, Unsupported
+from hermetic.errors import Conflict, IntegrityError, StorageError, Unsupported, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+SHORTEST = 16  # bytes looked for; shorter ones occur by chance, and the last ones count as all, since long values span pages
 _HEADER = b"SQLite format 3\0"
 _WAL_VERSIONS = slice(18, 20)  # file format write and read version; 2 means write-ahead log
+
+
+def truncate_log(link: Link, path: Path) -> None:
+    """Check point everything and cut the log to nothing. Raises Conflict, StorageError."""
+    busy, _, _ = link.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise Conflict("a reader holds on to an older state of the database", hint="end long-running commands, then try again")
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size != 0:
+        raise StorageError("the write-ahead log could not be emptied", hint="end other commands, then try again")
+
+
+def scrub(link: Link, path: Path, gone: Iterable[bytes]) -> None:
+    """See `Database.scrub`."""
+    needles = list(gone)
+    if any(len(needle) < SHORTEST for needle in needles):
+        raise UsageError(f"bytes to look for are at least {SHORTEST} long")
+    truncate_log(link, path)
+    if not _holds_any(link, needles):
+        return
+    link.raw.execute("VACUUM")
+    truncate_log(link, path)
+    if _holds_any(link, needles):
+        raise StorageError("deleted bytes are still in the database file", hint="a row still holds them; delete it first")
+
+
+def _holds_any(link: Link, needles: list[bytes]) -> bool:
+    pages = link.raw.serialize()  # every page as it lies in the file, free ones included: the log is empty
+    return any(needle in pages or needle[-SHORTEST:] in pages for needle in needles)
 
 
 def install(path: Path, data: bytes) -> None:
