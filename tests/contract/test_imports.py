@@ -52,13 +52,19 @@ def direct_imports(graph):
 
 def test_floors():
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache", "--no-logo"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_module_is_hidden_from_the_floors():
+    """A folder without __init__.py is invisible to import-linter."""
+    folders = {path.parent for path in SOURCE.rglob("*.py")}
+    assert sorted(str(folder.relative_to(SOURCE)) for folder in folders if not (folder / "__init__.py").is_file()) == []
 
 
 def test_rooms_above_the_domain_ask_the_domain(graph):
