@@ -1,0 +1,39 @@
+"""One request on its way through custody: who asks, with what, when."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hermetic.formats.messages.base import Receipt, Request, request_hash
+
+if TYPE_CHECKING:
+    from hermetic.audit.receipts import Appended
+    from hermetic.custody.custodian import Custodian
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`caller` is the name that the transport vouches for, `os:UID` in process; step 1 of a release looks it up."""
+
+    custodian: Custodian
+    caller: str
+    request: Request[Any]
+    now_ms: int
+
+    @property
+    def request_hash(self) -> bytes:
+        """What approvals sign and intents carry."""
+        return request_hash(self.request)
+
+
+def recipient_hash(recipient: bytes | None) -> bytes | None:
+    """Return SHA-256 of the recipient's public key, which the intent names."""
+    return None if recipient is None else hashlib.sha256(recipient).digest()
+
+
+def receipt(generation: int, appended: Appended, which: int = 0) -> Receipt:
+    """Return the receipt of one entry of a unit that is durable."""
+    proof = appended.receipt(which)
+    return Receipt(generation=generation, index=proof.index, leaf=proof.leaf, proof=bytes(proof).decode("ascii"))

@@ -1,0 +1,44 @@
+"""Step 1 of a release: who asks. The transport vouches for a name; the domain has to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hermetic.access import identity
+from hermetic.audit.leaf import Hidden
+
+if TYPE_CHECKING:
+    from hermetic.custody.call import Call
+    from hermetic.db.rows import ReadSession
+    from hermetic.policy.request import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A principal this domain knows."""
+
+    principal: Principal
+
+    @property
+    def id(self) -> str:
+        """The principal's random id."""
+        return self.principal.id
+
+    @property
+    def name(self) -> str:
+        """The principal's name, for people."""
+        return self.principal.name
+
+    def hidden(self) -> Hidden:
+        """Return the caller as the log keeps it: a commitment that can be erased."""
+        return Hidden(self.principal.name, f"principal:{self.principal.id}")
+
+    def fixed_points(self) -> tuple[object, ...]:
+        """What must not have changed between decision and intent."""
+        return (self.principal.id, self.principal.roles)
+
+
+def require(call: Call, session: ReadSession) -> Caller:
+    """Return the caller. Raises NotAuthenticated for one that is unknown or disabled, RowTampered."""
+    return Caller(identity.authenticated(session, call.caller))

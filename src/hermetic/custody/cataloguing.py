@@ -1,0 +1,279 @@
+"""What exists, as the port tells it: list, show, rename, lineage, decisions, exposures, garbage, copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.catalog import assets, decisions, exposures, fingerprints, leftovers, lineage, runs, usage, versions
+from hermetic.catalog.values import Because, VersionState
+from hermetic.custody import callers
+from hermetic.custody.call import receipt
+from hermetic.custody.decide import allowed_caller
+from hermetic.custody.publishing import abandon, digest_handle
+from hermetic.custody.resolve import as_resource
+from hermetic.custody.views import labels_of, members_of, openings_of
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.errors import NotFound, UsageError
+from hermetic.formats.messages.base import Done
+from hermetic.formats.messages.catalogue import (
+    AssetList,
+    AssetRow,
+    CollectGarbage,
+    Decided,
+    EndExposure,
+    ExposureList,
+    ExposureRow,
+    Garbage,
+    GarbageItem,
+    Lineage,
+    LineageEdge,
+    LineageNode,
+    ListAssets,
+    ListExposures,
+    RecordDecision,
+    RenameAsset,
+    ShowVersion,
+    TraceLineage,
+    VersionDetails,
+)
+from hermetic.formats.messages.versions import Recognised, RecogniseDigests
+from hermetic.ids import AssetName, KekId, Ref, VersionId
+from hermetic.keys import kek as keks
+from hermetic.policy import globs
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from hermetic.catalog.values import Asset, Exposure, Version
+    from hermetic.custody.call import Call
+    from hermetic.custody.inforce import InForce
+    from hermetic.custody.work import Work
+    from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
+
+
+def list_assets(call: Call, request: ListAssets) -> AssetList:
+    """List assets that match."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        policy = call.custodian.policy.current(session)
+        rows = [asset_row(session, asset, policy) for asset in assets.list_assets(session, environment=request.environment)]
+    kept = [row for row in rows if request.pattern is None or globs.matches(request.pattern, row.name)]
+    return AssetList(tuple(sorted((row for row in kept if not row.name.startswith("scratch/")), key=lambda row: row.name)))
+
+
+def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
+    """Return one asset as a row."""
+    listed = versions.list_versions(session, asset)
+    live = [version for version in listed if version.state is VersionState.PUBLISHED]
+    last = live[-1] if live else None
+    retention = asset.retention_days
+    if retention is None:
+        retention = policy.document.classes[asset.data_class].retention_days
+    return AssetRow(
+        name=str(asset.name),
+        asset=asset.id,
+        data_class=asset.data_class,
+        environment=asset.environment,
+        owner=asset.owner or "",
+        project=asset.project or "",
+        latest=0 if last is None or last.number is None else last.number,
+        versions=len(live),
+        length=0 if last is None or last.length is None else last.length,
+        retention_days=retention,
+        updated_ms=asset.created_ms if last is None or last.published_ms is None else last.published_ms,
+    )
+
+
+def show_version(call: Call, request: ShowVersion) -> VersionDetails:
+    """Show a version. Raises NotFound."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        policy = call.custodian.policy.current(session)
+        asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
+        return _details(session, asset, version, policy)
+
+
+def _details(session: ReadSession, asset: Asset, version: Version, policy: InForce) -> VersionDetails:
+    key = session.find(tables.data_key, version_id=version.id)[-1]
+    kek = keks.get(session, KekId(key["kek_id"]))
+    count, last = usage.of_version(session, version.id)
+    retention = asset.retention_days
+    if retention is None:
+        retention = policy.document.classes[version.data_class].retention_days
+    return VersionDetails(
+        ref=f"{asset.name}@{version.number}",
+        name=str(asset.name),
+        asset=asset.id,
+        version=version.id,
+        number=version.number or 0,
+        state=version.state.value,
+        data_class=version.data_class,
+        environment=asset.environment,
+        owner=asset.owner or "",
+        project=asset.project or "",
+        purpose=version.purpose,
+        run=version.run_id,
+        writer=version.writer,
+        created_ms=version.created_ms,
+        published_ms=version.published_ms or 0,
+        retention_days=retention,
+        length=version.length or 0,
+        store=version.store,
+        kek=kek.kek_id,
+        kek_number=key["kek_number"],
+        kek_state=kek.version(key["kek_number"]).state.value,
+        manifest=version.manifest or b"",
+        openings=openings_of(version),
+        members=members_of(version),
+        parents=tuple(ref_of(session, edge.parent) for edge in lineage.parents_of(session, version.id)),
+        labels=labels_of(version),
+        releases=count,
+        last_release_ms=last,
+    )
+
+
+def ref_of(session: ReadSession, version_id: VersionId) -> str:
+    """Return `kind/name@number` of a version."""
+    version = versions.get(session, version_id)
+    return f"{assets.get(session, version.asset_id).name}@{version.number}"
+
+
+def rename_asset(call: Call, request: RenameAsset) -> Done:
+    """Rename. Raises NotFound, Conflict, UsageError, PolicyDenied."""
+    old, new = AssetName.parse(request.old), AssetName.parse(request.new)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        policy = call.custodian.policy.current(session)
+        resource = as_resource(assets.require(session, old, policy.document.environment), None, policy)
+    caller = allowed_caller(call, Action.RENAME, resource)
+    with unit(call.custodian, "custody.rename.committed", call.now_ms) as work:
+        asset = assets.require(work.session, old, policy.document.environment)
+        assets.rename(work.session, asset, new)
+        subject = f"asset:{asset.id}"
+        hidden = {"principal": caller.hidden(), "old": Hidden(str(old), subject), "new": Hidden(str(new), subject)}
+        work.log(Entry("asset.renamed", {"asset": asset.id}, hidden))
+    return Done()
+
+
+def record_decision(call: Call, request: RecordDecision) -> Decided:
+    """Change owner, class or retention with a reason. Raises UsageError when nothing is to change."""
+    if request.owner is None and request.data_class is None and request.retention_days is None:
+        raise UsageError("nothing to decide", hint="give an owner, a class or a retention")
+    name = AssetName.parse(request.name)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        policy = call.custodian.policy.current(session)
+        resource = as_resource(assets.require(session, name, policy.document.environment), None, policy)
+    caller = allowed_caller(call, Action.CLASSIFY, resource)
+    with unit(call.custodian, "custody.decision.committed", call.now_ms) as work:
+        asset = assets.require(work.session, name, policy.document.environment)
+        because = Because(request.reason, caller.name, call.now_ms)
+        changed: list[JsonValue] = []
+        if request.owner is not None:
+            asset, changed = assets.set_owner(work.session, asset, request.owner, because), [*changed, "owner"]
+        if request.data_class is not None:
+            asset, changed = assets.set_class(work.session, asset, request.data_class, because), [*changed, "class"]
+        if request.retention_days is not None:
+            asset, changed = assets.set_retention(work.session, asset, request.retention_days, because), [*changed, "retention"]
+        hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
+        work.log(Entry("asset.changed", {"asset": asset.id, "changed": changed}, hidden))
+    return Decided(receipt(call.custodian.generation, work.logged()))
+
+
+def trace_lineage(call: Call, request: TraceLineage) -> Lineage:
+    """Walk the lineage of a version."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        policy = call.custodian.policy.current(session)
+        _, start = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
+        walk = lineage.descendants if request.descendants else lineage.ancestors
+        edges = walk(session, start.id)
+        ids = dict.fromkeys([start.id, *(end for edge in edges for end in (edge.child, edge.parent))])
+        nodes = tuple(_node(session, version_id) for version_id in ids)
+    return Lineage(nodes, tuple(LineageEdge(edge.child, edge.parent) for edge in edges))
+
+
+def _node(session: ReadSession, version_id: VersionId) -> LineageNode:
+    version = versions.get(session, version_id)
+    asset = assets.get(session, version.asset_id)
+    run = None if version.run_id is None else runs.get(session, version.run_id)
+    why = decisions.about_version(session, version_id)
+    facts = {} if run is None else (run.details or {}).get("facts", {})
+    return LineageNode(
+        version=version.id,
+        ref=f"{asset.name}@{version.number}" if version.number else f"{asset.name} ({version.state.value})",
+        data_class=version.data_class,
+        owner=asset.owner or "",
+        run=version.run_id,
+        run_name=None if run is None else run.name,
+        purpose=version.purpose,
+        published_ms=version.published_ms or version.created_ms,
+        code_version=facts.get("code_version"),
+        decision=why[-1].reason if why else None,
+    )
+
+
+def end_exposure(call: Call, request: EndExposure) -> ExposureRow:
+    """Record the end of an exposure. Raises NotFound."""
+    with unit(call.custodian, "custody.exposure.ended", call.now_ms) as work:
+        caller = callers.require(call, work.session)
+        found = exposures.find_open(work.session, request.path)
+        if found is None:
+            raise NotFound("no exposure is open at this path", hint="`hermetic status` lists exposures")
+        ended = exposures.end(work.session, found, now_ms=call.now_ms)
+        work.log(Entry("exposure.ended", {"exposure": ended.id, "version": ended.version_id}, {"principal": caller.hidden()}))
+        return exposure_row(work.session, ended)
+
+
+def list_exposures(call: Call, request: ListExposures) -> ExposureList:
+    """List exposures."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        found = exposures.list_exposures(session) if request.ended else exposures.list_open(session)
+        return ExposureList(tuple(exposure_row(session, item) for item in found))
+
+
+def exposure_row(session: ReadSession, item: Exposure) -> ExposureRow:
+    """Return an exposure as the port tells it."""
+    return ExposureRow(
+        id=item.id,
+        ref=ref_of(session, item.version_id),
+        path=item.path,
+        owner=item.owner,
+        purpose=item.purpose,
+        started_ms=item.started_ms,
+        until_ms=item.until_ms or 0,
+        ended_ms=item.ended_ms,
+    )
+
+
+def collect_garbage(call: Call, request: CollectGarbage) -> Garbage:
+    """Abandon drafts that nobody finishes, and say which version folders may be removed."""
+    caller = allowed_caller(call, Action.DELETE)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        stale = leftovers.stale_drafts(session, now_ms=call.now_ms, older_than_ms=request.older_than_ms)
+    if stale and not request.dry_run:
+        with unit(call.custodian, "custody.gc.committed", call.now_ms) as work:
+            for version in _still_drafts(work, stale):
+                abandon(work, version)
+                work.log(Entry("version.abandoned", {"version": version.id}, {"principal": caller.hidden()}))
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        gone = [GarbageItem(item.store, item.id, item.state.value) for item in leftovers.gone_versions(session)]
+        named = {item.version for item in gone}
+        pending = [GarbageItem(item.store, item.id, "stale draft") for item in stale if item.id not in named]
+        keep = tuple(row["id"] for row in session.find(tables.version) if row["state"] in {"draft", "published"})
+    return Garbage((*gone, *pending), keep)
+
+
+def _still_drafts(work: Work, stale: list[Version]) -> list[Version]:
+    again = [versions.get(work.session, item.id) for item in stale]
+    return [item for item in again if item.state is VersionState.DRAFT]
+
+
+def recognise_digests(call: Call, request: RecogniseDigests) -> Recognised:
+    """Tell which plaintext digests belong to known versions."""
+    allowed_caller(call, Action.READ_CATALOG)
+    handles = [digest_handle(call.custodian, digest) for digest in request.digests]
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        found = {item.digest_h: ref_of(session, item.version_id) for item in fingerprints.match(session, handles)}
+    return Recognised(tuple(found.get(handle, "") for handle in handles))

@@ -1,0 +1,59 @@
+"""The state that custody works with: database, keys, providers, log, policy in force. One per process and domain."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hermetic.custody.handles import HandleTable
+from hermetic.ids import DomainId, Enforcement  # noqa: TC001 - a value class's fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hermetic.audit.log import Log
+    from hermetic.crypto.sign import SigningKey
+    from hermetic.custody.inforce import PolicyCache
+    from hermetic.db.columns import RowKeys
+    from hermetic.db.engine import Database
+    from hermetic.keys.derived import DomainKeys
+    from hermetic.keys.roots import Anchors
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """The key that signs manifests, by id."""
+
+    key_id: str
+    key: SigningKey
+
+
+@dataclass(slots=True)
+class Custodian:
+    """Everything that handlers need. `changed` is called after every unit that became durable."""
+
+    domain: DomainId
+    generation: int
+    database: Database
+    keys: DomainKeys
+    row_keys: RowKeys
+    anchors: Anchors
+    log: Log
+    signer: Signer
+    policy: PolicyCache
+    clock: Callable[[], int]
+    enforcement: Enforcement
+    handles: HandleTable = field(default_factory=HandleTable)
+    commits: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def committed(self) -> None:
+        """Count a durable unit; the port looks at the count to know whether the backup is behind."""
+        with self._lock:
+            self.commits += 1
+
+    def close(self) -> None:
+        """Wipe keys that nobody collected and let go of the database."""
+        self.handles.wipe()
+        self.database.close()

@@ -1,0 +1,211 @@
+"""Leases: issue, hand over, confirm, end; and the unwrap itself, the only one in the product.
+
+A lease row says who holds which version's key, for what, and the epochs at the time. `check` confirms it without a log entry: it
+repeats steps 1 to 3 of the release for the rows as they are now, so that whatever would refuse a new release also ends a lease.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hermetic.catalog import assets, runs, versions
+from hermetic.catalog.values import VersionState, fresh_id
+from hermetic.custody import callers
+from hermetic.custody.decide import Question, decide
+from hermetic.custody.resolve import Resolved, as_resource, resolve_version
+from hermetic.db import tables
+from hermetic.errors import Denied, NotFound, PolicyDenied
+from hermetic.formats.messages.base import Done, KeyBlob
+from hermetic.formats.messages.versions import CheckLeases, EndLeases, Lease, LeaseState, LeaseStates
+from hermetic.ids import DataClass, Purpose, VersionId
+from hermetic.keys import hierarchy, wrap
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from hermetic.catalog.values import Run
+    from hermetic.crypto.secret import Secret
+    from hermetic.custody.call import Call
+    from hermetic.custody.inforce import InForce
+    from hermetic.custody.release import Prepared
+    from hermetic.custody.work import Work
+    from hermetic.db.rows import ReadSession
+
+LONGEST_MS = 7 * 86_400_000  # a lease is renewed by asking again after a week, whatever it was confirmed in between
+DRAFT_MS = 86_400_000  # a draft whose writer vanished is garbage after a day
+ACTIVE, ENDED = "active", "ended"
+
+
+def purpose_of(asked: Purpose | None, run: Run | None, policy: InForce, classes: tuple[DataClass, ...]) -> Purpose:
+    """Return the purpose that counts: what was asked, else the run's, else the default of the strictest class.
+
+    A run has one purpose; asking for another inside it is refused. Raises PolicyDenied when there is none.
+    """
+    if run is not None:
+        if asked is not None and asked is not run.purpose:
+            raise PolicyDenied(
+                f"run {run.name!r} was started for {run.purpose.value}, not for {asked.value}",
+                hint=f"start a run with --purpose {asked.value}",
+                reasons=("purpose-of-run",),
+            )
+        return run.purpose
+    if asked is not None:
+        return asked
+    strictest = max(classes, key=lambda item: item.rank)
+    default = policy.document.classes[strictest].default_purpose
+    if default is None:
+        choices = ", ".join(item.value for item in Purpose)
+        raise PolicyDenied(
+            f"{strictest.value} data is opened for a declared purpose only",
+            hint=f"say --purpose PURPOSE (one of {choices}), or work inside `hermetic run`",
+            reasons=("purpose-required",),
+        )
+    return default
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a lease is written for."""
+
+    version: str
+    principal: str
+    purpose: Purpose
+    environment: str
+    kek_epoch: int
+    asset_epoch: int
+    data_key: str
+    data_class: DataClass
+    lifetime_ms: int
+
+
+def issue(call: Call, work: Work, prepared: Prepared, item: Resolved) -> Lease:
+    """Write the lease row of one version being opened; the key is not in it yet."""
+    holding = Holding(
+        version=item.version.id,
+        principal=prepared.caller.id,
+        purpose=prepared.purpose,
+        environment=item.asset.environment.value,
+        kek_epoch=item.kek.epoch,
+        asset_epoch=item.asset.epoch,
+        data_key=item.data_key,
+        data_class=item.version.data_class,
+        lifetime_ms=LONGEST_MS,
+    )
+    return write(call, work, prepared.policy, holding)
+
+
+def write(call: Call, work: Work, policy: InForce, holding: Holding) -> Lease:
+    """Write a lease row and return its terms, with an empty blob."""
+    lease_id = fresh_id()
+    work.session.insert(
+        tables.lease,
+        id=lease_id,
+        version_id=holding.version,
+        principal_id=holding.principal,
+        purpose=holding.purpose,
+        environment=holding.environment,
+        kek_epoch=holding.kek_epoch,
+        asset_epoch=holding.asset_epoch,
+        request_id=getattr(call.request, "request", ""),
+        issued_ms=call.now_ms,
+        expires_ms=call.now_ms + holding.lifetime_ms,
+        state=ACTIVE,
+    )
+    rules = policy.document.classes[holding.data_class]
+    return Lease(
+        id=lease_id,
+        version=holding.version,
+        data_key=holding.data_key,
+        key=KeyBlob(None, None),
+        kek_epoch=holding.kek_epoch,
+        asset_epoch=holding.asset_epoch,
+        check_ms=rules.lease_check_ms,
+        offline_ms=rules.lease_offline_ms,
+    )
+
+
+def unwrap(call: Call, session: ReadSession, item: Resolved) -> Secret:
+    """Step 5: unwrap one data key. Raises KeyUnusable, WrongKey, IntegrityError, KeyServiceUnavailable."""
+    custodian = call.custodian
+    kek = hierarchy.load_kek(session, custodian.anchors, item.kek.kek_id, item.kek_number)
+    context = wrap.DataKeyContext(custodian.domain, item.asset.environment, item.asset.id, item.version.id, item.data_key)
+    return wrap.unwrap_data_key(kek, item.wrapped, item.kek.context(item.kek_number), context)
+
+
+def hand_over(call: Call, lease: Lease, key: Secret) -> Lease:
+    """Step 6, in process: put the key behind a handle that is good once."""
+    return Lease(
+        id=lease.id,
+        version=lease.version,
+        data_key=lease.data_key,
+        key=KeyBlob(handle=call.custodian.handles.put(key), sealed=None),
+        kek_epoch=lease.kek_epoch,
+        asset_epoch=lease.asset_epoch,
+        check_ms=lease.check_ms,
+        offline_ms=lease.offline_ms,
+    )
+
+
+def note_inputs(work: Work, prepared: Prepared) -> None:
+    """Remember on the run which versions it read."""
+    if prepared.run is None:
+        return
+    row = work.session.require(tables.run, prepared.run.id)
+    details = dict(row["details"] or {})
+    known = list(details.get("inputs", []))
+    fresh = [item.version.id for item in prepared.versions if item.version.id not in known]
+    if fresh:
+        details["inputs"] = known + fresh
+        work.session.update(tables.run, prepared.run.id, row["revision"], details=details)
+
+
+def check_leases(call: Call, request: CheckLeases) -> LeaseStates:
+    """Say for each lease whether it still holds. No log entry."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return LeaseStates(tuple(LeaseState(lease, _ended(call, session, lease)) for lease in request.leases))
+
+
+def _ended(call: Call, session: ReadSession, lease_id: str) -> str | None:
+    try:
+        return _why_ended(call, session, lease_id)
+    except NotFound:
+        return "custody does not know it"
+    except Denied as error:
+        return error.message
+
+
+def _why_ended(call: Call, session: ReadSession, lease_id: str) -> str | None:
+    row = session.require(tables.lease, lease_id)
+    caller = callers.require(call, session)
+    if row["principal_id"] != caller.id:
+        return "it belongs to somebody else"
+    if row["state"] != ACTIVE:
+        return "it was given back"
+    if row["expires_ms"] is not None and row["expires_ms"] <= call.now_ms:
+        return "it has run out"
+    version = versions.get(session, VersionId(row["version_id"]))
+    item = resolve_version(session, assets.get(session, version.asset_id), version)
+    item.kek.check(item.kek_number, "unwrap")  # KeyUnusable says why
+    if item.asset.epoch != row["asset_epoch"]:
+        return "the asset's protection was changed"
+    return _still_allowed(call, session, item, (Purpose(row["purpose"]), caller))
+
+
+def _still_allowed(call: Call, session: ReadSession, item: Resolved, asked: tuple[Purpose, callers.Caller]) -> str | None:
+    policy = call.custodian.policy.current(session)
+    action = Action.SEAL if item.version.state is VersionState.DRAFT else Action.OPEN
+    run = None if item.version.run_id is None or action is Action.OPEN else runs.get(session, item.version.run_id)
+    question = Question(asked[1], action, as_resource(item.asset, item.version, policy), policy, asked[0], run)
+    verdict = decide(call, session, question)
+    return None if verdict.allowed else "the policy in force no longer allows it"
+
+
+def end_leases(call: Call, request: EndLeases) -> Done:
+    """Mark leases as given back; unknown ones are passed over."""
+    with call.custodian.database.write(call.custodian.row_keys, step="custody.lease.ended") as session:
+        caller = callers.require(call, session)
+        for lease_id in request.leases:
+            row = session.get(tables.lease, lease_id)
+            if row is not None and row["principal_id"] == caller.id and row["state"] == ACTIVE:
+                session.update(tables.lease, lease_id, row["revision"], state=ENDED)
+    return Done()

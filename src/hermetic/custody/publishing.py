@@ -1,0 +1,221 @@
+"""From draft to version: number, signed manifest, fingerprints and log entry become durable together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.catalog import assets, fingerprints, lineage, runs, versions
+from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
+from hermetic.crypto import mac
+from hermetic.custody import callers, denial
+from hermetic.custody.call import receipt
+from hermetic.custody.decide import Question, decide
+from hermetic.custody.resolve import as_resource
+from hermetic.custody.sealing import parents_of
+from hermetic.custody.views import encode_details, encode_openings, openings_of
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.errors import Conflict, Denied, FormatError, UsageError
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.manifest import Manifest, ManifestObject
+from hermetic.formats.messages.base import Done
+from hermetic.formats.messages.versions import AbandonVersion, Member, Published, PublishVersion
+from hermetic.ids import DataKeyId, ObjectId, VersionId, check_id, check_member
+from hermetic.policy.request import Action
+from hermetic.signing import manifests
+
+if TYPE_CHECKING:
+    from hermetic.catalog.values import Asset, Place, Version
+    from hermetic.custody.call import Call
+    from hermetic.custody.callers import Caller
+    from hermetic.custody.custodian import Custodian
+    from hermetic.custody.work import Work
+    from hermetic.db.rows import ReadSession
+    from hermetic.formats.messages.versions import ObjectRecord
+
+FILES = 100_000
+LABELS = 1000
+
+
+def publish_version(call: Call, request: PublishVersion) -> Published:
+    """Commit a draft. Raises Conflict (no draft, or its parents became stricter), Denied, UsageError, RowTampered."""
+    _check(request)
+    with denial.recorded(call), call.custodian.database.read(call.custodian.row_keys) as session:
+        caller = callers.require(call, session)
+        version = versions.get(session, VersionId(request.version))
+        asset = assets.get(session, version.asset_id)
+        policy = call.custodian.policy.current(session)
+        run = None if version.run_id is None else runs.get(session, version.run_id)
+        question = Question(caller, Action.SIGN, as_resource(asset, version, policy), policy, version.purpose, run)
+        verdict = decide(call, session, question)
+    denial.refuse_unless(call, caller, verdict)
+    with unit(call.custodian, "custody.publish.committed", call.now_ms) as work:
+        asset, version = _own_draft(work.session, caller, request.version)
+        _add_parents(work, version, request)
+        place = versions.next_place(work.session, asset.id)
+        raw, openings = _manifest(call, work, (asset, version, place), request)
+        members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
+        version = versions.set_details(work.session, version, encode_details(members, request.labels))
+        published = versions.publish(work.session, version, _publication(call, request, (raw, openings), place))
+        fingerprints.add(work.session, _fingerprints(call.custodian, version, request))
+        work.log(_entry(asset, published, caller, raw))
+    return Published(
+        ref=f"{asset.name}@{place.number}",
+        asset=asset.id,
+        version=version.id,
+        number=place.number,
+        manifest=raw,
+        openings=openings_of(published),
+        receipt=receipt(call.custodian.generation, work.logged()),
+    )
+
+
+def _check(request: PublishVersion) -> None:
+    check_id(request.version)
+    if not 0 < len(request.objects) <= FILES:
+        raise UsageError(f"a version has 1 to {FILES} objects")
+    if [item.index for item in request.objects] != list(range(len(request.objects))):
+        raise UsageError("objects are numbered from 0 in order")
+    names = [check_member(item.member) for item in request.objects]
+    if len(set(names)) != len(names) or len({item.object for item in request.objects}) != len(names):
+        raise UsageError("two objects have the same member name or id")
+    if len(request.labels) > LABELS or any(len(label) != 2 for label in request.labels):
+        raise UsageError(f"labels are at most {LABELS} pairs of name and value")
+
+
+def _own_draft(session: ReadSession, caller: Caller, version_id: str) -> tuple[Asset, Version]:
+    version = versions.get(session, VersionId(version_id))
+    if version.state is not VersionState.DRAFT:
+        raise Conflict(f"this version is {version.state.value}, not a draft", hint="seal again")
+    if version.writer != caller.name:
+        raise Denied("this draft belongs to somebody else")
+    return assets.get(session, version.asset_id), version
+
+
+def _add_parents(work: Work, version: Version, request: PublishVersion) -> None:
+    """Add what the run has read since, and refuse a version that was sealed under a lower class than its inputs."""
+    run = None if version.run_id is None else runs.get(work.session, version.run_id)
+    asset = assets.get(work.session, version.asset_id)
+    before = {edge.parent for edge in lineage.parents_of(work.session, version.id)}
+    parents = [item for item in parents_of(work.session, run, request.parents, asset.environment) if item not in before]
+    strictest = max((item.rank for item in lineage.parent_classes(work.session, parents)), default=0)
+    lowered = any(row["kind"] == "class-lowered" for row in work.session.find(tables.decision, version_id=version.id))
+    if strictest > version.data_class.rank and not lowered:
+        raise Conflict(
+            f"since this {version.data_class.value} version was begun, its run has read stricter data",
+            hint="read all inputs before writing, name the class, or give a reason for the lower one",
+        )
+    lineage.add_parents(work.session, version, parents, "run" if run else "declared")
+
+
+def _manifest(call: Call, work: Work, what: tuple[Asset, Version, Place], request: PublishVersion) -> tuple[bytes, bytes]:
+    """Return the signed envelope and the encoded openings."""
+    asset, version, place = what
+    custodian = call.custodian
+    key = DataKeyId(work.session.find(tables.data_key, version_id=version.id)[-1]["id"])
+    openings, commitments = manifests.new_openings(name=str(asset.name), data_class=version.data_class.value, writer=version.writer)
+    manifest = Manifest(
+        domain=custodian.domain,
+        asset=asset.id,
+        version=version.id,
+        number=place.number,
+        previous=place.previous_hash,
+        environment=asset.environment,
+        created_ms=call.now_ms,
+        commitments=commitments,
+        objects=tuple(
+            ManifestObject(
+                custodian.domain,
+                asset.id,
+                version.id,
+                index=item.index,
+                id=ObjectId(check_id(item.object)),
+                root=item.root,
+                algorithm=item.algorithm,
+                length=item.length,
+                data_key=key,
+            )
+            for item in request.objects
+        ),
+    )
+    return manifests.sign_manifest(manifest, custodian.signer.key, custodian.signer.key_id), encode_openings(openings)
+
+
+def _publication(call: Call, request: PublishVersion, signed: tuple[bytes, bytes], place: Place) -> Publication:
+    raw, openings = signed
+    parsed = manifests.verify_manifest(raw, {call.custodian.signer.key_id: call.custodian.signer.key.public})
+    return Publication(
+        number=place.number,
+        manifest=raw,
+        openings=openings,
+        manifest_hash=manifests.manifest_hash(raw),
+        objects=tuple(
+            SealedObject(item.id, item.index, item.root, item.algorithm, item.length, item.data_key) for item in parsed.objects
+        ),
+        length=sum(item.plaintext_length for item in request.objects),
+        published_ms=call.now_ms,
+    )
+
+
+def _fingerprints(custodian: Custodian, version: Version, request: PublishVersion) -> list[Fingerprint]:
+    return [
+        Fingerprint(version.id, member_handle(custodian, item.member), content_handle(custodian, item))
+        for item in request.objects
+        if item.digest
+    ]
+
+
+def member_handle(custodian: Custodian, member: str) -> bytes:
+    """Return the keyed digest of a member's name."""
+    return mac.hmac_sha256(custodian.keys.fingerprint, b"hermetic/v1/fingerprint-member\n" + member.encode("utf-8"))
+
+
+def content_handle(custodian: Custodian, item: ObjectRecord) -> bytes:
+    """Return the keyed fingerprint of a member's content. Raises FormatError for a digest of another length than 32 bytes."""
+    return digest_handle(custodian, item.digest)
+
+
+def digest_handle(custodian: Custodian, digest: bytes) -> bytes:
+    """Return the keyed fingerprint of a plaintext digest."""
+    if len(digest) != 32:
+        raise FormatError("a plaintext digest has 32 bytes")
+    return mac.hmac_sha256(custodian.keys.fingerprint, b"hermetic/v1/fingerprint-content\n" + digest)
+
+
+def _entry(asset: Asset, version: Version, caller: Caller, raw: bytes) -> Entry:
+    return Entry(
+        "version.published",
+        {
+            "version": version.id,
+            "asset": asset.id,
+            "number": version.number,
+            "manifest": to_base64url(manifests.manifest_hash(raw)),
+            "class": version.data_class.value,
+            "purpose": version.purpose.value,
+            "run": version.run_id,
+        },
+        {"principal": caller.hidden(), "name": Hidden(str(asset.name), f"asset:{asset.id}")},
+    )
+
+
+def abandon_version(call: Call, request: AbandonVersion) -> Done:
+    """Give a draft up and forget its key; done twice it does nothing. Raises Denied for somebody else's draft."""
+    with unit(call.custodian, "custody.abandon.committed", call.now_ms) as work:
+        caller = callers.require(call, work.session)
+        version = versions.get(work.session, VersionId(check_id(request.version)))
+        if version.state is VersionState.ABANDONED:
+            return Done()
+        _, version = _own_draft(work.session, caller, request.version)
+        abandon(work, version)
+        work.log(Entry("version.abandoned", {"version": version.id}, {"principal": caller.hidden()}))
+    return Done()
+
+
+def abandon(work: Work, version: Version) -> None:
+    """Mark a draft as abandoned and overwrite the wraps of its keys."""
+    versions.abandon(work.session, version)
+    for row in work.session.find(tables.data_key, version_id=version.id):
+        work.session.update(tables.data_key, row["id"], row["revision"], wrapped=None, state="destroyed")
+    for row in work.session.find(tables.lease, version_id=version.id, state="active"):
+        work.session.update(tables.lease, row["id"], row["revision"], state="ended")

@@ -1,0 +1,105 @@
+"""Step 2 of a release: from a reference to everything a decision needs. Every row read here is authenticated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hermetic.catalog import assets, versions
+from hermetic.catalog.values import AssetState, VersionState
+from hermetic.db import tables
+from hermetic.errors import Denied, KeyUnusable, RowTampered
+from hermetic.ids import DataKeyId, KekId, Ref
+from hermetic.keys import hierarchy
+from hermetic.policy.request import AssetResource
+
+if TYPE_CHECKING:
+    from hermetic.catalog.values import Asset, Version
+    from hermetic.custody.inforce import InForce
+    from hermetic.db.rows import ReadSession
+    from hermetic.ids import Environment
+    from hermetic.keys.kek import Kek
+
+NO_OWNER = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A published version with its data key and KEK, as they stood in one transaction."""
+
+    asset: Asset
+    version: Version
+    data_key: DataKeyId
+    wrapped: bytes
+    kek: Kek
+    kek_number: int
+
+    @property
+    def ref(self) -> str:
+        """`kind/name@number`."""
+        return f"{self.asset.name}@{self.version.number}"
+
+    def fixed_points(self) -> tuple[object, ...]:
+        """Return what must not have moved between the decision and the intent, nor between the intent and the unwrap."""
+        return (
+            self.asset.epoch,
+            self.asset.state,
+            self.version.state,
+            self.kek.epoch,
+            self.kek.state,
+            self.kek.version(self.kek_number).state,
+            self.wrapped,
+        )
+
+
+def resolve(session: ReadSession, text: str, environment: Environment) -> Resolved:
+    """Find what `text` names. Raises InvalidName, NotFound, RowTampered, Denied (quarantined), KeyUnusable (deleted)."""
+    ref = Ref.parse(text)
+    asset, version = versions.resolve(session, ref, environment)
+    return _resolved(session, asset, version)
+
+
+def resolve_version(session: ReadSession, asset: Asset, version: Version) -> Resolved:
+    """The same for a version that was found already."""
+    return _resolved(session, asset, version)
+
+
+def again(session: ReadSession, known: Resolved) -> Resolved:
+    """Read the same rows once more."""
+    version = versions.get(session, known.version.id)
+    return _resolved(session, assets.get(session, version.asset_id), version)
+
+
+def _resolved(session: ReadSession, asset: Asset, version: Version) -> Resolved:
+    if asset.state is AssetState.QUARANTINED:
+        raise Denied(f"{asset.name} is quarantined", hint="`hermetic show` says why; a person has to release it")
+    if version.state is VersionState.DELETED:
+        raise KeyUnusable(f"{asset.name}@{version.number} was deleted", hint="its key is gone; `hermetic ls` shows what is left")
+    rows = session.find(tables.data_key, version_id=version.id)
+    live = [row for row in rows if row["state"] == "active" and row["wrapped"] is not None]
+    if not live:
+        raise KeyUnusable(f"the data key of {asset.name}@{version.number} is gone")
+    row = live[-1]
+    kek = hierarchy.get(session, KekId(row["kek_id"]))
+    if kek.environment is not asset.environment:
+        raise RowTampered(f"data key {row['id']} hangs on a KEK of another environment", hint="run `hermetic log verify`")
+    return Resolved(asset, version, DataKeyId(row["id"]), row["wrapped"], kek, row["kek_number"])
+
+
+def as_resource(asset: Asset, version: Version | None, policy: InForce) -> AssetResource:
+    """Return what the policy is asked about: the class under which the version was sealed, purposes as the rules in force say."""
+    data_class = asset.data_class if version is None else version.data_class
+    ends = None
+    if version is not None and version.published_ms is not None:
+        ends = policy.document.retention_ends(data_class, version.published_ms, asset.retention_days)
+    return AssetResource(
+        id=asset.id,
+        name=str(asset.name),
+        kind=asset.name.kind,
+        data_class=data_class,
+        environment=asset.environment,
+        project=asset.project or policy.document.project,
+        owner=asset.owner or NO_OWNER,
+        version=None if version is None else version.number,
+        retention_ends_ms=ends,
+    )

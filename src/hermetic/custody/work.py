@@ -1,0 +1,141 @@
+"""A unit of work: rows and log entries that become durable together, or not at all.
+
+Every state change of custody goes through `unit`. Its session records which authenticated rows were written and to which
+revision; those facts go into the first log entry of the unit, so that `log verify` finds a row that somebody put back to an older,
+still authentic, state. Rooms below get the session and never commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from hermetic.audit.leaf import ROW_LIMIT, Entry, RowState
+from hermetic.audit.tables_store import TablesStore
+from hermetic.db import tables
+from hermetic.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import sqlalchemy as sa
+
+    from hermetic.audit.receipts import Appended
+    from hermetic.custody.custodian import Custodian
+    from hermetic.db.rows import Key, Session
+
+TRACKED: Final = frozenset(
+    table.name
+    for table in (
+        tables.root,
+        tables.kek,
+        tables.kek_version,
+        tables.kek_slot,
+        tables.secret_key,
+        tables.principal,
+        tables.grant_,
+        tables.policy,
+        tables.asset,
+        tables.version,
+        tables.decision,
+        tables.exposure,
+        tables.setting,
+    )
+)
+"""Tables whose revisions the log commits to. Data keys are bound to their place by their wrap, objects by the signed manifest."""
+
+
+class TrackedSession:
+    """A session that remembers what it wrote. It has the methods of `db.rows.Session`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.written: dict[tuple[str, str], int | None] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def insert(self, table: sa.Table, /, **values: Any) -> None:
+        """Insert, and remember revision 1."""
+        self._session.insert(table, **values)
+        self._note(table, tuple(values[column.name] for column in table.primary_key.columns), 1)
+
+    def insert_many(self, table: sa.Table, rows: Iterable[Mapping[str, Any]], /) -> int:
+        """Insert many, and remember them all."""
+        kept = list(rows)
+        for values in kept:
+            self._note(table, tuple(values[column.name] for column in table.primary_key.columns), 1)
+        return self._session.insert_many(table, kept)
+
+    def update(self, table: sa.Table, key: Key, revision: int | None, /, **changes: Any) -> dict[str, Any]:
+        """Update, and remember the new revision."""
+        row = self._session.update(table, key, revision, **changes)
+        self._note(table, key if isinstance(key, tuple) else (key,), row.get("revision"))
+        return row
+
+    def delete(self, table: sa.Table, key: Key, /) -> None:
+        """Delete, and remember that the row is gone."""
+        self._session.delete(table, key)
+        self._note(table, key if isinstance(key, tuple) else (key,), None)
+
+    def _note(self, table: sa.Table, key: tuple[Any, ...], revision: int | None) -> None:
+        if table.name in TRACKED:
+            self.written[table.name, key_text(key)] = revision
+
+    def states(self) -> tuple[RowState, ...]:
+        """Return what was written, as the log says it."""
+        return tuple(RowState(table, key, revision) for (table, key), revision in sorted(self.written.items()))
+
+
+def key_text(key: tuple[Any, ...]) -> str:
+    """Write a primary key as one text: parts joined by '/', bytes in hex."""
+    return "/".join(part.hex() if isinstance(part, bytes) else str(part) for part in key)
+
+
+@dataclass(slots=True)
+class Work:
+    """One unit while it runs, and what the log said after it."""
+
+    session: Any
+    now_ms: int
+    entries: list[Entry] = field(default_factory=list)
+    appended: Appended | None = None
+
+    def log(self, entry: Entry) -> None:
+        """Add an entry that becomes durable with the rows."""
+        self.entries.append(entry)
+
+    def logged(self) -> Appended:
+        """Return what was appended. Raises UsageError when the unit logged nothing."""
+        if self.appended is None:
+            raise UsageError("this unit of work logged nothing")
+        return self.appended
+
+
+@contextlib.contextmanager
+def unit(custodian: Custodian, step: str, now_ms: int) -> Iterator[Work]:
+    """Run one unit; at its end rows and entries are durable together. A unit that wrote tracked rows must log.
+
+    Fault tests know the moment before the commit as `<step>.before` and the one after it as `<step>`.
+    """
+    with custodian.database.write(custodian.row_keys, step=step) as session:
+        tracked = TrackedSession(session)
+        work = Work(tracked, now_ms)
+        yield work
+        entries = _with_rows(work.entries, tracked.states())
+        if entries:
+            work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=now_ms)
+    custodian.committed()
+
+
+def _with_rows(entries: list[Entry], states: tuple[RowState, ...]) -> list[Entry]:
+    if not states:
+        return entries
+    if not entries:
+        raise UsageError("a unit of work changed policy-relevant rows without logging it")
+    room = len(entries) * ROW_LIMIT
+    if len(states) > room:
+        raise UsageError(f"a unit of work changed more than {room} policy-relevant rows")
+    spread = [states[at : at + ROW_LIMIT] for at in range(0, len(states), ROW_LIMIT)]
+    return [replace(entry, rows=(*entry.rows, *(spread[at] if at < len(spread) else ()))) for at, entry in enumerate(entries)]
