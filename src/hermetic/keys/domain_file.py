@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING, Final
 from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError, NotFound, UsageError
 from hermetic.formats import canonical
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.fields import Fields
 from hermetic.ids import DomainId, check_id
-from hermetic.keys.documents import Document, base64url
+from hermetic.keys import documents
 from hermetic.keys.provider import WRAPPED_LIMIT, RootId
 from hermetic.keys.slots import SLOT_LIMIT, Providers, domain_secret_context, open_first, wrap_under_all
 
@@ -59,18 +61,18 @@ class DomainFile:
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        roots = [{"provider": root.provider, "root": root.root_id, "wrapped": base64url(root.wrapped)} for root in self.roots]
+        roots = [{"provider": root.provider, "root": root.root_id, "wrapped": to_base64url(root.wrapped)} for root in self.roots]
         return canonical.encode({"domain": self.domain, "format": FORMAT, "roots": roots})
 
     @classmethod
     def decode(cls, raw: bytes) -> DomainFile:
         """Read the file. Raises FormatError (anything `encode` would not write), Unsupported (a newer version)."""
-        document = Document.parse(raw, NAME, marker=FORMAT, limit=LIMIT).only({"domain", "format", "roots"})
-        roots = [_root(entry.only({"provider", "root", "wrapped"})) for entry in document.items("roots", limit=SLOT_LIMIT)]
+        document = documents.parse(raw, FORMAT, {"domain", "format", "roots"}, limit=LIMIT)
+        roots = [_root(item) for item in document.items("roots", limit=SLOT_LIMIT)]
         ids = [root.root_id for root in roots]
-        if ids != sorted(set(ids)):
-            raise FormatError(f"{NAME}: roots are not in order, or one stands twice")
-        return cls(DomainId(document.id("domain")), tuple(roots))
+        if not ids or ids != sorted(set(ids)):
+            raise FormatError(f"{NAME}: no roots, roots not in order, or one root twice")
+        return cls(DomainId(document.identifier("domain")), tuple(roots))
 
     def open(self, providers: Providers) -> Secret:
         """Return the domain secret through the first root that can be reached. Raises as `slots.open_first`."""
@@ -116,12 +118,13 @@ def check_uri(uri: str) -> str:
     return uri
 
 
-def _root(entry: Document) -> DomainRoot:
+def _root(item: canonical.Json) -> DomainRoot:
+    entry = Fields(item, f"root in {NAME}", {"provider", "root", "wrapped"})
     try:
-        uri = check_uri(entry.text("provider"))
+        uri = check_uri(entry.text("provider", limit=512))
     except UsageError as error:
-        raise FormatError(f"{entry.what}: {error}") from None
-    return DomainRoot(RootId(entry.id("root")), uri, entry.binary("wrapped", limit=WRAPPED_LIMIT))
+        raise FormatError(f"{NAME}: {error}") from None
+    return DomainRoot(RootId(entry.identifier("root")), uri, documents.wrapped(entry))
 
 
 def _ordered(roots: list[DomainRoot]) -> tuple[DomainRoot, ...]:

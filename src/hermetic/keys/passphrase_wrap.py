@@ -24,8 +24,10 @@ from hermetic.crypto.kdf import Argon2Parameters, argon2id, derive
 from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError, KeyServiceUnavailable, UsageError, WrongKey
 from hermetic.formats import canonical
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.fields import Fields
 from hermetic.ids import DomainId
-from hermetic.keys.documents import Document, base64url
+from hermetic.keys import documents
 from hermetic.keys.provider import RootId
 
 Holds: TypeAlias = Literal["root", "domain-secret"]
@@ -63,16 +65,14 @@ class PassphraseWrap:
     @classmethod
     def parse(cls, raw: bytes) -> PassphraseWrap:
         """Read a document. Raises FormatError (not canonical, over limits, costs out of range), Unsupported (newer version)."""
-        document = Document.parse(raw, "passphrase wrap", marker=FORMAT, limit=LIMIT).only(_FIELDS)
-        holds, use = document.text("holds"), document.text("use")
+        document = documents.parse(raw, FORMAT, _FIELDS, limit=LIMIT)
+        holds, use = document.text("holds", limit=32), document.text("use", limit=32)
         if holds not in {"root", "domain-secret"} or use not in {"local-root", "recovery"}:
             raise FormatError("passphrase wrap: holds or use is unknown")
-        subject = WrapSubject(DomainId(document.id("domain")), RootId(document.id("root")), cast("Holds", holds), cast("Use", use))
-        wrapped = document.binary("wrapped", limit=aead.OVERHEAD + _SECRET)
-        salt = document.binary("salt", limit=_SALT)
-        if len(wrapped) != aead.OVERHEAD + _SECRET or len(salt) != _SALT:
-            raise FormatError("passphrase wrap: salt or wrapped has the wrong length")
-        return cls(subject, _parameters(document.object("argon2id")), salt, wrapped)
+        domain, root = DomainId(document.identifier("domain")), RootId(document.identifier("root"))
+        subject = WrapSubject(domain, root, cast("Holds", holds), cast("Use", use))
+        wrapped = document.binary("wrapped", length=aead.OVERHEAD + _SECRET)
+        return cls(subject, _parameters(document.get("argon2id")), document.binary("salt", length=_SALT), wrapped)
 
     def open(self, passphrase: Secret) -> Secret:
         """Return the 32-byte secret. Raises WrongKey, with a hint, for another passphrase or a changed document."""
@@ -97,7 +97,7 @@ def passphrase_wrap(secret: Secret, passphrase: Secret, subject: WrapSubject, pa
     parameters, salt = parameters or Argon2Parameters(), os.urandom(_SALT)
     head = _head(subject, parameters, salt)
     wrapped = aead.seal(_key(passphrase, parameters, salt), secret.view(), _AAD + canonical.encode(head))
-    return canonical.encode({**head, "wrapped": base64url(wrapped)})
+    return canonical.encode({**head, "wrapped": to_base64url(wrapped)})
 
 
 def recovery_wrap(secret: Secret, passphrase: Secret, subject: WrapSubject, parameters: Argon2Parameters | None = None) -> bytes:
@@ -123,14 +123,17 @@ def _head(subject: WrapSubject, parameters: Argon2Parameters, salt: bytes) -> di
         "format": FORMAT,
         "holds": subject.holds,
         "root": subject.root,
-        "salt": base64url(salt),
+        "salt": to_base64url(salt),
         "use": subject.use,
     }
 
 
-def _parameters(document: Document) -> Argon2Parameters:
-    document.only({"iterations", "lanes", "memory_kib"})
-    return Argon2Parameters(document.number("memory_kib"), document.number("iterations"), document.number("lanes"))
+def _parameters(value: canonical.Json) -> Argon2Parameters:
+    costs = Fields(value, "argon2id", {"iterations", "lanes", "memory_kib"})
+    memory, iterations, lanes = (
+        costs.integer(name, minimum=1, maximum=canonical.MAX_INTEGER) for name in ("memory_kib", "iterations", "lanes")
+    )
+    return Argon2Parameters(memory, iterations, lanes)
 
 
 def _key(passphrase: Secret, parameters: Argon2Parameters, salt: bytes) -> Secret:

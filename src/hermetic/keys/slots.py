@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from hermetic.errors import IntegrityError, KeyServiceUnavailable, Locked, UsageError
+from hermetic.errors import FormatError, IntegrityError, KeyServiceUnavailable, Locked, UsageError
 from hermetic.formats import canonical
-from hermetic.keys.documents import Document, base64url
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.fields import Fields
+from hermetic.keys import documents
 from hermetic.keys.provider import WRAPPED_LIMIT, Provider, RootId
 
 if TYPE_CHECKING:
@@ -101,16 +103,16 @@ def encode(slots: Slots) -> bytes:
 def decode(raw: bytes) -> dict[RootId, bytes]:
     """Read what `encode` wrote. Raises FormatError, Unsupported."""
     limit = SLOT_LIMIT * (WRAPPED_LIMIT * 4 // 3 + 128)
-    document = Document.parse(raw, "key slots", marker=FORMAT, limit=limit).only({"format", "slots"})
-    entries = [entry.only({"root", "wrapped"}) for entry in document.items("slots", limit=SLOT_LIMIT)]
-    slots = {RootId(entry.id("root")): entry.binary("wrapped", limit=WRAPPED_LIMIT) for entry in entries}
-    if encode(slots) != raw:
-        raise IntegrityError("key slots: roots are not in order, or one stands twice")
+    document = documents.parse(raw, FORMAT, {"format", "slots"}, limit=limit)
+    entries = [Fields(item, "key slot", {"root", "wrapped"}) for item in document.items("slots", limit=SLOT_LIMIT)]
+    slots = {RootId(entry.identifier("root")): documents.wrapped(entry) for entry in entries}
+    if not slots or encode(slots) != raw:
+        raise FormatError("key slots: none, roots not in order, or one root twice")
     return slots
 
 
 def _entry(root_id: RootId, wrapped: bytes) -> dict[str, str]:
-    return {"root": root_id, "wrapped": base64url(wrapped)}
+    return {"root": root_id, "wrapped": to_base64url(wrapped)}
 
 
 def _checked(secret: Secret, root_id: RootId) -> Secret:

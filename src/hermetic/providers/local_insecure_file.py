@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError, HermeticError
 from hermetic.formats import canonical
+from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.findings import Finding
-from hermetic.keys.documents import Document, base64url
+from hermetic.keys import documents
 from hermetic.keys.provider import ProviderState, ProviderStatus
 from hermetic.providers import private_file
 from hermetic.providers.local_root import FILE_LIMIT, ROOT, LocalRoot, new_root, read_root_file, root_path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hermetic.providers.place import Asked, Place
 
 FORMAT: Final = "hermetic/insecure-root/v1"
+_FIELDS: Final = {"domain", "format", "root", "secret"}
 FINDING: Final = "insecure-root"
 
 
@@ -30,12 +32,10 @@ class InsecureFileRoot(LocalRoot):
 
     def load_root(self) -> Secret:
         """Return the root. Raises KeyServiceUnavailable (no file), IntegrityError (changed, or open to others)."""
-        what = f"root file of {self.root_id}"
-        document = Document.parse(read_root_file(self.place), what, marker=FORMAT, limit=FILE_LIMIT)
-        document.only({"domain", "format", "root", "secret"})
-        if (document.id("domain"), document.id("root")) != (self.place.domain, self.root_id):
+        document = documents.parse(read_root_file(self.place), FORMAT, _FIELDS, limit=FILE_LIMIT)
+        if (document.identifier("domain"), document.identifier("root")) != (self.place.domain, self.root_id):
             raise FormatError(f"{root_path(self.place)} is the file of another root")
-        return Secret(document.binary("secret", limit=ROOT))
+        return Secret(document.binary("secret", length=ROOT))
 
     def status(self) -> ProviderStatus:
         """Say whether the file can be used; always with a finding."""
@@ -63,7 +63,7 @@ def open_(uri: str, place: Place) -> InsecureFileRoot:
 def create(uri: str, place: Place, asked: Asked) -> InsecureFileRoot:
     """Make a root in a plain file. Raises Conflict, StorageError."""
     root = new_root(asked)  # kept by name: a Secret that is collected wipes the bytes that its view lends
-    secret = base64url(bytes(root.view()))
+    secret = to_base64url(bytes(root.view()))
     document = canonical.encode({"domain": place.domain, "format": FORMAT, "root": place.root_id, "secret": secret})
     private_file.write(root_path(place), document, replace=False)
     return InsecureFileRoot(uri, place)

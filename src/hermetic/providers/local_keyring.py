@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hermetic.crypto.secret import Secret
 from hermetic.errors import Conflict, FormatError, HermeticError, KeyServiceUnavailable, Locked, Unsupported
-from hermetic.keys.documents import base64url, unbase64
+from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.keys.provider import ProviderState, ProviderStatus
 from hermetic.providers.local_root import ROOT, LocalRoot, new_root
 from hermetic.providers.registry import load_extra
@@ -66,7 +66,7 @@ class KeyringRoot(LocalRoot):
         with _translated():
             if self._desktop().get_password(SERVICE, self._user()) is not None:
                 raise Conflict(f"the keyring holds root {self.root_id} already")
-            self._desktop().set_password(SERVICE, self._user(), base64url(bytes(root.view())))
+            self._desktop().set_password(SERVICE, self._user(), to_base64url(bytes(root.view())))
         if not self._read().same_as(root):
             raise KeyServiceUnavailable("the desktop keyring does not give back what it was given")
 
@@ -88,10 +88,10 @@ class KeyringRoot(LocalRoot):
             raise KeyServiceUnavailable(
                 f"the desktop keyring has no root {self.root_id}", hint="log in as the user who made it, or recover the root"
             )
-        raw = unbase64(text)
-        if raw is None or len(raw) != ROOT:
-            raise FormatError(f"the desktop keyring holds something else under root {self.root_id}")
-        return Secret(raw)
+        try:
+            return Secret(from_base64url(text, length=ROOT))
+        except FormatError:
+            raise FormatError(f"the desktop keyring holds something else under root {self.root_id}") from None
 
     def _desktop(self) -> Backend:
         if self._backend is None:
