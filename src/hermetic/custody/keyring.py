@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from hermetic.custody.callers import Caller
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
     from hermetic.keys.kek import Kek
 
 PREFIX = 4  # shortest prefix of an id that names a key
@@ -175,7 +176,7 @@ def change_key_state(call: Call, request: ChangeKeyState) -> KeyChanged:
 
 
 def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
-    """Move data keys to the active version; call again until nothing is left. Raises UsageError, NotFound, PolicyDenied, KeyUnusable."""
+    """Move data keys to the active version; call again until nothing is left. Raises NotFound, PolicyDenied, KeyUnusable."""
     if not 0 < request.limit <= BATCH:
         raise UsageError(f"a batch has 1 to {BATCH} data keys")
     caller, kek = _administrator(call, request.kek)
@@ -188,7 +189,7 @@ def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
             number = keks.get(work.session, kek.kek_id).active().number
             moved = _rewrap(call, work, (kek.kek_id, number), todo)
             listed = hashlib.sha256("\n".join(row["id"] for row in todo).encode("ascii")).digest()
-            facts = {"key": kek.kek_id, "number": number, "count": moved, "list": to_base64url(listed)}
+            facts: dict[str, JsonValue] = {"key": kek.kek_id, "number": number, "count": moved, "list": to_base64url(listed)}
             work.log(Entry("key.rewrapped", facts, {"principal": caller.hidden()}))
     with call.custodian.database.read(call.custodian.row_keys) as session:
         left = _count_waiting(session, kek, number)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry
 from hermetic.catalog.values import fresh_id
-from hermetic.crypto.secret import Secret
 from hermetic.db import tables
 from hermetic.ids import DataKeyId
 from hermetic.keys import hierarchy, wrap
@@ -15,6 +14,7 @@ from hermetic.keys.kek import KekScope
 
 if TYPE_CHECKING:
     from hermetic.catalog.values import Asset, Version
+    from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
     from hermetic.custody.work import Work

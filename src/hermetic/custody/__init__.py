@@ -1,0 +1,23 @@
+"""Custody: the only room that unwraps a key. Everything else asks it through the port (spec/port.md).
+
+    custodian   what it works with: database, keys, providers, log, policy
+    call        one request on its way through
+    dispatch    which handler answers which request
+    callers     step 1, who asks
+    resolve     step 2, what they ask about
+    decide      step 3, what the policy says
+    denial      refusals, on record
+    release     the seven steps for existing versions
+    sealing     the same for a new version; newkeys makes its key
+    publishing  from draft to version: number, signature, fingerprints
+    leasing     leases, and the unwrap itself
+    running     runs and their scratch keys
+    keyring     KEKs: rotate, rewrap, suspend, resume, revoke
+    policies    show, apply, explain; people: principals and grants
+    cataloguing list, show, rename, lineage, exposures, garbage
+    logbook     read, verify, prove, export the log
+    facts       what status and map need
+    work        a unit of work: rows and log entries durable together
+
+No record, no key: nothing here hands out a key before an entry that says so is durable, and a refusal is logged before it is told.
+"""

@@ -1,0 +1,173 @@
+"""Everything that `status` and `map` need, in one consistent read; and the first message of a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from hermetic.access import identity
+from hermetic.audit.tables_store import TablesStore
+from hermetic.catalog import assets, exposures, runs, versions
+from hermetic.catalog.values import VersionState
+from hermetic.custody import callers
+from hermetic.custody.callers import Caller
+from hermetic.custody.cataloguing import asset_row, exposure_row
+from hermetic.custody.decide import Question, allowed_caller, decide
+from hermetic.custody.keyring import key_rows
+from hermetic.custody.resolve import as_resource
+from hermetic.custody.running import run_row
+from hermetic.db import tables
+from hermetic.errors import UsageError
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.messages.base import Done, Pair
+from hermetic.formats.messages.domain import Facts, GatherFacts, Hello, OpenerFact, RecordRestoreCheck, RootFact, UseFact, Welcome
+from hermetic.ids import AssetId, Kind, Purpose, VersionId
+from hermetic.keys import roots, secret_keys
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from hermetic.catalog.values import Asset, Version
+    from hermetic.custody.call import Call
+    from hermetic.custody.inforce import InForce
+    from hermetic.db.rows import ReadSession
+
+PROTOCOL = 1
+RUNS = 200
+
+
+def hello(call: Call, request: Hello) -> Welcome:
+    """Greet the caller. Raises UsageError for another protocol, NotAuthenticated."""
+    if request.protocol != PROTOCOL:
+        raise UsageError(f"this custody speaks version {PROTOCOL} of the port")
+    custodian = call.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        caller = callers.require(call, session)
+        policy = custodian.policy.current(session)
+        _, note = custodian.log.head(TablesStore(session.connection))
+        keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
+    return Welcome(
+        domain=custodian.domain,
+        generation=custodian.generation,
+        enforcement=custodian.enforcement.value,
+        principal=caller.name,
+        roles=caller.principal.roles,
+        policy_digest=policy.digest,
+        log_key=str(custodian.log.verifier_key),
+        manifest_keys=tuple(Pair(key.key_id, to_base64url(key.public)) for key in keys),
+        checkpoint=str(note),
+    )
+
+
+def gather_facts(call: Call, _request: GatherFacts) -> Facts:
+    """Gather the facts. Raises PolicyDenied, RowTampered."""
+    allowed_caller(call, Action.READ_CATALOG)
+    custodian = call.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        policy = custodian.policy.current(session)
+        found = [item for item in assets.list_assets(session) if item.name.kind is not Kind.SCRATCH]
+        checkpoint, _ = custodian.log.head(TablesStore(session.connection))
+        owners = {item.owner for item in found if item.owner}
+        known = {item.principal.name for item in identity.listing(session)}
+        return Facts(
+            at_ms=call.now_ms,
+            domain=custodian.domain,
+            generation=custodian.generation,
+            enforcement=custodian.enforcement.value,
+            roots=_roots(call, session),
+            keys=key_rows(session),
+            assets=tuple(asset_row(session, item, policy) for item in found),
+            openers=_openers(call, session, policy, found),
+            uses=_uses(session),
+            denials=_count_leaves(session, "%.denied"),
+            exposures=tuple(exposure_row(session, item) for item in exposures.list_open(session)),
+            runs=tuple(run_row(session, item) for item in runs.list_runs(session)[:RUNS]),
+            unknown_owners=tuple(sorted(owners - known)),
+            open_intents=_count_leaves(session, "release.intent") - _count_leaves(session, "release.outcome"),
+            log_size=checkpoint.size,
+            log_root=checkpoint.root,
+            policy_digest=policy.digest,
+            backup=tuple(Pair(row["key"], row["value"]) for row in session.find(tables.backup_state)),
+            edges=_edges(session),
+        )
+
+
+def _roots(call: Call, session: ReadSession) -> tuple[RootFact, ...]:
+    found = []
+    for root in roots.ls(session):
+        provider = call.custodian.anchors.providers.get(root.root_id)
+        remarks = ("its provider is not at hand",)
+        if provider is not None:
+            remarks = tuple(item.code for item in provider.status().findings)  # type: ignore[assignment]
+        found.append(RootFact(root.root_id, root.provider_uri, root.state.value, remarks))
+    return tuple(found)
+
+
+def _openers(call: Call, session: ReadSession, policy: InForce, found: list[Asset]) -> tuple[OpenerFact, ...]:
+    """Ask the policy, for every principal, asset and purpose: the answer to "who can decrypt"."""
+    people = [Caller(item.principal) for item in identity.listing(session) if item.active]
+    latest = [(asset, version) for asset in found if (version := versions.latest(session, asset)) is not None]
+    return tuple(
+        fact for asset, version in latest for person in people if (fact := _opener(call, session, policy, (asset, version, person)))
+    )
+
+
+def _opener(call: Call, session: ReadSession, policy: InForce, what: tuple[Asset, Version, Caller]) -> OpenerFact | None:
+    asset, version, person = what
+    purposes: list[Purpose] = []
+    policies: set[str] = set()
+    for purpose in Purpose:
+        verdict = decide(call, session, Question(person, Action.OPEN, as_resource(asset, version, policy), policy, purpose))
+        if verdict.allowed:
+            purposes.append(purpose)
+            policies.update(verdict.policies)
+    if not purposes:
+        return None
+    return OpenerFact(str(asset.name), person.name, tuple(purposes), tuple(sorted(policies)))
+
+
+def _uses(session: ReadSession) -> tuple[UseFact, ...]:
+    lease, version = tables.lease, tables.version
+    query = (
+        sa.select(lease.c.principal_id, version.c.asset_id, lease.c.purpose, sa.func.count(), sa.func.max(lease.c.issued_ms))
+        .select_from(lease.join(version, lease.c.version_id == version.c.id))
+        .where(version.c.state == VersionState.PUBLISHED.value)
+        .group_by(lease.c.principal_id, version.c.asset_id, lease.c.purpose)
+    )
+    found = []
+    for principal, asset, purpose, count, last in session.connection.execute(query):
+        name = identity.require(session, str(principal)).principal.name
+        found.append(UseFact(name, str(assets.get(session, AssetId(str(asset))).name), Purpose(purpose), int(count), int(last)))
+    return tuple(sorted(found, key=lambda item: (item.name, item.principal, item.purpose)))
+
+
+def _count_leaves(session: ReadSession, kind: str) -> int:
+    table = tables.log_leaf
+    query = sa.select(sa.func.count()).where(table.c.kind.like(kind))
+    return int(session.connection.execute(query).scalar_one())
+
+
+def _edges(session: ReadSession) -> tuple[Pair, ...]:
+    """Return parent and child asset names of every edge, each pair once."""
+    names: dict[str, str] = {}
+
+    def name(version_id: str) -> str:
+        if version_id not in names:
+            version = versions.get(session, VersionId(version_id))
+            names[version_id] = str(assets.get(session, version.asset_id).name)
+        return names[version_id]
+
+    pairs = {(name(row["parent_version"]), name(row["child_version"])) for row in session.find(tables.edge)}
+    return tuple(Pair(parent, child) for parent, child in sorted(pairs))
+
+
+def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:
+    """Remember that an asset was opened from a copy."""
+    allowed_caller(call, Action.BACKUP)
+    with call.custodian.database.write(call.custodian.row_keys, step="custody.backup.checked") as session:
+        for key, value in (("checked_ms", str(call.now_ms)), ("checked_size", str(request.log_size)), ("checked_ref", request.ref)):
+            if session.get(tables.backup_state, key) is None:
+                session.insert(tables.backup_state, key=key, value=value)
+            else:
+                session.update(tables.backup_state, key, None, value=value)
+    return Done()

@@ -1,0 +1,153 @@
+"""The log as the port shows it: read, verify, prove, export."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from hermetic.audit import verify as verifying
+from hermetic.audit.leaf import Leaf, RowState
+from hermetic.audit.note import Origin, VerifierKey
+from hermetic.audit.openings import LogKeys, Openings
+from hermetic.audit.pins import Pin
+from hermetic.audit.tables_store import TablesStore
+from hermetic.custody.decide import allowed_caller
+from hermetic.custody.work import TRACKED, key_text
+from hermetic.db import tables
+from hermetic.errors import NotFound, UsageError
+from hermetic.formats.messages.base import Pair, Receipt
+from hermetic.formats.messages.log import EntryProof, ExportLog, LogChunk, LogPage, LogRow, LogVerified, ProveEntry, ReadLog, VerifyLog
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hermetic.custody.call import Call
+    from hermetic.db.rows import ReadSession
+
+PAGE = 2000
+CHUNK_BYTES = 2 * 1024 * 1024
+
+
+def read_log(call: Call, request: ReadLog) -> LogPage:
+    """Read entries, newest generation unless another is named. Raises PolicyDenied."""
+    if not 0 < request.limit <= PAGE:
+        raise UsageError(f"a page has 1 to {PAGE} entries")
+    allowed_caller(call, Action.READ_LOG)
+    custodian = call.custodian
+    generation = request.generation or custodian.generation
+    with custodian.database.read(custodian.row_keys) as session:
+        store = TablesStore(session.connection)
+        head = store.head(generation)
+        if head is None:
+            raise NotFound(f"the log has no generation {generation}")
+        openings = Openings(custodian.domain, LogKeys(custodian.keys.log_openings))
+        raws = _raw_leaves(session, request, generation, head.size)
+        rows = tuple(_row(raw, openings, store) for raw in raws)
+    return LogPage(rows, head.size)
+
+
+def _raw_leaves(session: ReadSession, request: ReadLog, generation: int, size: int) -> list[bytes]:
+    table = tables.log_leaf
+    start = max(0, size + request.start) if request.start < 0 else request.start
+    where = [table.c.generation == generation]
+    query = sa.select(table.c.leaf)
+    if request.kind is not None:
+        where.append(table.c.kind.like(request.kind.replace("%", "").replace("_", "") + "%"))
+    if request.start < 0 and request.kind is not None:
+        last = query.where(*where).order_by(table.c.idx.desc()).limit(min(-request.start, request.limit))
+        return [bytes(row[0]) for row in session.connection.execute(last)][::-1]
+    query = query.where(*where, table.c.idx >= start).order_by(table.c.idx).limit(request.limit)
+    return [bytes(row[0]) for row in session.connection.execute(query)]
+
+
+def _row(raw: bytes, openings: Openings, store: TablesStore) -> LogRow:
+    leaf = Leaf.parse(raw)
+    opened = openings.open(store, leaf) if leaf.hidden else {}
+    return LogRow(
+        generation=leaf.generation,
+        index=leaf.index,
+        at_ms=leaf.at_ms,
+        kind=leaf.kind,
+        leaf=raw,
+        visible=tuple(Pair(name, _text(value)) for name, value in sorted(leaf.facts.items())),
+        opened=tuple(Pair(name, _text(item.value)) for name, item in sorted(opened.items())),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def verify_log(call: Call, request: VerifyLog) -> LogVerified:
+    """Verify everything against the caller's anchors. Raises LogTampered."""
+    allowed_caller(call, Action.READ_LOG)
+    custodian = call.custodian
+    keys = [VerifierKey.parse(text) for text in request.log_keys]
+    pins = [Pin.from_note(item.note, item.where, external=item.external) for item in request.anchors]
+    with custodian.database.read(custodian.row_keys) as session:
+        store = TablesStore(session.connection)
+        report = verifying.verify(store, custodian.domain, keys=keys, pins=pins, rows=present_rows(session))
+    newest = report.newest
+    return LogVerified(
+        size=newest.size,
+        root=newest.root,
+        generations=len(report.generations),
+        anchored=report.generations[-1].anchored,
+        entries=report.entries,
+        open_intents=report.open_intents,
+        findings=tuple(Pair(item.code, f"{item.severity}|{item.subject}|{item.message}|{item.remedy}") for item in report.findings),
+    )
+
+
+def present_rows(session: ReadSession) -> Iterator[RowState]:
+    """Yield the state of every row whose revisions the log commits to; each is authenticated on the way."""
+    for name in sorted(TRACKED):
+        table = tables.metadata.tables[name]
+        keys = [column.name for column in table.primary_key.columns]
+        for row in session.scan(table):
+            yield RowState(name, key_text(tuple(row[key] for key in keys)), row["revision"])
+
+
+def prove_entry(call: Call, request: ProveEntry) -> EntryProof:
+    """Return a receipt for any entry, and a consistency proof if asked. Raises NotFound, LogTampered."""
+    allowed_caller(call, Action.READ_LOG)
+    custodian = call.custodian
+    if request.generation not in {None, custodian.generation}:
+        raise UsageError("only the newest generation of the log is proved", hint="`hermetic log export` writes all of them")
+    with custodian.database.read(custodian.row_keys) as session:
+        store = TablesStore(session.connection)
+        proof = custodian.log.receipt(store, request.index)
+        consistency = () if request.since is None else tuple(custodian.log.consistency(store, request.since))
+    said = Receipt(custodian.generation, proof.index, proof.leaf, bytes(proof).decode("ascii"))
+    return EntryProof(said, str(custodian.log.verifier_key), consistency)
+
+
+def export_log(call: Call, request: ExportLog) -> LogChunk:
+    """Return raw leaves from `start` on, as many as fit."""
+    allowed_caller(call, Action.READ_LOG)
+    custodian = call.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        store = TablesStore(session.connection)
+        head = store.head(request.generation)
+        if head is None:
+            raise NotFound(f"the log has no generation {request.generation}")
+        leaves: list[bytes] = []
+        size = 0
+        for raw in _stream(store, request.generation, request.start):
+            size += len(raw)
+            if leaves and size > CHUNK_BYTES:
+                break
+            leaves.append(raw)
+    following = request.start + len(leaves)
+    origin = Origin(custodian.domain, request.generation)
+    key = VerifierKey(str(origin), custodian.log.verifier_key.public)
+    return LogChunk(tuple(leaves), following if following < head.size else None, head.note, str(key))
+
+
+def _stream(store: TablesStore, generation: int, start: int) -> Iterator[bytes]:
+    for batch in store.leaves(generation, start):
+        for row in batch:
+            yield bytes(row[3])

@@ -1,0 +1,90 @@
+"""The policy in force: show, apply, explain. An edited file changes nothing until it is applied here, on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.access import identity
+from hermetic.audit.leaf import Entry
+from hermetic.catalog import versions
+from hermetic.custody import callers
+from hermetic.custody.call import receipt
+from hermetic.custody.callers import Caller
+from hermetic.custody.decide import Question, allowed_caller, as_request
+from hermetic.custody.resolve import as_resource
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.errors import ConfigError, NotFound, UsageError
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
+from hermetic.ids import Ref
+from hermetic.policy import explain as explaining
+from hermetic.policy.bundle import PolicyBundle
+from hermetic.policy.request import ASSET_ACTIONS, Action, DomainResource
+from hermetic.policy.rulebook import Rulebook
+
+if TYPE_CHECKING:
+    from hermetic.custody.call import Call
+    from hermetic.db.rows import ReadSession
+
+
+def show_policy(call: Call, _request: ShowPolicy) -> PolicyInForce:
+    """Return the bundle in force."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
+        current = call.custodian.policy.current(session)
+    return PolicyInForce(current.digest, current.bundle.to_bytes(), current.applied_ms, current.applied_by)
+
+
+def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
+    """Put a bundle in force. Raises FormatError, ConfigError, PolicyDenied; then the old one stays."""
+    bundle = PolicyBundle.from_bytes(request.bundle)
+    rulebook = Rulebook.load(bundle, now_ms=call.now_ms)
+    if rulebook.document.domain != call.custodian.domain:
+        raise ConfigError("this policy names another domain", hint="restore the `domain:` line of hermetic.yaml", file="hermetic.yaml")
+    caller = allowed_caller(call, Action.APPLY_POLICY)
+    with unit(call.custodian, "custody.policy.applied", call.now_ms) as work:
+        previous = call.custodian.policy.current(work.session).digest
+        for row in work.session.find(tables.policy, current=1):
+            work.session.update(tables.policy, row["digest"], row["revision"], current=0)
+        stored = work.session.get(tables.policy, rulebook.digest.hex())
+        facts = {"applied_ms": call.now_ms, "applied_by": caller.name, "current": 1}
+        if stored is None:
+            work.session.insert(tables.policy, digest=rulebook.digest.hex(), content=bundle.to_bytes(), **facts)
+        else:
+            work.session.update(tables.policy, stored["digest"], stored["revision"], **facts)
+        said = {"policy": to_base64url(rulebook.digest), "previous": to_base64url(previous)}
+        work.log(Entry("policy.applied", said, {"principal": caller.hidden()}))
+    return PolicyApplied(rulebook.digest, previous, receipt(call.custodian.generation, work.logged()))
+
+
+def explain(call: Call, request: Explain) -> Explanation:
+    """Say whether and why a request would be allowed; nothing is released or recorded. Raises UsageError, NotFound."""
+    if request.action not in Action._value2member_map_:
+        raise UsageError(f"unknown action {request.action!r}", hint=f"actions are {', '.join(Action)}")
+    action = Action(request.action)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        me = callers.require(call, session)
+        caller = me if request.principal is None else _other(session, request.principal)
+        policy = call.custodian.policy.current(session)
+        resource = DomainResource(call.custodian.domain)
+        purpose = request.purpose
+        if action in ASSET_ACTIONS:
+            asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
+            resource = as_resource(asset, version, policy)  # type: ignore[assignment]
+            purpose = purpose or policy.document.classes[version.data_class].default_purpose
+        question = Question(caller, action, resource, policy, purpose)
+        found = explaining.explain(policy.rulebook, as_request(call, question, granted=False))
+    return Explanation(
+        allowed=found.verdict.allowed,
+        policies=found.verdict.policies,
+        obligations=tuple(f"{item.code}: {item.message}" for item in found.verdict.unmet),
+        lines=found.lines,
+    )
+
+
+def _other(session: ReadSession, name: str) -> Caller:
+    found = identity.by_name(session, name) or identity.find(session, name)
+    if found is None:
+        raise NotFound(f"no principal {name!r}", hint="`hermetic access ls` lists those the domain knows")
+    return Caller(found.principal)
