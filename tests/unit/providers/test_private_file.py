@@ -4,6 +4,7 @@ import stat
 import pytest
 
 from hermetic import steps
+from hermetic.crypto.secret import Secret
 from hermetic.errors import Conflict, IntegrityError, NotFound, StorageError, UsageError
 from hermetic.providers import passphrase, private_file
 
@@ -105,7 +106,7 @@ def test_missing_folder(tmp_path):
 def test_passphrase_from_a_file(tmp_path, content):
     path = tmp_path / "p"
     private_file.write(path, content, replace=False)
-    assert bytes(passphrase.from_file(path)().view()) == b"a long passphrase"
+    assert passphrase.from_file(path)().same_as(Secret(b"a long passphrase"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines", b"\n\n"])
