@@ -11,8 +11,7 @@ from hermetic.audit.store import MemoryStore
 from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError, IntegrityError, UsageError, WrongKey
 from hermetic.formats import canonical
-
-from .conftest import DOMAIN, START_MS
+from tests.unit.audit.making import DOMAIN, START_MS
 
 RAW = b'{"at_ms":5,"facts":{"request":"r"},"format":"hermetic/v1/log-leaf","generation":1,"index":7,"kind":"release.intent"}'
 

@@ -15,8 +15,7 @@ from hermetic.audit.store import MemoryStore
 from hermetic.audit.tree import verify_consistency
 from hermetic.audit.verify import verify
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, SignatureError, UsageError, WrongKey
-
-from .conftest import DOMAIN, START_MS, denial, intent, make_log, outcome, signing_key
+from tests.unit.audit.making import DOMAIN, START_MS, denial, intent, make_log, outcome, signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,7 @@ from hermetic.audit.proof import Receipt, verify_receipt_tree
 from hermetic.audit.tree import EMPTY_ROOT
 from hermetic.errors import FormatError, LogTampered, SignatureError
 from hermetic.ids import DomainId
-
-from .conftest import DOMAIN, signing_key
+from tests.unit.audit.making import DOMAIN, signing_key
 
 # c2sp.org/signed-note, "Verifier keys"
 VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"

@@ -14,8 +14,7 @@ from hermetic.audit.verify import verify
 from hermetic.errors import FormatError, IntegrityError, LogTampered, NotFound, SignatureError
 from hermetic.stores.local import LocalStore
 from hermetic.stores.memory import MemoryStore as Files
-
-from .conftest import DOMAIN, START_MS, intent, make_log, outcome
+from tests.unit.audit.making import DOMAIN, START_MS, intent, make_log, outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,7 @@ from hermetic.audit.tree import leaf_hash
 from hermetic.audit.verify import verify
 from hermetic.errors import LogTampered, UsageError
 from hermetic.ids import DomainId, id_from_bytes
-
-from .conftest import DOMAIN, START_MS, intent, make_log, outcome, signing_key
+from tests.unit.audit.making import DOMAIN, START_MS, intent, make_log, outcome, signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
