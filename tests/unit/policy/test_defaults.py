@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.unit.policy.values import DOMAIN, HEAD, NOW
-
 from hermetic.policy import defaults, document
 from hermetic.policy.request import GRANTABLE
 from hermetic.policy.rulebook import Rulebook
+from tests.unit.policy.values import DOMAIN, HEAD, NOW
 
 
 def test_the_shipped_file_spells_out_the_defaults() -> None:

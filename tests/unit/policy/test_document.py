@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.policy.values import DOMAIN, HEAD, NOW
 
 from hermetic.errors import ConfigError
 from hermetic.formats.padding import Padding
@@ -11,6 +10,7 @@ from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose, Sta
 from hermetic.policy import document
 from hermetic.policy.model import Duty, KekPlace, Original, StoreKind
 from hermetic.policy.request import Action
+from tests.unit.policy.values import DOMAIN, HEAD, NOW
 
 
 def problems(body: str, **arguments: int) -> list[tuple[int, int, str]]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.policy.values import HEAD
 
 from hermetic.errors import InvalidName
 from hermetic.ids import AssetName, DataClass, Environment, Kind, Purpose
 from hermetic.policy import document, globs, rules
+from tests.unit.policy.values import HEAD
 
 RULES = (
     HEAD
     + """\
 rules:
-  - {path: data/raw/patients*.parquet, kind: dataset, class: restricted, owner: ana, purposes: [ingest, prepare, train], name: "patients-{stem}"}
+  - path: data/raw/patients*.parquet
+    kind: dataset
+    class: restricted
+    owner: ana
+    purposes: [ingest, prepare, train]
+    name: patients-{stem}
   - {path: data/**, kind: dataset, class: internal, name: "{path}"}
   - {path: models/**/*.safetensors, kind: model, class: confidential, name: "{parent}/{stem}", project: other, environment: staging}
   - {path: in/**, store: sealed, kind: payload, class: confidential}
@@ -69,10 +74,9 @@ def test_paths_of_a_store_are_apart_from_paths_of_the_project() -> None:
 
 
 def test_purposes_are_limited_by_both_rules() -> None:
-    text = (
-        HEAD
-        + "rules:\n- {path: x, kind: dataset, class: public, purposes: [train, serve]}\n- {asset: dataset/x, class: public, purposes: [serve, debug]}\n"
-    )
+    first = "- {path: x, kind: dataset, class: public, purposes: [train, serve]}\n"
+    second = "- {asset: dataset/x, class: public, purposes: [serve, debug]}\n"
+    text = HEAD + "rules:\n" + first + second
     found = rules.match(document.parse(text), "x")
     assert found is not None
     assert found.purposes == (Purpose.SERVE,)
@@ -81,7 +85,7 @@ def test_purposes_are_limited_by_both_rules() -> None:
 def test_a_path_that_makes_no_name_is_refused_with_the_rule_to_change() -> None:
     with pytest.raises(InvalidName) as caught:
         rules.match(DOCUMENT, "data/with space.csv")
-    assert "line 6" in (caught.value.hint or "")
+    assert "line 11" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.unit.policy.test_document import PLACES
-from tests.unit.policy.values import DOMAIN, HEAD
 
 from hermetic.policy import cedar_schema, defaults, document, schema
 from hermetic.policy._yaml import Node, Wrong, compose
+from tests.unit.policy.test_document import PLACES
+from tests.unit.policy.values import DOMAIN, HEAD
 
 VALIDATOR = jsonschema.Draft202012Validator(schema.generate())
 

@@ -8,6 +8,7 @@ from typing import Any
 from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose
 from hermetic.policy import defaults
 from hermetic.policy.request import (
+    ASSET_ACTIONS,
     Action,
     AssetResource,
     Context,
@@ -16,7 +17,6 @@ from hermetic.policy.request import (
     Principal,
     PrincipalKind,
 )
-from hermetic.policy.request import ASSET_ACTIONS
 from hermetic.policy.rulebook import Rulebook
 
 DOMAIN = "a" * 26
