@@ -84,4 +84,4 @@ def _kind(error: HermeticError) -> str:
 
 def _usage_hint(error: click.ClickException) -> str | None:
     context = getattr(error, "ctx", None)
-    return f"{context.command_path} --help" if isinstance(error, click.UsageError) and context is not None else None
+    return f"see {context.command_path} --help" if isinstance(error, click.UsageError) and context is not None else None

@@ -11,7 +11,6 @@ from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark
 from hermetic.cli.options import ANY_PATH, output, passphrase_file
 from hermetic.cli.passphrase import asker, from_file, from_terminal, has_terminal
-from hermetic.domain.create import create_domain
 from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.domain.create import Created
 
-PASSPHRASE_ROOT = "local:passphrase"
+NEEDS_UNLOCK = "local:passphrase"
 ROOTS = {
-    PASSPHRASE_ROOT: "a passphrase that you type once a day (Argon2id)",
+    NEEDS_UNLOCK: "a passphrase that you type once a day (Argon2id)",
     "local:keyring": "the keyring of your desktop",
     "local:insecure-file": "a plain file: for development only",
 }
@@ -48,6 +47,8 @@ def init(
     Writes hermetic.yaml, policies/ and the store folder sealed/ with its .gitignore. Keys and records live elsewhere, never in the
     project. On a terminal it asks for what is missing.
     """
+    from hermetic.domain.create import create_domain  # noqa: PLC0415 - brings the database and its migrations
+
     folder = Path.cwd()
     uri = root if root is not None else _choose_root(out)
     place = backup if backup is not None or root is not None else _choose_backup(out)
@@ -108,7 +109,7 @@ def _document(created: Created, folder: Path, place: Path | None) -> dict[str, o
 
 def _blocks(created: Created, folder: Path, uri: str) -> list[Block]:
     steps = [
-        *(["hermetic unlock --for 8h"] if uri == PASSPHRASE_ROOT else []),
+        *(["hermetic unlock --for 8h"] if uri == NEEDS_UNLOCK else []),
         "hermetic scan                                            what lies here unprotected",
         "hermetic seal FILE --as dataset/NAME --class restricted --owner WHO",
         "hermetic status                                          are we safe yet?",

@@ -13,7 +13,6 @@ from hermetic.cli.options import duration, output, passphrase_file
 from hermetic.cli.passphrase import asker
 from hermetic.cli.words import moment
 from hermetic.domain import project as projects
-from hermetic.domain import unlocking
 from hermetic.domain.home import Home
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def unlock(out: Out, *, seconds: int, passphrase_file: Path | None) -> int:
 
     It stays in the kernel's keyring, for this user's processes, until the time is over or `hermetic lock`.
     """
+    from hermetic.domain import unlocking  # noqa: PLC0415 - brings the providers
+
     project = projects.load(projects.find_root(Path.cwd()))
     state = unlocking.unlock(Home.locate(os.environ), project, seconds, asker(passphrase_file))
     out.emit(state, Facts([("unlocked", Mark(state.uri, "name")), ("until", moment(state.until_ms))]))
@@ -44,6 +45,8 @@ def lock(out: Out) -> int:
 
     Running processes lose it too; leases they hold end by themselves within minutes.
     """
+    from hermetic.domain import unlocking  # noqa: PLC0415 - brings the providers
+
     project = projects.load(projects.find_root(Path.cwd()))
     state = unlocking.lock(Home.locate(os.environ), project)
     out.emit(state, Facts([("locked", Mark(state.uri, "name"))]))

@@ -15,6 +15,7 @@ from hermetic.errors import HermeticError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COMPLETION = "_HERMETIC_COMPLETE"  # eval "$(_HERMETIC_COMPLETE=bash_source hermetic)"
 EPILOG = "Exit codes: 0 ok, 1 failed, 2 usage, 3 denied, 4 integrity, 5 approval needed, 6 key service unavailable, 7 findings."
 
 
@@ -48,7 +49,7 @@ def run(arguments: list[str]) -> int:
     as_json, debug = "--json" in own, "--debug" in own or bool(os.environ.get("HERMETIC_DEBUG"))
     failure.install_hook(debug=debug)
     try:
-        code = root.main(arguments, prog_name="hermetic", standalone_mode=False)
+        code = _invoke(arguments)
         sys.stdout.flush()
     except HermeticError as error:
         return failure.report(error, as_json=as_json, debug=debug)
@@ -61,4 +62,23 @@ def run(arguments: list[str]) -> int:
         # Python would complain once more when it closes stdout at exit: give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return failure.PIPE_CLOSED
+    return code
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Run what `arguments` name. Not `root.main`, which would turn a closed pipe into exit code 1."""
+    if instruction := os.environ.get(COMPLETION):
+        return _complete(instruction)
+    try:
+        with root.make_context("hermetic", arguments) as context:
+            code = root.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _complete(instruction: str) -> int:
+    """Answer the shell, which wants to complete a command line."""
+    from click.shell_completion import shell_complete  # noqa: PLC0415 - only the shell asks
+
+    return shell_complete(root, {}, "hermetic", COMPLETION, instruction)

@@ -58,9 +58,11 @@ def from_file(path: Path) -> Secret:
         descriptor = os.open(path, _READ)
     except OSError as error:
         raise NotFound(f"cannot read {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         _must_be_private(path, os.fstat(descriptor))
-        raw = bytearray(file.read(LIMIT + 2) or b"")
+        raw = bytearray(os.read(descriptor, LIMIT + 3))
+    finally:
+        os.close(descriptor)
     for end in (b"\n", b"\r"):
         if raw.endswith(end):
             del raw[-1:]

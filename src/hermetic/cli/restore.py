@@ -12,7 +12,6 @@ from hermetic.cli.blocks import Facts, Mark
 from hermetic.cli.options import ANY_PATH, output, passphrase_file
 from hermetic.cli.passphrase import asker
 from hermetic.domain.home import Home
-from hermetic.domain.restore import restore_domain
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
@@ -27,6 +26,8 @@ def restore(out: Out, *, place: Path, recovery_passphrase_file: Path | None) -> 
 
     Run it in the project's folder on the new machine. The log goes on as a new generation whose first entry names the old one.
     """
+    from hermetic.domain.restore import restore_domain  # noqa: PLC0415 - brings the database
+
     ask = asker(recovery_passphrase_file)
     restored = restore_domain(place.absolute(), Home.locate(os.environ), Path.cwd(), ask)
     out.emit(restored, Facts([("restored", Mark(str(place), "name"))]))

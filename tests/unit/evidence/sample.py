@@ -139,13 +139,13 @@ def around(**given) -> Surroundings:
 
 
 PIPELINE = {
-    Stage.INGESTION: StageRules(("sealed",), (Flow("hospital export", "ingestion", "sftp, age"),), ("fetch",)),
-    Stage.PREPARATION: StageRules(("sealed",), (Flow("ingestion", "preparation", "port"),), ("clean",)),
-    Stage.FEATURES: StageRules(("sealed",), (Flow("preparation", "features", "port"),), ("featurize", "embed")),
-    Stage.TRAINING: StageRules(("sealed",), (Flow("features", "training", "port"),), ("train*",)),
-    Stage.REGISTRY: StageRules(("vault",), (Flow("training", "registry", "port"),), ()),
-    Stage.INFERENCE: StageRules(("vault",), (Flow("registry", "inference", "port"),), ("risk-api",)),
-    Stage.MONITORING: StageRules((), (Flow("inference", "monitoring", "port"),), ("drift-watch",)),
+    Stage.INGESTION: StageRules(("sealed",), (Flow("hospital-export", "ingestion", "mtls"),), ("fetch",)),
+    Stage.PREPARATION: StageRules(("sealed",), (Flow("ingestion", "preparation", "memory"),), ("clean",)),
+    Stage.FEATURES: StageRules(("sealed",), (Flow("preparation", "features", "memory"),), ("featurize", "embed")),
+    Stage.TRAINING: StageRules(("sealed",), (Flow("features", "training", "memory"),), ("train-risk",)),
+    Stage.REGISTRY: StageRules(("vault",), (Flow("training", "registry", "memory"),), ()),
+    Stage.INFERENCE: StageRules(("vault",), (Flow("registry", "inference", "memory"),), ("risk-api",)),
+    Stage.MONITORING: StageRules((), (Flow("inference", "monitoring", "memory"),), ("drift-watch",)),
 }
 
 ASSETS = (

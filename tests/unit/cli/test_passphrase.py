@@ -1,0 +1,67 @@
+"""Passphrases come from a private file or a terminal, from nowhere else."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+import pytest
+
+from hermetic.cli import passphrase
+from hermetic.errors import Denied, NotFound, UsageError
+
+
+def written(tmp_path, content, mode=0o600):
+    path = tmp_path / "passphrase"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"correct horse", b"correct horse\n", b"correct horse\r\n"])
+def test_a_private_file_is_read_without_its_line_end(tmp_path, content):
+    assert bytes(passphrase.asker(written(tmp_path, content))().view()) == b"correct horse"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_a_file_that_others_may_read_is_refused(tmp_path, mode):
+    with pytest.raises(Denied) as refused:
+        passphrase.from_file(written(tmp_path, b"x", mode))
+    assert refused.value.hint.startswith("chmod 600")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines\n", b"x" * 1025])
+def test_a_file_without_one_line_is_refused(tmp_path, content):
+    with pytest.raises(UsageError):
+        passphrase.from_file(written(tmp_path, content))
+
+
+def test_links_pipes_folders_and_missing_files_are_refused(tmp_path):
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(written(tmp_path, b"x"))
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(NotFound):
+        passphrase.from_file(link)
+    with pytest.raises(UsageError):
+        passphrase.from_file(pipe)
+    with pytest.raises(UsageError):
+        passphrase.from_file(tmp_path)
+    with pytest.raises(NotFound):
+        passphrase.from_file(tmp_path / "nothing")
+
+
+def test_nobody_is_asked_without_a_terminal(monkeypatch):
+    monkeypatch.setattr(getpass, "getpass", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(UsageError):
+        passphrase.asker(None)("passphrase: ")
+
+
+def test_on_a_terminal_a_new_passphrase_is_asked_twice(monkeypatch):
+    typed = iter(["one", "one", "one", "two", ""])
+    monkeypatch.setattr(passphrase, "has_terminal", lambda: True)
+    monkeypatch.setattr(getpass, "getpass", lambda *_, **__: next(typed))
+    assert bytes(passphrase.asker(None, confirm=True)("new: ").view()) == b"one"
+    with pytest.raises(UsageError, match="differ"):
+        passphrase.asker(None, confirm=True)("new: ")
+    with pytest.raises(UsageError, match="empty"):
+        passphrase.asker(None)()

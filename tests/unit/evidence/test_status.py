@@ -1,0 +1,170 @@
+"""StatusReport: the four questions from facts, and each finding from what causes it, alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hermetic.evidence import status
+from hermetic.evidence.surroundings import Anchoring, PlainFile, SwapArea
+from hermetic.formats.messages.base import Pair
+from hermetic.formats.messages.domain import OpenerFact, RootFact, UseFact
+from hermetic.formats.messages.keys import KeyVersionRow
+from hermetic.ids import DataClass, Environment, Purpose
+from tests.unit.evidence import sample
+
+PATIENTS = sample.asset("dataset/patients", "restricted")
+KEY = sample.key("restricted", ("dataset/patients",))
+SOUND = sample.facts(assets=(PATIENTS,), keys=(KEY,))
+
+
+def codes(facts=SOUND, around=None) -> list[str]:
+    report = status.report(facts, sample.welcome(), around or sample.around())
+    return [finding.code for finding in report.findings]
+
+
+def test_a_sound_domain_has_no_findings():
+    report = status.report(SOUND, sample.welcome(), sample.around())
+    assert report.findings == ()
+    assert report.to_json()["safe"] is True
+
+
+def test_an_empty_domain_has_no_findings():
+    assert codes(sample.facts()) == []
+
+
+def test_question_1_names_key_state_and_roots_of_each_asset():
+    report = status.report(SOUND, sample.welcome(), sample.around())
+    (row,) = report.protection
+    assert (row.name, row.kek, row.kek_number, row.kek_state, row.roots) == (
+        "dataset/patients", KEY.kek, 1, "active", ("local:keyring",),
+    )  # fmt: skip
+    assert row.rotation_due_ms == KEY.created_ms + 90 * sample.DAY
+
+
+def test_an_asset_under_two_keys_has_two_rows():
+    other = replace(KEY, data_class=DataClass.INTERNAL, kek="other")
+    report = status.report(replace(SOUND, keys=(KEY, other)), sample.welcome(), sample.around())
+    assert [row.kek for row in report.protection] == [KEY.kek, "other"]
+
+
+def test_question_2_names_openers_policies_and_counts():
+    facts = replace(
+        SOUND,
+        openers=(OpenerFact("dataset/patients", "ana", (Purpose.TRAIN,), ("owner-opens",)),),
+        uses=(UseFact("ana", "dataset/patients", Purpose.TRAIN, 3, 50), UseFact("ben", "dataset/patients", Purpose.TRAIN, 2, 70)),
+        denials=4,
+    )
+    report = status.report(facts, sample.welcome(), sample.around())
+    (row,) = report.openness
+    assert [(opener.principal, opener.policies) for opener in row.openers] == [("ana", ("owner-opens",))]
+    assert (row.releases, row.last_release_ms) == (5, 70)
+    assert (report.recording.releases, report.recording.denials, report.recording.size) == (5, 4, 214)
+
+
+def test_the_log_is_never_externally_anchored_unless_something_external_vouches():
+    report = status.report(SOUND, sample.welcome(), sample.around())
+    assert report.recording.externally_anchored == "never"
+    anchored = sample.around(anchoring=Anchoring(214, external="witness.example", external_size=200))
+    report = status.report(SOUND, sample.welcome(), anchored)
+    assert report.recording.externally_anchored == "witness.example, up to entry 200"
+
+
+def test_question_3_lists_open_exposures_copies_and_swap():
+    facts = replace(
+        SOUND, exposures=(sample.exposure("dataset/patients@3", "/p"), sample.exposure("dataset/patients@3", "/q", ended_ms=1))
+    )
+    around = sample.around(
+        plain_files=(PlainFile("raw.csv", "csv", 9), PlainFile("copy.csv", "csv", 9, "dataset/patients@3")),
+        scanned=("data",),
+        swap=(SwapArea("/dev/zram0", "memory"), SwapArea("/swapfile", "unknown")),
+    )
+    report = status.report(facts, sample.welcome(), around)
+    assert [(item.kind, item.where) for item in report.plaintext] == [
+        ("exposure", "/p"),
+        ("file", "raw.csv"),
+        ("copy", "copy.csv"),
+        ("swap", "/swapfile"),
+    ]
+    assert report.scanned == ("data",)
+
+
+def test_that_nobody_looked_for_copies_is_said():
+    assert status.report(SOUND, sample.welcome(), sample.around()).scanned is None
+
+
+def test_question_4_names_retention_and_when_it_ends():
+    report = status.report(SOUND, sample.welcome(), sample.around())
+    (row,) = report.retention
+    assert (row.retention_days, row.due_ms, row.overdue) == (730, PATIENTS.updated_ms + 730 * sample.DAY, False)
+
+
+PRODUCTION = replace(PATIENTS, environment=Environment.PRODUCTION)
+OLD = (KeyVersionRow(1, "active", sample.NOW - 91 * sample.DAY, 1, 1),)
+LEFT = (KeyVersionRow(1, "deactivated", 0, 1, 3), KeyVersionRow(2, "active", sample.NOW, 1, 1))
+CASES = {
+    "insecure-root": replace(SOUND, roots=(RootFact("r", "local:insecure-file", "unlocked", ()),)),
+    "root-remark": replace(SOUND, roots=(RootFact("r", "local:keyring", "unlocked", ("the keyring is not locked",)),)),
+    "production-cooperative": replace(SOUND, assets=(PRODUCTION,)),
+    "asset-without-owner": replace(SOUND, assets=(replace(PATIENTS, owner=""),)),
+    "unknown-owner": replace(SOUND, unknown_owners=("ana",)),
+    "asset-without-key": replace(SOUND, keys=()),
+    "key-suspended": replace(SOUND, keys=(replace(KEY, state="suspended"),)),
+    "key-compromised": replace(SOUND, keys=(replace(KEY, state="compromised"),)),
+    "rotation-overdue": replace(SOUND, keys=(replace(KEY, versions=OLD),)),
+    "key-nearly-used-up": replace(SOUND, keys=(replace(KEY, versions=(KeyVersionRow(1, "active", sample.NOW, 2**31 - 5, 1),)),)),
+    "rewrap-unfinished": replace(SOUND, keys=(replace(KEY, versions=LEFT),)),
+    "exposure-overdue": replace(SOUND, exposures=(sample.exposure("dataset/patients@3", "/p", until_ms=sample.NOW - 1),)),
+    "retention-over": replace(SOUND, assets=(replace(PATIENTS, retention_days=0, updated_ms=sample.NOW - sample.DAY),)),
+    "policy-not-applied": replace(SOUND, policy_digest=b"\1" * 32),
+    "open-intents": replace(SOUND, open_intents=2),
+    "backup-missing": replace(SOUND, backup=()),
+    "backup-not-checked": replace(SOUND, backup=tuple(pair for pair in sample.GOOD_BACKUP if pair.name != "checked_ms")),
+    "backup-without-recovery": replace(SOUND, backup=tuple(pair for pair in sample.GOOD_BACKUP if pair.name != "has_recovery")),
+    "backup-failing": replace(SOUND, backup=(*sample.GOOD_BACKUP, Pair("problem", "disk full"))),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_each_weakness_is_one_finding_with_a_remedy(code):
+    report = status.report(CASES[code], sample.welcome(), sample.around())
+    assert [finding.code for finding in report.findings] == [code]
+    assert all(finding.remedy and finding.subject and finding.message for finding in report.findings)
+
+
+def test_a_stale_backup_is_a_finding_only_if_it_lacks_something():
+    old = (Pair("place", "/b"), Pair("last_ms", str(sample.NOW - 2 * sample.DAY)), Pair("log_size", "200"), *sample.GOOD_BACKUP[3:])
+    assert codes(replace(SOUND, backup=old)) == ["backup-stale"]
+    assert codes(replace(SOUND, backup=old, log_size=200)) == []
+
+
+def test_a_plaintext_copy_of_sensitive_data_is_severe():
+    around = sample.around(plain_files=(PlainFile("copy.csv", "csv", 9, "dataset/patients@3"), PlainFile("x.csv", "csv", 9)))
+    report = status.report(SOUND, sample.welcome(), around)
+    assert [(finding.code, finding.severity) for finding in report.findings] == [
+        ("plaintext-copy", "high"),
+        ("unsealed-file", "medium"),
+    ]
+
+
+def test_swap_matters_only_where_it_is_plain():
+    for kind, expected in (("plain", ["swap-not-encrypted"]), ("encrypted", []), ("memory", []), ("unknown", [])):
+        assert codes(SOUND, sample.around(swap=(SwapArea("/dev/sda2", kind),))) == expected
+
+
+def test_first_use_is_a_finding():
+    assert codes(SOUND, sample.around(anchoring=Anchoring(first_use=True))) == ["trusted-on-first-use"]
+
+
+def test_the_most_severe_finding_comes_first():
+    facts = replace(SOUND, unknown_owners=("ana",), keys=(replace(KEY, state="compromised"),), open_intents=1)
+    assert codes(facts) == ["key-compromised", "open-intents", "unknown-owner"]
+
+
+def test_json_is_plain_and_complete():
+    document = status.report(sample.FULL_FACTS, sample.welcome(), sample.FULL_AROUND).to_json()
+    assert json.loads(json.dumps(document)) == document
+    assert document["policy_digest"] == "00" * 32
+    assert document["safe"] is False
