@@ -227,9 +227,8 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     assert (error.file, error.line, error.column, error.exit_code) == ("project/hermetic.yaml", 4, 1, 2)
     lines = (error.hint or "").splitlines()
     assert "did you mean 'stores'" in lines[0]
-    assert [line.split(": ")[0] for line in lines[1:]] == [
-        f"project/hermetic.yaml:{at}" for at in ("5:29", "5:50", "6:16", "6:26", "6:36")
-    ] or lines
+    places = [line.split(": ")[0].removeprefix("project/hermetic.yaml:") for line in lines[1:]]
+    assert places == ["5:29", "5:50", "6:16", "6:26", "6:36"]
     assert len(lines) == 6
 
 
