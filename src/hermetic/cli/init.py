@@ -47,12 +47,12 @@ def init(
     Writes hermetic.yaml, policies/ and the store folder sealed/ with its .gitignore. Keys and records live elsewhere, never in the
     project. On a terminal it asks for what is missing.
     """
-    from hermetic.domain.create import create_domain  # noqa: PLC0415 - brings the database and its migrations
-
     folder = Path.cwd()
     uri = root if root is not None else _choose_root(out)
     place = backup if backup is not None or root is not None else _choose_backup(out)
     recovery = _recovery(recovery_passphrase_file, place)
+    from hermetic.domain.create import create_domain  # noqa: PLC0415 - brings the database and its migrations
+
     created = create_domain(
         folder,
         provider_uri=uri,

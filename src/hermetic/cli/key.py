@@ -11,12 +11,14 @@ from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
+from hermetic.errors import Conflict
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey, ShowKey
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
-    from hermetic.formats.messages.keys import KeyRow
+    from hermetic.errors import Conflict
+from hermetic.formats.messages.keys import KeyRow
 
 _STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroyed": "bad"}
 
@@ -144,8 +146,12 @@ def _rewrap(connection: Connection, out: Out, row: KeyRow) -> int:
             answer = connection.ask(RewrapKey(row.kek))
             moved += answer.moved
             advance(answer.moved)
-            if not answer.left or not answer.moved:
+            if not answer.left:
                 return moved
+            if not answer.moved:
+                raise Conflict(
+                    f"{count(answer.left, 'data key')} did not move", hint="look at them with hermetic key show, then try again"
+                )
 
 
 def _changed(done: str, row: KeyRow, moved: int | None) -> list[Block]:

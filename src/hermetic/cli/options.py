@@ -70,7 +70,9 @@ def passphrase_file(what: str = "passphrase") -> Callable[[_Command], _Command]:
 
 def reason(*, required: bool = True) -> Callable[[_Command], _Command]:
     """Return the option --reason, which is recorded in the log."""
-    return click.option("--reason", required=required, default=None if required else "", help="Why; it goes on record.")
+    text = "Why; it goes on record."
+    # An explicit default of None would count as an answer to `required`.
+    return click.option("--reason", required=True, help=text) if required else click.option("--reason", default="", help=text)
 
 
 def exit_with(findings: Sequence[Finding]) -> int:

@@ -1,0 +1,346 @@
+"""Commands ask custody the right thing and show its answer, as text and as one JSON document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hermetic.cli.main import root
+from hermetic.formats.messages import catalogue, domain, keys, log, policy, versions
+from hermetic.formats.messages.base import Done, Pair, Receipt
+from hermetic.ids import DataClass, Environment, Purpose
+from hermetic.policy import defaults
+from tests.unit.evidence import sample
+
+RECEIPT = Receipt(1, 17, b"{}", "c2sp.org/tlog-proof@v1\nindex 17\n")
+PATIENTS = sample.asset("dataset/patients", "restricted")
+KEY = replace(
+    sample.key("restricted", ("dataset/patients",)),
+    versions=(keys.KeyVersionRow(1, "deactivated", 0, 9, 5), keys.KeyVersionRow(2, "active", 0, 0, 0)),
+)
+
+
+def details(**given):
+    values = {
+        "ref": "dataset/patients@3", "name": "dataset/patients", "asset": sample.DOMAIN, "version": sample.DOMAIN, "number": 3,
+        "state": "published", "data_class": DataClass.RESTRICTED, "environment": Environment.DEVELOPMENT, "owner": "ana",
+        "project": "cardio", "purpose": Purpose.INGEST, "run": None, "writer": "ana", "created_ms": 0, "published_ms": sample.NOW,
+        "retention_days": 730, "length": 2048, "store": "sealed", "kek": sample.DOMAIN, "kek_number": 1, "kek_state": "active",
+        "manifest": b"{}", "openings": (), "members": (versions.Member("a.csv", 0, 2048),), "parents": (), "labels": (("rows", "12"),),
+        "releases": 4, "last_release_ms": sample.NOW,
+    }  # fmt: skip
+    return catalogue.VersionDetails(**(values | given))
+
+
+def test_ls(hermetic, custody):
+    custody.answers[catalogue.ListAssets] = catalogue.AssetList((PATIENTS,))
+    done = hermetic("ls", "dataset/*", "--env", "development")
+    assert custody.asked == [catalogue.ListAssets("dataset/*", Environment.DEVELOPMENT)]
+    assert done.out.splitlines() == [
+        "NAME              CLASS       LATEST  OWNER     SIZE  CHANGED",
+        "dataset/patients  restricted       1  ana    4.0 KiB  2025-11-20 08:00",
+    ]
+    assert hermetic("ls", "--json").json["assets"][0]["name"] == "dataset/patients"
+    assert "ENVIRONMENT" in hermetic("ls", "-l").out
+
+
+def test_show(hermetic, custody):
+    custody.answers[catalogue.ShowVersion] = details()
+    out = hermetic("show", "dataset/patients").out
+    assert "made of" in out
+    assert "a.csv" in out
+    assert "rows" in out
+    assert hermetic("show", "dataset/patients", "--json").json["kek_state"] == "active"
+
+
+def node(ref, **given):
+    values = {
+        "version": ref, "data_class": DataClass.INTERNAL, "owner": "ana", "run": None, "run_name": None, "purpose": Purpose.INGEST,
+        "published_ms": 0, "code_version": None, "decision": None,
+    }  # fmt: skip
+    return catalogue.LineageNode(ref=ref, **(values | given))
+
+
+def test_lineage_is_a_tree_and_a_diamond_is_shown_once(hermetic, custody):
+    nodes = (node("m@1", run_name="train", code_version="git:abc"), node("f@1"), node("g@1"), node("d@1"))
+    edges = tuple(catalogue.LineageEdge(*pair.split("<")) for pair in ("m@1<f@1", "m@1<g@1", "f@1<d@1", "g@1<d@1"))
+    custody.answers[catalogue.TraceLineage] = catalogue.Lineage(nodes, edges)
+    lines = hermetic("lineage", "model/m").out.splitlines()
+    assert [line.split("  internal")[0] for line in lines] == ["m@1", "  f@1", "    d@1", "  g@1", "    d@1 (see above)"]
+    assert "run train for ingest, code git:abc" in lines[0]
+
+
+def test_rename_and_decide(hermetic, custody):
+    custody.answers |= {catalogue.RenameAsset: Done(), catalogue.RecordDecision: catalogue.Decided(RECEIPT)}
+    assert hermetic("rename", "dataset/a", "dataset/b").code == 0
+    done = hermetic("decide", "dataset/a", "--class", "internal", "--retention", "2w", "--reason", "de-identified", "--json")
+    assert done.json["log_index"] == 17
+    assert custody.asked[-1] == catalogue.RecordDecision("dataset/a", "de-identified", None, DataClass.INTERNAL, 14)
+
+
+def test_decide_wants_something_and_a_reason(hermetic, custody):
+    assert hermetic("decide", "dataset/a", "--reason", "x").code == 2
+    assert hermetic("decide", "dataset/a", "--owner", "ana").code == 2
+    assert custody.asked == []
+
+
+def test_exposures_are_listed(hermetic, custody):
+    custody.answers[catalogue.ListExposures] = catalogue.ExposureList((sample.exposure("dataset/a@1", "/srv/a.csv"),))
+    assert "/srv/a.csv" in hermetic("expose").out
+    assert hermetic("expose", "--json").json["exposures"][0]["ref"] == "dataset/a@1"
+
+
+def test_expose_wants_a_time(hermetic, custody):
+    done = hermetic("expose", "dataset/a", "a.csv")
+    assert (done.code, custody.asked) == (2, [])
+    assert "--for 2h" in done.err
+
+
+def test_keys_are_listed_and_shown_with_their_blast_radius(hermetic, custody):
+    custody.answers |= {keys.ListKeys: keys.KeyList((KEY,)), keys.ShowKey: KEY}
+    assert "restricted" in hermetic("key", "ls").out
+    out = hermetic("key", "show", "mfrg").out
+    assert custody.asked[-1] == keys.ShowKey("mfrg")
+    assert "Blast radius: 1 asset\n  dataset/patients\n" in out
+
+
+def test_rotate_rewraps_until_nothing_is_left(hermetic, custody):
+    batches = iter([keys.Rewrapped(KEY.kek, 2, 3, 2), keys.Rewrapped(KEY.kek, 2, 2, 0)])
+    custody.answers |= {
+        keys.RotateKey: keys.KeyChanged(KEY, RECEIPT),
+        keys.RewrapKey: lambda _request: next(batches),
+        keys.ShowKey: KEY,
+    }
+    assert hermetic("key", "rotate", "mfrg", "--reason", "quarter", "--json").json["moved"] == 5
+    assert custody.asked[0] == keys.RotateKey("mfrg", "quarter")
+    custody.asked.clear()
+    assert hermetic("key", "rotate", "mfrg", "--no-rewrap").code == 0
+    assert not any(isinstance(request, keys.RewrapKey) for request in custody.asked)
+
+
+def test_a_rewrap_that_does_not_move_stops(hermetic, custody):
+    custody.answers |= {keys.RewrapKey: keys.Rewrapped(KEY.kek, 2, 0, 4), keys.ShowKey: KEY}
+    assert hermetic("key", "rewrap", "mfrg").code == 1
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resume", "revoke"])
+def test_key_states_change_with_a_reason(hermetic, custody, verb):
+    custody.answers[keys.ChangeKeyState] = keys.KeyChanged(KEY, RECEIPT)
+    assert hermetic("key", verb, "mfrg").code == 2
+    assert hermetic("key", verb, "mfrg", "--reason", "lost laptop", "--json").json["log_index"] == 17
+    assert custody.asked == [keys.ChangeKeyState("mfrg", verb, "lost laptop")]
+
+
+GRANT = policy.GrantRow("g1", "ben", "open", "dataset/*", (Purpose.TRAIN,), sample.NOW, 3, "active", sample.NOW, "audit")
+
+
+def test_grants(hermetic, custody):
+    custody.answers |= {policy.GiveGrant: GRANT, policy.RevokeGrant: Done(), policy.ListGrants: policy.GrantList((GRANT,))}
+    done = hermetic(
+        "access", "grant", "ben", "open", "dataset/*", "--purpose", "train", "--for", "8h", "--uses", "3", "--reason", "audit"
+    )
+    assert done.code == 0
+    asked = custody.asked[0]
+    assert (asked.principal, asked.action, asked.pattern, asked.purposes, asked.uses) == (
+        "ben",
+        "open",
+        "dataset/*",
+        (Purpose.TRAIN,),
+        3,
+    )
+    assert hermetic("access", "revoke", "g1", "--reason", "done").code == 0
+    assert "dataset/*" in hermetic("access", "ls").out
+
+
+def test_roles(hermetic, custody):
+    row = policy.PrincipalRow("p1", "ben", "person", ("data-steward",), "active")
+    custody.answers |= {policy.SetRoles: row, policy.ListPrincipals: policy.PrincipalList((row,))}
+    assert "data-steward" in hermetic("access", "roles").out
+    assert hermetic("access", "roles", "ben", "--role", "data-steward", "--reason", "joins").code == 0
+    assert custody.asked[-1] == policy.SetRoles("ben", ("data-steward",), "joins")
+    assert hermetic("access", "roles", "ben").code == 2
+    assert hermetic("access", "roles", "ben", "--role", "x").code == 2
+
+
+def in_force(custody, **changes):
+    bundle = defaults.default_bundle(sample.DOMAIN, "cardio")
+    files = {name: content.replace(*changes[name]) if name in changes else content for name, content in bundle.files.items()}
+    old = type(bundle)(files)
+    custody.answers[policy.ShowPolicy] = policy.PolicyInForce(old.digest(), old.to_bytes(), sample.NOW, "ana")
+    return old
+
+
+def test_policy_show_says_whether_the_files_were_edited(hermetic, custody):
+    in_force(custody)
+    assert "the same" in hermetic("policy", "show").out
+    in_force(custody, **{"hermetic.yaml": (b"cardio", b"cordia")})
+    done = hermetic("policy", "show", "--diff")
+    assert "edited since" in done.out
+    assert "-project: cordia" in done.out
+    assert "+project: cardio" in done.out
+
+
+def test_policy_apply_sends_the_files_once(hermetic, custody):
+    in_force(custody)
+    assert hermetic("policy", "apply", "--json").json["state"] == "already in force"
+    old = in_force(custody, **{"hermetic.yaml": (b"cardio", b"cordia")})
+    assert hermetic("policy", "apply", "--dry-run", "--json").json["state"] == "checked, not applied"
+    custody.answers[policy.ApplyPolicy] = policy.PolicyApplied(b"\1" * 32, old.digest(), RECEIPT)
+    assert hermetic("policy", "apply", "--json").json["state"] == "applied"
+    assert custody.asked[-1] == policy.ApplyPolicy(custody.project.bundle().to_bytes())
+
+
+def test_policy_explain(hermetic, custody):
+    custody.answers[policy.Explain] = policy.Explanation(False, ("deny-debug",), ("approval",), ("debug is never allowed",))
+    done = hermetic("policy", "explain", "open", "dataset/a", "--purpose", "debug")
+    assert done.code == 3
+    assert "deny-debug" in done.out
+    assert custody.asked == [policy.Explain("open", "dataset/a", Purpose.DEBUG, None)]
+
+
+def test_policy_schema_needs_no_domain(hermetic, tmp_path):
+    assert hermetic("policy", "schema", "--json").json["title"] == "hermetic.yaml"
+    assert hermetic("policy", "schema", "-o", "schema.json").code == 0
+    assert (tmp_path / "schema.json").stat().st_size > 1000
+
+
+def test_log_ls_shows_the_latest(hermetic, custody):
+    row = log.LogRow(1, 3, sample.NOW, "release.intent", b"{}", (Pair("request", "r1"),), (Pair("principal", "ana"),))
+    custody.answers[log.ReadLog] = log.LogPage((row,), 4)
+    out = hermetic("log", "ls", "--kind", "release").out
+    assert custody.asked == [log.ReadLog(-50, 50, "release", None)]
+    assert "principal=ana request=r1" in out
+    assert hermetic("log", "ls", "--json").json["entries"][0]["opened"] == {"principal": "ana"}
+
+
+def test_log_verify_compares_with_pins_and_anchors(hermetic, custody, tmp_path):
+    (tmp_path / "anchor.txt").write_text("checkpoint")
+    custody.answers[log.VerifyLog] = log.LogVerified(214, bytes(32), 1, 0, 214, 0, ())
+    done = hermetic("log", "verify", "--anchor", "anchor.txt")
+    assert custody.asked[0].anchors == (log.Anchor("note", "your pins", False), log.Anchor("checkpoint", "anchor.txt", True))
+    assert custody.asked[0].log_keys == ("key",)
+    assert done.code == 0
+    assert "externally anchored      never" in done.out
+    custody.answers[log.VerifyLog] = log.LogVerified(214, bytes(32), 1, 0, 214, 1, (Pair("open-intent", "entry 3"),))
+    assert hermetic("log", "verify").code == 7
+
+
+def test_log_prove_writes_the_proof(hermetic, custody, tmp_path):
+    custody.answers[log.ProveEntry] = log.EntryProof(RECEIPT, "log+key", ())
+    assert hermetic("log", "prove", "17").out == RECEIPT.proof
+    assert hermetic("log", "prove", "17", "-o", "p.txt").code == 0
+    assert (tmp_path / "p.txt").read_text() == RECEIPT.proof
+    done = hermetic("log", "prove", "17", "-o", "p.txt")
+    assert (done.code, done.out) == (1, "")
+
+
+def test_status_exits_with_7_when_there_are_findings(hermetic, custody):
+    custody.answers[domain.GatherFacts] = sample.FULL_FACTS
+    done = hermetic("status")
+    assert done.code == 7
+    for word in (
+        "Which keys",
+        "Who can decrypt",
+        "Where plaintext",
+        "What is retained",
+        "externally anchored",
+        "never",
+        "policy-not-applied",
+    ):
+        assert word in done.out
+    assert hermetic("status", "--json").json["safe"] is False
+
+
+def test_status_of_a_sound_domain_is_0(hermetic, custody, monkeypatch):
+    monkeypatch.setattr("hermetic.cli.around.swap_areas", tuple)
+    custody.answers[domain.GatherFacts] = sample.facts(policy_digest=custody.project.bundle().digest())
+    done = hermetic("status")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_status_scans_where_told(hermetic, custody, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("a,b\n1,2\n" * 50)
+    custody.answers |= {
+        domain.GatherFacts: sample.FULL_FACTS,
+        versions.RecogniseDigests: lambda request: versions.Recognised(("dataset/patients@3",) * len(request.digests)),
+    }
+    document = hermetic("status", "--scan", "data", "--json").json
+    assert [(item["kind"], item["where"], item["ref"]) for item in document["plaintext"] if item["kind"] == "copy"] == [
+        ("copy", "data/a.csv", "dataset/patients@3")
+    ]
+
+
+def test_map_writes_the_picture_and_says_the_same(hermetic, custody, tmp_path):
+    custody.answers[domain.GatherFacts] = sample.FULL_FACTS
+    done = hermetic("map", "--svg", "map.svg")
+    assert done.code == 7
+    assert (tmp_path / "map.svg").read_text().startswith("<svg ")
+    assert "1  ingestion" in done.out
+    assert len(hermetic("map", "--json").json["stages"]) == 7
+    assert hermetic("map", "--suggest").out.startswith("pipeline:\n")
+
+
+def test_backup(hermetic, custody):
+    custody.answers |= {
+        domain.GatherFacts: sample.facts(),
+        domain.TakeBackup: domain.BackupState("/b", sample.NOW, 214, None, has_recovery=True, problem=None),
+    }
+    assert hermetic("backup").code == 0
+    assert hermetic("backup", "status", "--json").json["backup"]["place"] == "/mnt/backup"
+    assert hermetic("backup", "now").code == 0
+    custody.answers[domain.TakeBackup] = domain.BackupState("/b", None, 0, None, has_recovery=True, problem="disk full")
+    done = hermetic("backup", "now")
+    assert (done.code, "disk full" in done.err) == (1, True)
+    custody.answers[domain.GatherFacts] = sample.facts(backup=())
+    assert hermetic("backup").code == 7
+
+
+def test_scan_needs_no_domain(hermetic, tmp_path):
+    assert hermetic("scan").code == 0
+    (tmp_path / "a.csv").write_text("name,age\nana,7\n" * 50)
+    done = hermetic("scan")
+    assert done.code == 7
+    assert "a.csv" in done.out
+    document = hermetic("scan", ".", "--json").json
+    assert document["counts"]["plaintext"] == 1
+    assert hermetic("scan", "nowhere").code == 1
+
+
+def test_inspect_of_something_else_is_refused(hermetic, tmp_path):
+    (tmp_path / "x.sealed").write_bytes(b"nothing of ours" * 100)
+    assert hermetic("inspect", "x.sealed").code == 4
+    assert hermetic("inspect", "missing").code == 1
+
+
+def test_seal_wants_one_source(hermetic):
+    assert hermetic("seal").code == 2
+    assert hermetic("seal", "a", "--from-scan", "b").code == 2
+    assert hermetic("seal", "--from-scan", "b", "--as", "dataset/x").code == 2
+
+
+def test_cat_to_a_file_is_refused_before_any_key_is_asked_for(hermetic, custody):
+    done = hermetic("cat", "dataset/a")  # the tests' stdout is a regular file
+    assert (done.code, done.out, custody.asked) == (2, "", [])
+    assert "hermetic expose" in done.err
+
+
+def test_init_needs_a_root_without_a_terminal(hermetic):
+    done = hermetic("init")
+    assert done.code == 2
+    assert "--root local:passphrase" in done.err
+
+
+def test_version(hermetic):
+    assert hermetic("--version").out.startswith("hermetic ")
+
+
+def test_the_directory_can_be_named(hermetic, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.csv").write_text("name,age\nana,7\n" * 50)
+    assert "a.csv" in hermetic("-C", "sub", "scan").out
+
+
+def test_root_group_is_lazy():
+    assert root.commands == {}
