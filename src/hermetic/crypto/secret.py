@@ -14,13 +14,22 @@ from typing import NoReturn, Self
 from hermetic.errors import UsageError
 
 
+class _Wiping(bytearray):
+    """Bytes that are overwritten when nobody holds them any more: a view keeps them alive, so a temporary Secret can be read."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self[:] = bytes(len(self))
+
+
 class Secret:
     """Key bytes. `view()` lends a read-only memoryview to the primitives; it must not be kept."""
 
     __slots__ = ("__weakref__", "_data")
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._data = bytearray(data)
+        self._data = _Wiping(data)
 
     @classmethod
     def random(cls, length: int = 32) -> Self:
@@ -36,7 +45,7 @@ class Secret:
     def wipe(self) -> None:
         """Overwrite the bytes with zeros and forget them."""
         self._data[:] = bytes(len(self._data))
-        self._data = bytearray()
+        self._data = _Wiping()
 
     def __len__(self) -> int:
         return len(self._data)
@@ -50,6 +59,3 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise UsageError("a Secret cannot be pickled or copied", hint="ask custody again in the other process")
-
-    def __del__(self) -> None:
-        self._data[:] = bytes(len(self._data))

@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from hermetic.audit.pins import Pin
 from hermetic.errors import FormatError, LogTampered, SignatureError, StorageError
 from hermetic.formats import canonical
 
@@ -33,6 +34,7 @@ class Pins:
     manifest_keys: dict[str, str] = field(default_factory=dict)
     size: int = 0
     checkpoint: str = ""
+    domain_check: str = ""
     versions: dict[str, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -45,6 +47,7 @@ class Pins:
             "manifest_keys": self.manifest_keys,
             "size": self.size,
             "checkpoint": self.checkpoint,
+            "domain_check": self.domain_check,
             "versions": self.versions,
         }
         return canonical.encode(body)
@@ -63,6 +66,7 @@ class Pins:
                 manifest_keys={_text(name): _text(key) for name, key in body["manifest_keys"].items()},
                 size=_count(body["size"]),
                 checkpoint=_text(body["checkpoint"]),
+                domain_check=_text(body["domain_check"]),
                 versions={_text(asset): _count(number) for asset, number in body["versions"].items()},
             )
         except (KeyError, TypeError, AttributeError):
@@ -132,3 +136,13 @@ def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise FormatError("pin file: expected a count")
     return value
+
+
+def replace_check(pins: Pins, check: str) -> Pins:
+    """Return the pins with the domain secret's check value."""
+    return replace(pins, domain_check=check)
+
+
+def root_of(note: str) -> bytes:
+    """Return the root that a pinned checkpoint names. Raises FormatError."""
+    return Pin.from_note(note, "pins").checkpoint.root

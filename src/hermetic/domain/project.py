@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.policy.bundle import PolicyBundle
-    from hermetic.policy.document import PolicyDocument
+    from hermetic.policy.model import PolicyDocument
 
 POLICIES = "policies"
 FILE_LIMIT = 1024 * 1024

@@ -1,0 +1,99 @@
+"""The user's own settings of a domain: `config.yaml` in its config folder, never in the project.
+
+    backup: {place: /media/usb, objects: false}      where the encrypted copy goes
+    anchor: {command: [logger, -t, hermetic]}        gets each checkpoint on its standard input
+    stores: {warehouse: {folder: /data/sealed}}      where stores lie that hermetic.yaml only names
+
+A command lives here and not in the project because whoever can write the project must not make this user run something.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hermetic.errors import ConfigError, NotFound
+from hermetic.providers import private_file
+
+CONFIG_FILE = "config.yaml"
+LIMIT = 65_536
+_KEYS = {"backup": {"place", "objects"}, "anchor": {"command"}}
+
+
+@dataclass(frozen=True, slots=True)
+class UserConfig:
+    """Settings of one user for one domain."""
+
+    backup_place: Path | None = None
+    backup_objects: bool = False
+    anchor_command: tuple[str, ...] = ()
+    store_folders: dict[str, Path] = field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """Return the file's text."""
+        body: dict[str, Any] = {}
+        if self.backup_place is not None:
+            body["backup"] = {"place": str(self.backup_place), "objects": self.backup_objects}
+        if self.anchor_command:
+            body["anchor"] = {"command": list(self.anchor_command)}
+        if self.store_folders:
+            body["stores"] = {name: {"folder": str(path)} for name, path in self.store_folders.items()}
+        out = io.StringIO()
+        YAML().dump(body, out)
+        return out.getvalue()
+
+
+def load(folder: Path) -> UserConfig:
+    """Read the settings in a domain's config folder; defaults when there are none. Raises ConfigError, Denied, StorageError."""
+    path = folder / CONFIG_FILE
+    try:
+        raw = private_file.read(path, LIMIT)
+    except NotFound:
+        return UserConfig()
+    try:
+        body = YAML(typ="safe").load(raw.decode("utf-8")) or {}
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"not YAML: {str(error).splitlines()[0]}", file=str(path)) from None
+    return _read(body, str(path))
+
+
+def save(folder: Path, config: UserConfig) -> None:
+    """Write the settings, durable, mode 0600."""
+    private_file.write(folder / CONFIG_FILE, config.to_text().encode("utf-8"), replace=True)
+
+
+def _read(body: Any, file: str) -> UserConfig:
+    body = _mapping(body, {"backup", "anchor", "stores"}, file)
+    backup = _mapping(body.get("backup") or {}, _KEYS["backup"], file)
+    anchor = _mapping(body.get("anchor") or {}, _KEYS["anchor"], file)
+    command = anchor.get("command") or []
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise ConfigError("anchor.command is a list of words", hint="command: [program, argument]", file=file)
+    stores = body.get("stores") or {}
+    if not isinstance(stores, dict):
+        raise ConfigError("stores maps names to folders", file=file)
+    folders = {str(name): _path(_mapping(item, {"folder"}, file).get("folder"), "folder", file) for name, item in stores.items()}
+    place = backup.get("place")
+    return UserConfig(
+        backup_place=None if place is None else _path(place, "backup.place", file),
+        backup_objects=backup.get("objects") is True,
+        anchor_command=tuple(command),
+        store_folders=folders,
+    )
+
+
+def _mapping(value: Any, keys: set[str], file: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not set(value) <= keys:
+        raise ConfigError(f"expected only {', '.join(sorted(keys))}", file=file)
+    return value
+
+
+def _path(value: Any, name: str, file: str) -> Path:
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        raise ConfigError(f"{name} is an absolute path", file=file)
+    return Path(value)

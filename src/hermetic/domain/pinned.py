@@ -1,0 +1,135 @@
+"""The pins of one connection: checked against every answer, moved forward, written now and then.
+
+Every receipt is verified on arrival; what it proves is the next pin. Writing is put off for up to a second, so that a loop of a
+thousand openings does not write a thousand files; `flush` at the end of the connection writes the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hermetic.audit.note import Checkpoint, VerifierKey
+from hermetic.audit.pins import Pin
+from hermetic.audit.proof import Receipt as Proof
+from hermetic.audit.receipts import Logged, verify_receipt
+from hermetic.domain import pins as files
+from hermetic.domain.pins import Pins
+from hermetic.errors import IntegrityError, LogTampered
+from hermetic.formats.binary_text import from_base64url
+from hermetic.formats.messages.versions import OpenVersions
+from hermetic.ids import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hermetic.formats.messages.base import Receipt, Request
+    from hermetic.formats.messages.domain import Welcome
+
+DELAY_MS = 1000
+PINS_FILE = "pins.json"
+
+
+class PinKeeper:
+    """Pins in use. Attributes read like those of `Pins`."""
+
+    def __init__(self, path: Path, domain: str, *, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+        self._path, self._clock = path, clock
+        found = files.load(path, domain)
+        self.first_use = found is None
+        self._pins = found or Pins(domain)
+        self._written_ms = clock()
+        self._dirty = False
+
+    @property
+    def pins(self) -> Pins:
+        """The pins as they are now."""
+        return self._pins
+
+    @property
+    def log_keys(self) -> tuple[str, ...]:
+        """Verifier keys of the log that this user trusts."""
+        return self._pins.log_keys
+
+    @property
+    def checkpoint(self) -> str:
+        """The highest checkpoint seen, as a signed note; empty before the first."""
+        return self._pins.checkpoint
+
+    @property
+    def size(self) -> int:
+        """Size of the log at that checkpoint."""
+        return self._pins.size
+
+    @property
+    def manifest_keys(self) -> dict[str, bytes]:
+        """Public keys whose signatures on manifests count, by id."""
+        return {name: from_base64url(key, length=32) for name, key in self._pins.manifest_keys.items()}
+
+    def meet(self, welcome: Welcome, check: bytes) -> None:
+        """Take keys on first use, or compare them. Raises LogTampered, SignatureError, IntegrityError."""
+        known = self._pins.domain_check
+        if known and known != check.hex():
+            raise IntegrityError(
+                "the domain secret is not the one pinned for this domain",
+                hint="domain.json or the custody folder was replaced: restore it from a backup",
+            )
+        keys = {pair.name: pair.value for pair in welcome.manifest_keys}
+        changed = self._pins.trusting((welcome.log_key,), keys)
+        self._set(files.replace_check(changed, check.hex()))
+        self._note(welcome.checkpoint)
+
+    def check_answer(self, request: Request[Any], answer: Any) -> None:
+        """Verify the receipt of an answer, and that `latest` is not older than what was seen. Raises LogTampered and others."""
+        receipt = getattr(answer, "receipt", None)
+        if receipt is not None:
+            self.verified(receipt)
+        if isinstance(request, OpenVersions):
+            for text, item in zip(request.refs, answer.released, strict=False):
+                self._check_number(Ref.parse(text), item.asset, item.number)
+
+    def verified(self, receipt: Receipt) -> Logged:
+        """Return what a receipt proves, checked with the pinned log keys. Raises LogTampered, SignatureError, FormatError."""
+        proof = Proof.parse(receipt.proof.encode("ascii", "replace"))
+        if (proof.leaf, proof.index) != (receipt.leaf, receipt.index):
+            raise LogTampered("a receipt proves another entry than it shows")
+        logged = verify_receipt(proof, [VerifierKey.parse(key) for key in self._pins.log_keys])
+        self._advance(logged.checkpoint, str(proof.checkpoint))
+        return logged
+
+    def see_version(self, asset: str, number: int) -> None:
+        """Remember that a version exists."""
+        self._set(self._pins.with_version(asset, number))
+
+    def _check_number(self, ref: Ref, asset: str, number: int) -> None:
+        highest = self._pins.versions.get(asset, 0)
+        if ref.number is None and number < highest:
+            raise IntegrityError(
+                f"{ref.name} was at version {highest} before, and custody now calls {number} the latest",
+                hint="the catalogue was put back to an older state: run `hermetic log verify`",
+            )
+        self.see_version(asset, number)
+
+    def _note(self, note: str) -> None:
+        self._advance(Pin.from_note(note, "custody").checkpoint, note)
+
+    def _advance(self, checkpoint: Checkpoint, note: str) -> None:
+        before = (self._pins.generation, self._pins.size)
+        now = (checkpoint.origin.generation, checkpoint.size)
+        if now == before and self._pins.checkpoint and files.root_of(self._pins.checkpoint) != checkpoint.root:
+            raise LogTampered("custody shows another log of the same size than it did before", hint="run `hermetic log verify`")
+        self._set(self._pins.with_checkpoint(*now, note))
+
+    def _set(self, changed: Pins) -> None:
+        if changed is self._pins or changed == self._pins:
+            return
+        self._pins, self._dirty = changed, True
+        if self.first_use or self._clock() - self._written_ms >= DELAY_MS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has moved."""
+        if self._dirty:
+            files.save(self._path, self._pins)
+            self._dirty, self.first_use, self._written_ms = False, False, self._clock()
