@@ -256,7 +256,7 @@ class Log:
     def receipt(self, store: LogReader, index: int) -> Receipt:
         """Return the receipt of any leaf under the newest checkpoint. Raises NotFound, LogTampered."""
         checkpoint, note = self.head(store)
-        raw = self._raw(store, index)
+        raw = self.raw(store, index)
         path = inclusion_proof(NodeReader(checkpoint.size, self._reader(store)), checkpoint.size, index)
         receipt = Receipt(raw, index, tuple(path), note)
         verify_receipt(receipt, [self.verifier_key])
@@ -269,7 +269,7 @@ class Log:
 
     def leaf(self, store: LogReader, index: int) -> Leaf:
         """Return one leaf as stored (`verify` is what vouches for it). Raises NotFound."""
-        return Leaf.parse(self._raw(store, index))
+        return Leaf.parse(self.raw(store, index))
 
     def leaves(self, store: LogReader, start: int = 0, stop: int | None = None) -> Iterator[Leaf]:
         """Yield leaves as stored."""
@@ -281,7 +281,8 @@ class Log:
         """Return what can still be opened of a leaf, by field. Raises IntegrityError when the openings are not the leaf's."""
         return self._openings.open(store, leaf)
 
-    def _raw(self, store: LogReader, index: int) -> bytes:
+    def raw(self, store: LogReader, index: int) -> bytes:
+        """Return the bytes of one leaf as stored. Raises NotFound."""
         for rows in store.leaves(self.origin.generation, index, index + 1):
             for row in rows:
                 return row[3]
