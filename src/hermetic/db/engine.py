@@ -50,9 +50,9 @@ class Database:
         self._timeout_s = timeout_s
         self._lock = WriterLock(path.with_name(path.name + ".lock"), timeout_s)
         self._idle: dict[bool, deque[Link]] = {True: deque(), False: deque()}  # by "may write"
-        self._gate = forks.Gate(self._close_idle)
-        filesystems.check(path.parent, unsafe)
+        self._gate = forks.Gate(self._close_idle, self._lock.forget)
         self._file = _identity(files.check_owned(path))
+        filesystems.check(path.parent, unsafe)
 
     @classmethod
     def open(cls, path: Path, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Self:
@@ -173,6 +173,7 @@ class Database:
             try:
                 check_revision(link)
                 yield link
+                self._gate.refuse_foreign()
                 if write:
                     steps.reached(step + ".before")
                     link.commit()

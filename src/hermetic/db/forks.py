@@ -35,8 +35,10 @@ def abandon(link: Link) -> None:
 class Gate:
     """Counts who is inside, refuses a thread that already is, and holds everyone back around a fork."""
 
-    def __init__(self, close_idle: Callable[[], None]) -> None:
+    def __init__(self, close_idle: Callable[[], None], forget: Callable[[], None]) -> None:
+        """`close_idle` closes what no thread uses; `forget` drops, in a refused child, what its parent holds."""
         self._close_idle = close_idle
+        self._forget = forget
         self._changed = threading.Condition(threading.Lock())
         self._inside: set[int] = set()
         self._pid = os.getpid()
@@ -48,11 +50,7 @@ class Gate:
         """Be inside for the length of the block. Raises UsageError when nested, or in a child of a fork that came at a bad time."""
         me = threading.get_ident()
         with self._changed:
-            if self._broken:
-                raise UsageError(
-                    "this process was forked in the middle of a transaction and cannot use the database",
-                    hint="fork outside of `with database…`, or start workers with the spawn method",
-                )
+            self.refuse_foreign()
             if me in self._inside:
                 raise UsageError(
                     "a session of this database is open in this thread", hint="pass the session down instead of opening another"
@@ -70,6 +68,14 @@ class Gate:
         """Whether this is a child that was born while its forking thread was inside."""
         return self._broken and self._pid != os.getpid()
 
+    def refuse_foreign(self) -> None:
+        """Raise UsageError in such a child."""
+        if self._broken:
+            raise UsageError(
+                "this process was forked in the middle of a transaction and cannot use the database",
+                hint="fork outside of `with database…`, or start workers with the spawn method",
+            )
+
     def before(self) -> None:
         """Hold everyone back, wait for those inside, close what is idle."""
         self._changed.acquire()
@@ -85,7 +91,9 @@ class Gate:
         """Start anew, or refuse for good when someone was inside."""
         self._broken = self._broken or bool(self._inside)
         self._changed = threading.Condition(threading.Lock())
-        if not self._broken:
+        if self._broken:
+            self._forget()
+        else:
             self._pid = os.getpid()
 
 

@@ -29,6 +29,7 @@ class WriterLock:
         self._timeout_s = timeout_s
         self._threads = threading.Lock()
         self._fd: int | None = None
+        self._held = False
 
     def acquire(self) -> None:
         """Wait for our turn. Raises Conflict after the timeout, StorageError when the lock file cannot be opened."""
@@ -41,18 +42,25 @@ class WriterLock:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._wait(fd, deadline)
+            self._held = True
         except BaseException:
             self._threads.release()
             raise
 
     def release(self) -> None:
         """Let the next one in."""
+        self._held = False
         if self._fd is not None:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         self._threads.release()
 
     def close(self) -> None:
-        """Close the lock file; only while nobody holds the lock."""
+        """Close the lock file, unless a thread of this process holds the lock."""
+        if not self._held:
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the lock file without a word to whoever holds the lock: for a forked child, whose parent may."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

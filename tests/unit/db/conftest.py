@@ -96,12 +96,11 @@ def sample(table: sa.Table, number: int) -> dict[str, Any]:
 def _value(table: sa.Table, column: sa.Column[Any], number: int) -> Any:
     for foreign in column.foreign_keys:
         return _value(foreign.column.table, foreign.column, number)
-    marker = f"SECRET {table.name}.{column.name} {number}"
+    text = f"{'SECRET ' if 'sealed' in column.info else ''}{table.name}.{column.name}-{number}"
     if column.info.get("sealed") == "json" or column.info.get("json"):
-        return {"value": marker, "list": [number, None, True]}
+        return {"value": text, "list": [number, None, True]}
     if isinstance(column.type, sa.BigInteger):
         return 1000 + number
-    text = marker if column.info.get("sealed") else f"{table.name}.{column.name}-{number}"
     binary = isinstance(column.type, sa.LargeBinary) and column.info.get("sealed") != "text"
     return text.encode() if binary else text
 
