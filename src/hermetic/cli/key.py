@@ -17,7 +17,6 @@ from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
-    from hermetic.errors import Conflict
 from hermetic.formats.messages.keys import KeyRow
 
 _STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroyed": "bad"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Block, Facts, Mark, Table
 from hermetic.cli.files import write_new
 from hermetic.cli.lazy import Group
@@ -13,6 +14,7 @@ from hermetic.cli.options import ANY_PATH, FINDINGS, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.errors import StorageError
+from hermetic.formats.findings import Finding
 from hermetic.formats.messages.log import Anchor, ProveEntry, ReadLog, VerifyLog
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
+    from hermetic.formats.findings import Severity
     from hermetic.formats.messages.log import LogRow, LogVerified
 
+_SEVERITIES: dict[str, Severity] = {"high": "high", "medium": "medium", "low": "low"}
 NOTE_LIMIT = 64 * 1024  # bytes of a signed checkpoint
 
 
@@ -62,7 +66,17 @@ def verify(out: Out, *, anchors: tuple[Path, ...]) -> int:
         known = tuple(_anchors(connection, anchors))
         with out.progress("verifying"):
             done = connection.ask(VerifyLog(known, connection.pins.log_keys))
-    out.emit({"verified": done, "externally_anchored": done.anchored or None}, *_verified(done, known))
+    document = {
+        "size": done.size,
+        "root": done.root,
+        "generations": done.generations,
+        "entries": done.entries,
+        "anchored": done.anchored,
+        "open_intents": done.open_intents,
+        "compared_with": [anchor.where for anchor in known],
+        "findings": _findings(done),
+    }
+    out.emit(document, *_verified(done, known))
     return FINDINGS if done.findings else 0
 
 
@@ -126,8 +140,18 @@ def _verified(done: LogVerified, anchors: tuple[Anchor, ...]) -> list[Block]:
         ("externally anchored", Mark(outside, "good" if done.anchored else "warn")),
         ("intents without outcome", done.open_intents),
     ]
-    rows = [(Mark(item.name, "warn"), item.value) for item in done.findings]
-    return [Facts(facts), *([Table(("finding", "what"), rows)] if rows else [])]
+    found = _findings(done)
+    return [Facts(facts), *(findings_blocks.blocks(found) if found else ())]
+
+
+def _findings(done: LogVerified) -> list[Finding]:
+    """Read the findings of an answer: code, and `severity|subject|message|remedy`."""
+    found = []
+    for item in done.findings:
+        severity, subject, message, remedy = (item.value.split("|", 3) + [""] * 4)[:4]
+        known = severity if severity in _SEVERITIES else "high"
+        found.append(Finding(item.name, _SEVERITIES[known], subject, message, remedy))
+    return found
 
 
 def _entry(row: LogRow) -> dict[str, object]:

@@ -47,6 +47,7 @@ def _blocks(report: StatusReport) -> list[Block]:
         *_plaintext(report),
         *_retention(report),
         *_backup(report),
+        *_accepted(report),
         *findings_blocks.blocks(report.findings, none="None: nothing is known to be wrong."),
     ]
 
@@ -150,6 +151,17 @@ def _retention(report: StatusReport) -> list[Block]:
         Heading("4  What is retained, and how long"),
         Table(columns, rows, frozenset({"versions", "latest size"}), empty="  no assets yet"),
     ]
+
+
+def _accepted(report: StatusReport) -> list[Block]:
+    if not report.accepted:
+        return []
+    rows = [
+        (item.finding.code, item.finding.subject, item.exception, item.approver, moment(item.expires_ms)[:10], item.reason)
+        for item in report.accepted
+    ]
+    columns = ("finding", "subject", "exception", "approved by", "until", "why")
+    return [Heading("Accepted by the policy in force"), Table(columns, rows)]
 
 
 def _backup(report: StatusReport) -> list[Block]:

@@ -56,7 +56,7 @@ class Recording:
     denials: int
     open_intents: int
     pinned_size: int
-    externally_anchored: str  # "never", or the anchor and the size it vouches for
+    externally_anchored: str  # "never", or how far and what that is worth
 
 
 @dataclass(frozen=True, slots=True)

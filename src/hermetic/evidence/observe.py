@@ -173,14 +173,14 @@ def _derived_flows(facts: Facts, home: dict[str, Stage], known: tuple[Flow, ...]
         through[flow.source].add(flow.target)
     flows: dict[tuple[str, str], Flow] = {}
     for edge in facts.edges:
-        child, parent = asset_id(stages.bare(edge.name)), asset_id(stages.bare(edge.value))
+        parent, child = asset_id(stages.bare(edge.name)), asset_id(stages.bare(edge.value))
         explained = any(child in through[node] for node in through[parent])
         if child != parent and not explained:
             flows[parent, child] = Flow(
                 parent,
                 child,
-                home.get(stages.bare(edge.value)),
                 home.get(stages.bare(edge.name)),
+                home.get(stages.bare(edge.value)),
                 (Origin.OBSERVED,),
                 sealed=True,
                 over="outside any run",

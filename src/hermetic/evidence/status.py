@@ -14,12 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermetic.evidence import upkeep, weaknesses
+from hermetic.evidence import accepted, upkeep, weaknesses
 from hermetic.evidence.answers import BackupAnswer, Opener, Openness, Plaintext, Protection, Recording, Retention
 from hermetic.evidence.jsonable import to_plain
 from hermetic.ids import Enforcement
 
 if TYPE_CHECKING:
+    from hermetic.evidence.accepted import Accepted
     from hermetic.evidence.surroundings import Anchoring, Surroundings
     from hermetic.formats.findings import Finding
     from hermetic.formats.messages.catalogue import AssetRow
@@ -39,7 +40,8 @@ ENFORCEMENT_MEANS = {
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The state of a domain at `at_ms`. `policy_edited`: the files are not what is in force. `findings`: most severe first."""
+    """The state of a domain at `at_ms`. `policy_edited`: the files are not what is in force. `findings`: most severe first;
+    `accepted`: what an exception in the policy in force covers."""
 
     at_ms: int
     domain: str
@@ -60,6 +62,7 @@ class StatusReport:
     retention: tuple[Retention, ...]
     backup: BackupAnswer
     findings: tuple[Finding, ...]
+    accepted: tuple[Accepted, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object; bytes are hexadecimal."""
@@ -72,10 +75,8 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
     protection = tuple(row for asset in facts.assets for row in _protection(asset, facts.keys))
     plaintext = (*_exposures(facts), *_copies(around), *_swap(around))
     backup = backup_answer(facts)
-    findings = (
-        *weaknesses.find(facts, around, protection),
-        *upkeep.find(facts, around, backup=backup),
-    )
+    found = (*weaknesses.find(facts, around, protection), *upkeep.find(facts, around, backup=backup))
+    findings, excused = accepted.divide(found, around, in_force=facts.policy_digest, now_ms=facts.at_ms)
     return StatusReport(
         at_ms=facts.at_ms,
         domain=facts.domain,
@@ -96,6 +97,7 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
         retention=tuple(_retention(asset, facts.at_ms) for asset in facts.assets),
         backup=backup,
         findings=tuple(sorted(findings, key=lambda finding: _SEVERITY[finding.severity])),
+        accepted=excused,
     )
 
 
@@ -136,7 +138,6 @@ def _openness(asset: AssetRow, facts: Facts) -> Openness:
 
 
 def _recording(facts: Facts, anchoring: Anchoring) -> Recording:
-    where = "never" if anchoring.external is None else f"{anchoring.external}, up to entry {anchoring.external_size}"
     return Recording(
         generation=facts.generation,
         size=facts.log_size,
@@ -145,8 +146,14 @@ def _recording(facts: Facts, anchoring: Anchoring) -> Recording:
         denials=facts.denials,
         open_intents=facts.open_intents,
         pinned_size=anchoring.pinned_size,
-        externally_anchored=where,
+        externally_anchored=_anchored({pair.name: pair.value for pair in facts.backup}),
     )
+
+
+def _anchored(said: dict[str, str]) -> str:
+    """Say how far the anchor command got; only `log verify` compares what it kept."""
+    size = said.get("anchor_size")
+    return "never" if not size else f"given to the anchor command up to entry {size}; `hermetic log verify --anchor` compares"
 
 
 def _exposures(facts: Facts) -> tuple[Plaintext, ...]:

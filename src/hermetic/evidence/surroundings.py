@@ -31,12 +31,10 @@ class PlainFile:
 
 @dataclass(frozen=True, slots=True)
 class Anchoring:
-    """What this user keeps outside the domain. `external` names an anchor that the domain's own user cannot write, if any."""
+    """What this user keeps outside the domain: the log's size at the highest pin, and whether there was no pin before."""
 
     pinned_size: int = 0
     first_use: bool = False
-    external: str | None = None
-    external_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

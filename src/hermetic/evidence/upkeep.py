@@ -29,6 +29,7 @@ def find(facts: Facts, around: Surroundings, *, backup: BackupAnswer) -> Iterato
     yield from backup_findings(facts, backup)
     yield from _policy(facts, around)
     yield from _log(facts)
+    yield from _anchor(facts)
 
 
 def _exposures(facts: Facts) -> Iterator[Finding]:
@@ -92,7 +93,7 @@ def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
             "medium",
             facts.domain,
             "custody has no backup: if this machine is lost, so is everything sealed",
-            "name a place: hermetic backup now --to DIR",
+            "name a place in your own config.yaml of this domain, `backup: {place: DIR}`, then hermetic backup now",
         )
         return
     yield from _backup_state(facts, backup)
@@ -144,6 +145,12 @@ def _log(facts: Facts) -> Iterator[Finding]:
             f"{facts.open_intents} releases have no recorded outcome and count as released",
             "hermetic log ls --kind release shows them; a crashed process leaves such entries",
         )
+
+
+def _anchor(facts: Facts) -> Iterator[Finding]:
+    for pair in facts.backup:
+        if pair.name == "anchor_problem" and pair.value:
+            yield Finding("anchor-failing", "medium", "log", pair.value, "see `anchor:` in your own config.yaml of this domain")
 
 
 def _age(span_ms: int) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.keys import KeyRow
 
 INSECURE_ROOT = "local:insecure-file"
+INSECURE_CODE = "insecure-root"  # what that provider remarks about itself
 DAY_MS = 86_400_000
 WRAPS_WARNING = 2**31 // 10 * 9  # nine tenths of what one KEK version may wrap (DESIGN section 6)
 
@@ -43,6 +44,8 @@ def _roots(facts: Facts, *, production: bool) -> Iterator[Finding]:
                 "for anything but development make the domain with --root local:passphrase or local:keyring",
             )
         for remark in root.remarks:
+            if remark == INSECURE_CODE:
+                continue  # said above
             yield Finding("root-remark", "medium", root.uri, remark, "see `hermetic unlock --help` and the provider's documentation")
 
 
@@ -100,13 +103,14 @@ def _key(key: KeyRow, now_ms: int) -> Iterator[Finding]:
             f"the key of {name} is suspended: {len(key.assets)} assets cannot be opened",
             f"hermetic key resume {key.kek} --reason WHY, or revoke it",
         )
-    if key.state == KeyState.COMPROMISED:
+    lost = sum(version.data_keys for version in key.versions if version.state == KeyState.COMPROMISED)
+    if key.state == KeyState.COMPROMISED or lost:
         yield Finding(
             "key-compromised",
             "high",
             key.kek,
-            f"the key of {name} is compromised: {len(key.assets)} assets need new keys and new ciphertext",
-            f"hermetic key show {key.kek} lists them; seal each anew",
+            f"the key of {name} was revoked, and {lost} data keys still hang on it: rewrapping them does not help",
+            f"hermetic key show {key.kek} lists the assets; seal each anew, then delete the old versions",
         )
     yield from _rotation(key, now_ms, name)
 

@@ -222,7 +222,9 @@ def test_log_verify_compares_with_pins_and_anchors(hermetic, custody, tmp_path):
     assert custody.asked[0].log_keys == ("key",)
     assert done.code == 0
     assert "externally anchored      never" in done.out
-    custody.answers[log.VerifyLog] = log.LogVerified(214, bytes(32), 1, 0, 214, 1, (Pair("open-intent", "entry 3"),))
+    custody.answers[log.VerifyLog] = log.LogVerified(
+        214, bytes(32), 1, 0, 214, 1, (Pair("open-intent", "medium|entry 3|no outcome|look"),)
+    )
     assert hermetic("log", "verify").code == 7
 
 

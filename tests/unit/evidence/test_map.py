@@ -114,7 +114,7 @@ def test_lineage_that_no_run_explains_is_a_flow_outside_any_run():
     facts = sample.facts(
         assets=sample.ASSETS,
         runs=sample.RUNS,
-        edges=(Pair("dataset/cohort@7", "dataset/patients@3"), Pair("model/risk@3", "dataset/cohort@7")),
+        edges=(Pair("dataset/patients", "dataset/cohort"), Pair("dataset/cohort", "model/risk")),
     )
     flows = pipeline.draw(facts, sample.around()).flows
     assert [(flow.source, flow.target) for flow in flows if flow.over == "outside any run"] == [

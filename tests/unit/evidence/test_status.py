@@ -13,6 +13,8 @@ from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.domain import OpenerFact, RootFact, UseFact
 from hermetic.formats.messages.keys import KeyVersionRow
 from hermetic.ids import DataClass, Environment, Purpose
+from hermetic.policy._yaml import Place
+from hermetic.policy.model import PolicyException
 from tests.unit.evidence import sample
 
 PATIENTS = sample.asset("dataset/patients", "restricted")
@@ -67,9 +69,9 @@ def test_question_2_names_openers_policies_and_counts():
 def test_the_log_is_never_externally_anchored_unless_something_external_vouches():
     report = status.report(SOUND, sample.welcome(), sample.around())
     assert report.recording.externally_anchored == "never"
-    anchored = sample.around(anchoring=Anchoring(214, external="witness.example", external_size=200))
-    report = status.report(SOUND, sample.welcome(), anchored)
-    assert report.recording.externally_anchored == "witness.example, up to entry 200"
+    anchored = replace(SOUND, backup=(*sample.GOOD_BACKUP, Pair("anchor_size", "200"), Pair("anchor_problem", "")))
+    report = status.report(anchored, sample.welcome(), sample.around())
+    assert report.recording.externally_anchored.startswith("given to the anchor command up to entry 200")
 
 
 def test_question_3_lists_open_exposures_copies_and_swap():
@@ -168,3 +170,25 @@ def test_json_is_plain_and_complete():
     assert json.loads(json.dumps(document)) == document
     assert document["policy_digest"] == "00" * 32
     assert document["safe"] is False
+
+
+def excepted(expires=sample.NOW + sample.DAY, **given):
+    entry = PolicyException(Place(1, 1), "x1", "unknown-owner", "dataset/*", "left the company", "sam", expires)
+    return sample.around(document=replace(sample.document(), exceptions=(entry,)), **given)
+
+
+def test_an_exception_in_force_accepts_a_finding_on_record():
+    report = status.report(replace(SOUND, unknown_owners=("ana",)), sample.welcome(), excepted())
+    assert report.findings == ()
+    (item,) = report.accepted
+    assert (item.finding.code, item.exception, item.approver) == ("unknown-owner", "x1", "sam")
+
+
+def test_an_exception_that_was_only_written_into_the_file_silences_nothing():
+    facts = replace(SOUND, unknown_owners=("ana",))
+    assert codes(facts, excepted(edited_policy=b"\1" * 32)) == ["policy-not-applied", "unknown-owner"]
+
+
+def test_an_expired_exception_is_a_finding_and_covers_nothing():
+    facts = replace(SOUND, unknown_owners=("ana",))
+    assert codes(facts, excepted(expires=sample.NOW)) == ["exception-expired", "unknown-owner"]
