@@ -74,14 +74,14 @@ def suggest_rule(path: str, *, data_class: DataClass = DataClass.CONFIDENTIAL) -
     pure = PurePosixPath(path)
     kind = next((kind for kind, suffixes in _KINDS.items() if pure.suffix.lower() in suffixes), Kind.DATASET)
     stem = _UNSAFE.sub("-", pure.stem).strip("-._") or "data"
-    name = "" if stem == pure.stem else f", name: {stem}"
+    name = "" if stem == pure.stem else f", name: {_quoted(stem)}"
     glob = re.sub(r"[\[\]{}\\]", "?", path)
     return f"  - {{path: {_quoted(glob)}, kind: {kind}, class: {data_class}{name}}}"
 
 
 def _quoted(text: str) -> str:
-    plain = re.fullmatch(r"[A-Za-z0-9._/-]+", text) and not re.fullmatch(r"[-.0-9]+", text)
-    return text if plain else "'" + text.replace("'", "''") + "'"
+    """Quote what YAML could take for something else than text."""
+    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*/[A-Za-z0-9._/-]+", text) else "'" + text.replace("'", "''") + "'"
 
 
 def _asset_rule(document: PolicyDocument, name: AssetName) -> Rule | None:
@@ -105,7 +105,7 @@ def _merged(document: PolicyDocument, name: AssetName, first: Rule, second: Rule
 
 def _name(rule: Rule, path: str) -> AssetName:
     pure = PurePosixPath(path)
-    parts = {"{stem}": pure.stem, "{parent}": pure.parent.name, "{path}": str(pure.with_suffix(""))}
+    parts = {"{stem}": pure.stem, "{parent}": pure.parent.name, "{path}": str(pure.parent / pure.stem)}
     text = re.sub(r"\{(?:stem|parent|path)\}", lambda found: parts[found[0]], rule.name or "{stem}")
     try:
         return AssetName.parse(f"{rule.kind}/{text}")
