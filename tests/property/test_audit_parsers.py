@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hermetic.audit.leaf import Entry, Leaf, encode_leaf
+from hermetic.audit.leaf import Entry, Leaf, RowState, encode_leaf
 from hermetic.audit.note import Checkpoint, Note, NoteSignature, Origin, VerifierKey
 from hermetic.audit.openings import _parts, _read_part
 from hermetic.audit.proof import Receipt
@@ -70,7 +70,7 @@ def test_leaves(raw: bytes) -> None:
             Scanner().read(raw)
         return
     scanned = Scanner().read(raw)
-    assert scanned[:5] == (leaf.generation, leaf.index, leaf.at_ms, leaf.kind, leaf.facts)
+    assert scanned == (leaf.generation, leaf.index, leaf.at_ms, leaf.kind, leaf.facts, leaf.rows)
     assert canonical.encode(canonical.decode(raw, limit=65_535)) == raw
 
 
@@ -96,18 +96,20 @@ deep = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(names, st.one_of(flat, deep), max_size=6), st.dictionaries(names, st.binary(min_size=32, max_size=32), max_size=3)
-)
-def test_what_is_written_is_canonical_and_read_alike(facts: dict[str, object], hidden: dict[str, bytes]) -> None:
-    entry = Entry("release.intent", {"request": "r", **facts})  # type: ignore[dict-item]
+digests = st.binary(min_size=32, max_size=32)
+states = st.builds(RowState, st.text(max_size=5), st.text(max_size=5), st.none() | st.integers(0, 2**53 - 1), st.none() | digests)
+
+
+@given(st.dictionaries(names, flat | deep, max_size=6), st.dictionaries(names, digests, max_size=3), st.lists(states, max_size=3))
+def test_what_is_written_is_canonical_and_read_alike(facts: dict[str, object], hidden: dict[str, bytes], kept: list[RowState]) -> None:
+    rows = tuple(kept)
+    entry = Entry("release.intent", {"request": "r", **facts}, rows=rows)  # type: ignore[dict-item]
     raw = encode_leaf(entry, (3, 9), 77, hidden)
     leaf = Leaf.parse(raw)
     assert (dict(leaf.facts), dict(leaf.hidden)) == (dict(entry.facts), hidden)
-    generation, index, at_ms, kind, seen, whole = Scanner().read(raw)
-    assert (generation, index, at_ms, kind, dict(seen)) == (3, 9, 77, "release.intent", dict(entry.facts))
-    if all(not isinstance(value, (list, dict)) for value in facts.values()):
-        assert whole is None  # the quick way was taken
+    assert Scanner().read(raw) == (3, 9, 77, "release.intent", dict(entry.facts), rows)
+    if not any(isinstance(value, (list, dict)) for value in facts.values()):
+        assert Scanner()._usual(canonical.decode(raw, limit=65_535)) is not None  # the quick way takes it
 
 
 def test_every_character_is_written_alike_by_both_writers() -> None:

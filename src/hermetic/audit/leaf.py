@@ -237,7 +237,7 @@ class Leaf:
             _kind(value["kind"]),
             _members(value["facts"], FACT_LIMIT, empty=True),
             {name: _commitment(item) for name, item in _members(value.get("hidden", {}), HIDDEN_LIMIT, "hidden" not in value).items()},
-            tuple(map(RowState.from_json, _rows(value))),
+            row_states(value),
         )
 
 
@@ -271,10 +271,9 @@ def _commitment(value: Json) -> bytes:
     return from_base64url(value, length=32)
 
 
-def _rows(value: dict[str, Json]) -> list[Json]:
-    if "rows" not in value:
-        return []
-    rows = value["rows"]
-    if not isinstance(rows, list) or not 0 < len(rows) <= ROW_LIMIT:
+def row_states(value: dict[str, Json]) -> tuple[RowState, ...]:
+    """Return the row states of a decoded leaf. Raises FormatError."""
+    rows = value.get("rows", ())
+    if "rows" in value and not (isinstance(rows, list) and 0 < len(rows) <= ROW_LIMIT):
         raise FormatError(f"a log leaf holds 1 to {ROW_LIMIT} row states, or leaves them out")
-    return rows
+    return tuple(map(RowState.from_json, cast("list[Json]", rows)))

@@ -72,13 +72,15 @@ class Walk:
                 raise self._wrong_row(expected, index)
             hashes.append(hashed)
             try:
-                leaf_generation, leaf_index, leaf_ms, leaf_kind, facts, leaf = read(raw)
+                leaf_generation, leaf_index, leaf_ms, leaf_kind, facts, states = read(raw)
             except FormatError as error:
                 raise LogTampered(f"log entry {generation}/{index} is not readable: {error.message}") from error
             if leaf_generation != generation or leaf_index != index or leaf_ms != at_ms or leaf_kind != kind:
                 raise LogTampered(f"log entry {generation}/{index} does not say what its row says")
-            if kind in _MEANINGFUL or leaf is not None or not index:
-                self._take((index, kind), facts, leaf, raw)
+            if kind in _MEANINGFUL or not index:
+                self._take((index, kind), facts, raw)
+            if states:
+                self._ledger.rows((generation, index), states)
             if at_ms < last_ms:
                 self._ledger.clock_went_back((generation, index))
             last_ms = at_ms
@@ -87,7 +89,7 @@ class Walk:
         self.found_leaves.update({index: hashes[index - self.size] for index in self._leaves if self.size <= index < expected})
         return hashes
 
-    def _take(self, what: tuple[int, str], facts: Mapping[str, Json], leaf: Leaf | None, raw: bytes) -> None:
+    def _take(self, what: tuple[int, str], facts: Mapping[str, Json], raw: bytes) -> None:
         """Take an entry that means something to the verification."""
         index, kind = what
         place = self.origin.generation, index
@@ -95,8 +97,6 @@ class Walk:
             self._ledger.intent(place, facts)
         elif kind == "release.outcome":
             self._ledger.outcome(place, facts)
-        if leaf is not None and leaf.rows:
-            self._ledger.rows(place, leaf.rows)
         if kind in _SPECIAL or not index:
             self._special(raw)
 
