@@ -36,4 +36,4 @@ def recipient_hash(recipient: bytes | None) -> bytes | None:
 def receipt(generation: int, appended: Appended, which: int = 0) -> Receipt:
     """Return the receipt of one entry of a unit that is durable."""
     proof = appended.receipt(which)
-    return Receipt(generation=generation, index=proof.index, leaf=proof.leaf, proof=bytes(proof).decode("ascii"))
+    return Receipt(generation=generation, index=proof.index, leaf=proof.leaf, proof=bytes(proof).decode("utf-8"))

@@ -121,7 +121,7 @@ def prove_entry(call: Call, request: ProveEntry) -> EntryProof:
         store = TablesStore(session.connection)
         proof = custodian.log.receipt(store, request.index)
         consistency = () if request.since is None else tuple(custodian.log.consistency(store, request.since))
-    said = Receipt(custodian.generation, proof.index, proof.leaf, bytes(proof).decode("ascii"))
+    said = Receipt(custodian.generation, proof.index, proof.leaf, bytes(proof).decode("utf-8"))
     return EntryProof(said, str(custodian.log.verifier_key), consistency)
 
 

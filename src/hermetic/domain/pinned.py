@@ -91,7 +91,7 @@ class PinKeeper:
 
     def verified(self, receipt: Receipt) -> Logged:
         """Return what a receipt proves, checked with the pinned log keys. Raises LogTampered, SignatureError, FormatError."""
-        proof = Proof.parse(receipt.proof.encode("ascii", "replace"))
+        proof = Proof.parse(receipt.proof.encode("utf-8", "surrogatepass"))
         if (proof.leaf, proof.index) != (receipt.leaf, receipt.index):
             raise LogTampered("a receipt proves another entry than it shows")
         logged = verify_receipt(proof, [VerifierKey.parse(key) for key in self._pins.log_keys])

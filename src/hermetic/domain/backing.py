@@ -1,0 +1,166 @@
+"""When the backup copy is made, and what is known about it (spec/backup.md section 6).
+
+A published version, a key change and a policy change bring the copy up to date before their answer returns. Anything else is
+followed within 60 seconds by a timer, or when the connection closes. A place out of reach is remembered as a problem, which `status`
+shows; it refuses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from hermetic.audit.tables_store import TablesStore
+from hermetic.db import tables
+from hermetic.domain.backup import Copies
+from hermetic.errors import HermeticError, IntegrityError, StorageError
+from hermetic.formats.messages.domain import BackupState
+from hermetic.formats.messages.keys import ChangeKeyState, RewrapKey, RotateKey
+from hermetic.formats.messages.policy import ApplyPolicy, SetRoles
+from hermetic.formats.messages.versions import PublishVersion
+from hermetic.keys import domain_file
+from hermetic.providers import private_file
+from hermetic.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hermetic.custody.custodian import Custodian
+    from hermetic.formats.messages.base import Request
+
+IMPORTANT = (PublishVersion, RotateKey, RewrapKey, ChangeKeyState, ApplyPolicy, SetRoles)
+DELAY_S = 60.0
+LOCK_FILE = "backup.lock"
+
+
+def recovery_name(root_id: str) -> str:
+    """Return the name of a root's recovery wrap in the backup place."""
+    return f"recovery-{root_id}.json"
+
+
+class BackupKeeper:
+    """Keeps the copy of one domain in one place up to date. `folder` is the custody home of the domain."""
+
+    def __init__(self, custodian: Custodian, folder: Path, place: Path) -> None:
+        self._custodian, self._folder, self._place = custodian, folder, place
+        self._store = LocalStore(place / custodian.domain)
+        self._copies = Copies(self._store, custodian.keys.backup)
+        self._copied = -1  # commits that the last copy of this process covers
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._pid = os.getpid()
+
+    def after(self, request: Request[Any]) -> None:
+        """Look at what a request changed, and copy now or soon."""
+        if self._custodian.commits == max(self._copied, 0):
+            return
+        if isinstance(request, IMPORTANT):
+            self.take()
+        elif self._timer is None:
+            self._timer = threading.Timer(DELAY_S, self.take)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """Copy what is not copied yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if os.getpid() == self._pid and self._custodian.commits > max(self._copied, 0):
+            self.take()
+
+    def take(self) -> BackupState:
+        """Bring the copy up to date; a failure becomes part of the state, not an error."""
+        with self._lock:
+            self._timer = None
+            commits = self._custodian.commits
+            try:
+                size = self._copy()
+            except (StorageError, IntegrityError) as error:
+                return self._remember(problem=error.message)
+            self._copied = commits
+            return self._remember(log_size=size)
+
+    def _copy(self) -> int:
+        with self._alone():
+            custodian = self._custodian
+            self._put_files()
+            database = custodian.database.snapshot_bytes()
+            with custodian.database.read(custodian.row_keys) as session:
+                checkpoint, _ = custodian.log.head(TablesStore(session.connection))
+            self._copies.write(
+                database,
+                generation=custodian.generation,
+                log_size=checkpoint.size,
+                log_root=checkpoint.root,
+                at_ms=custodian.clock(),
+            )
+            return checkpoint.size
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes of this user from copying at the same time."""
+        try:
+            descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"cannot lock the backup: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _put_files(self) -> None:
+        """Put domain.json there, and again when it has changed."""
+        raw = private_file.read(self._folder / domain_file.NAME, domain_file.LIMIT)
+        there = self._store.read_bytes(domain_file.NAME, limit=domain_file.LIMIT) if self._store.exists(domain_file.NAME) else None
+        if raw != there:
+            self._store.put_bytes(domain_file.NAME, raw, replace=there is not None)
+
+    def put_recovery(self, root_id: str, wrap: bytes) -> None:
+        """Put a root's recovery wrap there. Raises StorageError."""
+        self._store.put_bytes(recovery_name(root_id), wrap, replace=self._store.exists(recovery_name(root_id)))
+
+    def has_recovery(self) -> bool:
+        """Whether some root can be recovered from the place with a passphrase. False when the place is out of reach."""
+        try:
+            return any(name.startswith("recovery-") for name, _ in self._store.list())
+        except StorageError:
+            return False
+
+    def _remember(self, *, log_size: int | None = None, problem: str | None = None) -> BackupState:
+        """Write what `status` shows. This is no unit of work: it changes nothing that policy or log know."""
+        said = {"place": str(self._place), "has_recovery": str(self.has_recovery()).lower(), "problem": problem or ""}
+        if log_size is not None:
+            said |= {"log_size": str(log_size), "last_ms": str(self._custodian.clock())}
+        with contextlib.suppress(HermeticError):  # a full disk here must not undo what was done
+            write_state(self._custodian, said)
+        return state_of(self._custodian)
+
+
+def write_state(custodian: Custodian, values: dict[str, str]) -> None:
+    """Set rows of `backup_state`."""
+    with custodian.database.write(custodian.row_keys, step="domain.backup.remembered") as session:
+        for key, value in values.items():
+            if session.get(tables.backup_state, key) is None:
+                session.insert(tables.backup_state, key=key, value=value)
+            else:
+                session.update(tables.backup_state, key, None, value=value)
+
+
+def state_of(custodian: Custodian) -> BackupState:
+    """Return what is known about the copy."""
+    with custodian.database.read(custodian.row_keys) as session:
+        said = {row["key"]: row["value"] for row in session.find(tables.backup_state)}
+    return BackupState(
+        place=said.get("place") or None,
+        last_ms=int(said["last_ms"]) if "last_ms" in said else None,
+        log_size=int(said.get("log_size", "0")),
+        checked_ms=int(said["checked_ms"]) if "checked_ms" in said else None,
+        has_recovery=said.get("has_recovery") == "true",
+        problem=said.get("problem") or None,
+    )

@@ -1,0 +1,79 @@
+"""The embedded port: custody in this process, enforcement level `cooperative`.
+
+The caller is the operating-system user of the process. Values pass without encoding; `hermetic.testing.codec_port` wraps this port
+so that tests send every message through the codec.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hermetic.access import identity
+from hermetic.audit.tables_store import TablesStore
+from hermetic.custody.call import Call
+from hermetic.custody.dispatch import answer
+from hermetic.errors import HermeticError, LeaseEnded, UsageError
+from hermetic.formats.messages.domain import BackupState, TakeBackup
+
+if TYPE_CHECKING:
+    from hermetic.crypto.secret import Secret
+    from hermetic.custody.custodian import Custodian
+    from hermetic.domain.anchoring import AnchorCommand
+    from hermetic.domain.backing import BackupKeeper
+    from hermetic.formats.messages.base import KeyBlob, Request
+
+Answer = TypeVar("Answer")
+
+
+class LocalPort:
+    """Custody in this process. Thread safe; useless in a forked child, which opens its own."""
+
+    def __init__(self, custodian: Custodian, *, backup: BackupKeeper | None = None, anchor: AnchorCommand | None = None) -> None:
+        self._custodian, self._backup, self._anchor = custodian, backup, anchor
+        self._caller = identity.local_id(custodian.domain, os.geteuid())
+        self._pid = os.getpid()
+        self._anchored = custodian.commits
+
+    def ask(self, request: Request[Answer]) -> Answer:
+        """Answer a request. Raises HermeticError."""
+        if os.getpid() != self._pid:
+            raise UsageError("custody was opened by the parent process", hint="connect again after fork")
+        try:
+            result: Any = self._take_backup() if isinstance(request, TakeBackup) else answer(self._call(request))
+        except HermeticError:
+            self._after(request)  # a refusal is an entry too
+            raise
+        self._after(request)
+        return result  # type: ignore[no-any-return]
+
+    def _call(self, request: Request[Any]) -> Call:
+        return Call(self._custodian, self._caller, request, self._custodian.clock())
+
+    def _take_backup(self) -> BackupState:
+        if self._backup is None:
+            raise UsageError("this domain has no backup place", hint="name one in config.yaml: `backup: {place: DIR}`")
+        return self._backup.take()
+
+    def _after(self, request: Request[Any]) -> None:
+        if self._anchor is not None and self._anchored != self._custodian.commits:
+            self._anchored = self._custodian.commits
+            with self._custodian.database.read(self._custodian.row_keys) as session:
+                checkpoint, note = self._custodian.log.head(TablesStore(session.connection))
+            self._anchor.give(str(note), checkpoint.size)
+        if self._backup is not None:
+            self._backup.after(request)
+
+    def redeem(self, blob: KeyBlob) -> Secret:
+        """Return the key behind a handle, once. Raises LeaseEnded."""
+        if blob.handle is None or blob.sealed is not None:
+            raise LeaseEnded("an embedded port hands keys over by handle")
+        return self._custodian.handles.take(blob.handle)
+
+    def close(self) -> None:
+        """Bring the copy up to date, wipe what was not collected, let go of the database."""
+        if os.getpid() != self._pid:
+            return
+        if self._backup is not None:
+            self._backup.close()
+        self._custodian.close()
