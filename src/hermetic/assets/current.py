@@ -14,24 +14,32 @@ import os
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.errors import UsageError
 from hermetic.ids import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from hermetic.assets.session import Session
 
 VARIABLE = "HERMETIC_RUN"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CurrentRun:
-    """A run that is open in this process: its id and the domain that knows it."""
+    """A run that is open in this process: its id, the domain that knows it, the session it was started on.
+
+    `ending` are called when the block ends, before the run is ended on record: what `visitors` opened for the run is given back there.
+    """
 
     run: str
     domain: str
+    session: Session | None = None
+    ending: list[Callable[[], None]] = field(default_factory=list)
+    visitors: list[object] = field(default_factory=list)
 
 
 _here: ContextVar[CurrentRun | None] = ContextVar("hermetic_run", default=None)
@@ -51,6 +59,19 @@ def entered(run: CurrentRun) -> Iterator[None]:
         with _lock:
             _open.remove(run)
         _here.reset(token)
+        for call in run.ending:
+            call()
+
+
+def open_run() -> CurrentRun | None:
+    """Return the run that is open in this process around this code, None outside any. Raises UsageError when that cannot be told."""
+    here = _here.get()
+    if here is not None:
+        return here
+    with _lock:
+        if len(_open) > 1:
+            raise _ambiguous()
+        return _open[0] if _open else None
 
 
 def current_run(domain: str) -> str | None:
@@ -61,10 +82,7 @@ def current_run(domain: str) -> str | None:
     with _lock:
         candidates = [item for item in _open if item.domain == domain]
     if len(candidates) > 1:
-        raise UsageError(
-            "several runs are open in this process and this thread belongs to none of them",
-            hint="pass run=, or start the thread with contextvars.copy_context()",
-        )
+        raise _ambiguous()
     return candidates[0].run if candidates else inherited_run()
 
 
@@ -72,3 +90,10 @@ def inherited_run() -> str | None:
     """Return the run that this whole process belongs to, from HERMETIC_RUN. Raises InvalidName for anything but an id."""
     text = os.environ.get(VARIABLE)
     return check_id(text) if text else None
+
+
+def _ambiguous() -> UsageError:
+    return UsageError(
+        "several runs are open in this process and this thread belongs to none of them",
+        hint="pass run=, or start the thread with contextvars.copy_context()",
+    )

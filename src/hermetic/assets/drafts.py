@@ -78,6 +78,11 @@ class DraftVersion:
         return tuple(sorted(self._records))
 
     @property
+    def busy(self) -> bool:
+        """Whether a member is being written."""
+        return bool(self._writing)
+
+    @property
     def records(self) -> tuple[ObjectRecord, ...]:
         """What was sealed so far, in order of index."""
         return tuple(sorted(self._records.values(), key=lambda record: record.index))

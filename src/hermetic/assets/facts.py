@@ -46,13 +46,13 @@ def _code(argv: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
         dirty = "unknown" if changed is None else "yes" if changed else "no"
         yield "code.commit", commit
         yield "code.dirty", dirty
-        yield "code.version", f"git:{commit[:12]}" + ("" if dirty == "no" else "+changes")
+        yield "code_version", f"git:{commit[:12]}" + ("" if dirty == "no" else "+changes")
     for script in (Path(folder, word) for word in argv[:8]):
         digest = _script_digest(script)
         if digest is not None:
-            yield f"code.sha256.{script.name}"[:255], digest
+            yield f"code.sha256.{script.name}"[:200], digest
             if not commit:
-                yield "code.version", f"sha256:{digest[:12]}"
+                yield "code_version", f"sha256:{digest[:12]}"
             return
 
 

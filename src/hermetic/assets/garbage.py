@@ -53,11 +53,12 @@ def collect_garbage(session: Session, *, dry_run: bool = False, older_than_ms: i
     listed = {name: _folders(store) for name, store in session.connection.stores.items()}
     garbage = session.ask(CollectGarbage(older_than_ms, dry_run))
     given_up = {(item.store, item.version): item.reason for item in garbage.items}
+    keep = set(garbage.keep)
     removed: list[Item] = []
     kept: list[Item] = []
     for name, (versions, runs) in listed.items():
         store = session.connection.stores[name]
-        for version in sorted(versions - set(garbage.keep)):
+        for version in sorted(version for version in versions if (name, version) in given_up or version not in keep):
             reason = given_up.get((name, version))
             doubt = None if reason else _doubt(store, version, session.domain)
             (kept if doubt else removed).append(Item(name, version, doubt or reason or "no version of this domain"))

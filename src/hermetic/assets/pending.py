@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.assets.drafts import DraftVersion, put_manifest, remove_folder
-from hermetic.assets.scratch import FOLDER, RESERVED, ScratchSpace
+from hermetic.assets.scratch import FOLDER, PENDING, RESERVED, ScratchSpace
 from hermetic.assets.sealing import Terms, begin
 from hermetic.errors import Conflict, IntegrityError, NotFound, UsageError
 from hermetic.formats import canonical, codec
 from hermetic.formats.messages.versions import AbandonVersion, PublishVersion
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from hermetic.assets.session import Session
     from hermetic.assets.staging import MemberWriter
     from hermetic.formats.messages.versions import ObjectRecord, Published
@@ -76,7 +78,17 @@ class RunDrafts:
             draft = self._mine.get(name)
             if draft is None:
                 draft = self._mine[name] = self._begin(name)
-        return PendingMember(self._scratch, draft, draft.add_member(member))
+        return PendingMember(self, name, draft, draft.add_member(member))
+
+    def hand_over(self, name: str, draft: DraftVersion, record: ObjectRecord) -> None:
+        """Keep the record of a finished file for whoever ends the run. Raises Conflict if the draft was published meanwhile."""
+        claim = self._claim(name)
+        if claim is None or claim.version != draft.version:
+            raise Conflict(
+                f"another process of this run has read {name} while this one was writing it", hint="read it after it is written"
+            )
+        message = codec.encode(PublishVersion(draft.version, (record,)))
+        self._scratch.write(f"{_RECORDS}/{draft.version}/{record.index}", message)
 
     def members(self, name: str) -> tuple[tuple[str, int], ...]:
         """Return (member, length in bytes) of what any process of the run has finished under `name`."""
@@ -88,8 +100,11 @@ class RunDrafts:
         claim = self._claim(name)
         if claim is None:
             return None
-        published = self._publish(claim)
         with self._lock:
+            mine = self._mine.get(name)
+            if mine is not None and mine.busy:
+                raise Conflict(f"{name} is being written in this run", hint="close the file before reading it")
+            published = self._publish(claim)
             self._mine.pop(name, None)
         return published
 
@@ -171,32 +186,31 @@ class RunDrafts:
 class PendingMember:
     """A file of a run's draft being written; `finish` hands it over to the end of the run."""
 
-    def __init__(self, scratch: ScratchSpace, draft: DraftVersion, writer: MemberWriter) -> None:
-        self._scratch, self._draft, self._writer = scratch, draft, writer
+    def __init__(self, drafts: RunDrafts, name: str, draft: DraftVersion, writer: MemberWriter) -> None:
+        self._drafts, self._name, self._draft, self._writer = drafts, name, draft, writer
 
     @property
     def length(self) -> int:
         """Bytes written so far."""
         return self._writer.length
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
+    def write(self, data: Buffer, /) -> int:
         """Seal more bytes. Raises LeaseEnded, StorageError."""
         return self._writer.write(data)
 
     def finish(self) -> None:
         """Make the object durable and hand it over."""
-        record = self._writer.finish()
-        message = codec.encode(PublishVersion(self._draft.version, (record,)))
-        self._scratch.write(f"{_RECORDS}/{self._draft.version}/{record.index}", message)
+        self._drafts.hand_over(self._name, self._draft, self._writer.finish())
 
     def abort(self) -> None:
         """Give the file up."""
         self._writer.abort()
 
 
-def has_scratch(session: Session, run: str) -> bool:
-    """Say whether a run has left anything in a store this machine knows; asks for no key."""
-    return any(next(iter(store.list(f"{FOLDER}/{run}/")), None) is not None for store in session.connection.stores.values())
+def has_pending(session: Session, run: str) -> bool:
+    """Say whether any process of a run has begun a draft that is not settled; asks for no key."""
+    prefix = f"{FOLDER}/{run}/{PENDING}/"
+    return any(next(iter(store.list(prefix)), None) is not None for store in session.connection.stores.values())
 
 
 def _claim_path(name: str) -> str:

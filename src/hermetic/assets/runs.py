@@ -16,7 +16,7 @@ from hermetic.assets import facts as run_facts
 from hermetic.assets.current import VARIABLE, CurrentRun, entered
 from hermetic.assets.drafts import remove_folder
 from hermetic.assets.launching import launch
-from hermetic.assets.pending import RunDrafts, has_scratch
+from hermetic.assets.pending import RunDrafts, has_pending
 from hermetic.assets.private_tmp import private_folder
 from hermetic.assets.scratch import FOLDER, ScratchSpace
 from hermetic.assets.session import fresh_id
@@ -68,11 +68,11 @@ class RunHandle:
                 remove_folder(store, f"{FOLDER}/{self.id}")
 
     def _settle(self, *, succeeded: bool) -> None:
-        if self._scratch is None and not has_scratch(self._session, self.id):
-            return
-        published = RunDrafts(self._session, self.scratch).settle(succeeded=succeeded)
-        self.outputs = tuple(item.ref for item in published)
-        self.scratch.end()
+        if has_pending(self._session, self.id):
+            published = RunDrafts(self._session, self.scratch).settle(succeeded=succeeded)
+            self.outputs = tuple(item.ref for item in published)
+        if self._scratch is not None:
+            self._scratch.end()
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def run(
     handle = RunHandle(session, name, _declared(session, purpose), facts)
     succeeded = False
     try:
-        with entered(CurrentRun(handle.id, session.domain)):
+        with entered(CurrentRun(handle.id, session.domain, session)):
             yield handle
         succeeded = True
     except SystemExit as end:

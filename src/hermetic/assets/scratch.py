@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from hermetic.stores.base import Store
 
 FOLDER = "scratch"
-RESERVED = ".hermetic/"  # paths that Hermetic itself uses
+RESERVED = ".hermetic/"  # paths that Hermetic itself uses; they lie in the folder PENDING
+PENDING = "pending"
 SMALL = 16 * 1024 * 1024  # bytes that `read` returns at most
 
 
@@ -106,7 +107,7 @@ class ScratchSpace:
         return f"{area}{base64.b32encode(address).decode('ascii').lower()}.sealed"
 
     def _area(self, *, reserved: bool) -> str:
-        return f"{FOLDER}/{self.run}/{'pending' if reserved else 'files'}/"
+        return f"{FOLDER}/{self.run}/{PENDING if reserved else 'files'}/"
 
     def end(self) -> None:
         """Wipe the key and give the lease back; the files stay until the run ends."""

@@ -20,6 +20,7 @@ from hermetic.assets import checking, exposing, garbage, releases, runs, sealing
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
 from hermetic.assets.session import Session, word
+from hermetic.domain.connect import connect as open_connection
 from hermetic.errors import UsageError
 from hermetic.formats.messages import catalogue, versions
 from hermetic.formats.messages import runs as run_messages
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hermetic.assets.runs import RunHandle
     from hermetic.assets.sealing import SealedVersion, Source
     from hermetic.assets.writing import AssetWriter
+    from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
     from hermetic.formats.findings import Finding
     from hermetic.formats.messages.base import Approval, Receipt
@@ -44,6 +46,19 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.versions import Member
 
     PathLike = str | os.PathLike[str]
+
+
+def connect(
+    start: PathLike | None = None, *, purpose: Purpose | str | None = None, ask_passphrase: Callable[[], Secret] | None = None
+) -> Workspace:
+    """Return a workspace on the domain of the project around `start` (default: the working directory), or of HERMETIC_URL.
+
+    `purpose` is declared wherever a call says none and no run is current. `ask_passphrase` is called when the root is locked; without
+    it a locked root raises Locked. Raises NotFound outside a project, Denied for a project that is not the user's.
+    """
+    chosen = word(Purpose, purpose) if purpose else None
+    place = None if start is None else Path(start)
+    return Workspace(open_connection(place, ask_passphrase=ask_passphrase), purpose=chosen)
 
 
 class Workspace:

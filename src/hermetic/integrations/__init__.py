@@ -1,4 +1,4 @@
 """Doors for other people's tools; each is one module, and imports its tool late.
 
-    filesystem  hermetic:// for fsspec, and through it pandas, pyarrow, dask, torch
+filesystem  hermetic:// for fsspec, and through it pandas, pyarrow, dask, torch
 """

@@ -33,20 +33,20 @@ def test_code_and_packages(repository):
     found = pairs([sys.executable, "train.py", "--rate", "0.1"], repository, parameters={"rate": "0.1"})
     assert found["command"] == f"{sys.executable} train.py --rate 0.1"
     assert found["code.dirty"] == "no"
-    assert found["code.version"] == f"git:{found['code.commit'][:12]}"
+    assert found["code_version"] == f"git:{found['code.commit'][:12]}"
     assert found["code.sha256.train.py"] == hashlib.sha256(b"print(1)\n").hexdigest()
     assert found["parameter.rate"] == "0.1"
     assert found["package.hermetic"]
     (repository / "train.py").write_text("print(2)\n")
     changed = pairs([sys.executable, "train.py"], repository)
     assert changed["code.dirty"] == "yes"
-    assert changed["code.version"].endswith("+changes")
+    assert changed["code_version"].endswith("+changes")
 
 
 def test_without_git_or_python(tmp_path):
     (tmp_path / "x.sh").write_text("true\n")
     found = pairs(["sh", "x.sh"], tmp_path)
-    assert found["code.version"].startswith("sha256:")
+    assert found["code_version"].startswith("sha256:")
     assert "python" not in found
     assert "code.commit" not in found
     assert pairs(["no-such-program"], tmp_path) == {"command": "no-such-program"}

@@ -1,0 +1,320 @@
+"""What hermetic:// keeps of a domain in one process: a session, versions released once, and which version a name means.
+
+One release for each (version, purpose, run), however often the files are opened. Which version a name without a number means:
+
+    inside a run     the latest when the run first looked, until the run itself publishes another: a run reads one state
+    outside          the latest each time the name itself is looked at; its members are those of the version last looked at, so that
+                     a listing and the files read after it belong together
+
+Nothing here is shared with a forked child, and filesystem instances hold no reference to it: they pickle as options only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hermetic.assets.current import open_run
+from hermetic.assets.naming import rule_for
+from hermetic.assets.pending import RunDrafts, has_pending
+from hermetic.assets.releases import OpenVersion, release
+from hermetic.assets.scratch import ScratchSpace
+from hermetic.assets.session import Session
+from hermetic.domain.connect import connect
+from hermetic.errors import HermeticError, InvalidName, LeaseEnded, NotFound, UsageError
+from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVersion
+from hermetic.ids import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hermetic.assets.current import CurrentRun
+    from hermetic.assets.opening import MemberFile
+    from hermetic.formats.messages.catalogue import AssetRow, VersionDetails
+    from hermetic.ids import AssetName, Purpose
+    from hermetic.integrations.places import Place
+
+PENDING = 0  # number of a draft that this run has not published yet
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One version as a tree of files: member to length in bytes. `number` is PENDING for what the run has not published."""
+
+    name: AssetName
+    number: int
+    version: str
+    published_ms: int
+    members: Mapping[str, int]
+
+    @property
+    def single(self) -> str | None:
+        """The only member's path if the version is one file, None if it is a folder."""
+        only = next(iter(self.members)) if len(self.members) == 1 else None
+        return only if only is not None and "/" not in only else None
+
+    def holds(self, member: str) -> bool:
+        """Whether `member` is a file or folder of it, or empty, which is the version itself."""
+        return not member or member in self.members or any(path.startswith(f"{member}/") for path in self.members)
+
+
+class Attached:
+    """One domain as this process uses it through hermetic://. Thread safe."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.folders: set[str] = set()  # names that a mkdir has announced
+        self._views: dict[tuple[str, int], View] = {}
+        self._numbers: dict[tuple[str | None, str], int] = {}
+        self._versions: dict[tuple[str, int, Purpose | str | None, str | None], OpenVersion] = {}
+        self._drafts: dict[str, RunDrafts] = {}
+        self._scratch: dict[str, ScratchSpace] = {}
+        self._lock = threading.RLock()
+
+    # looking
+
+    def details(self, name: AssetName, number: int | None = None) -> VersionDetails | None:
+        """Return what custody says about a version, None if there is no such asset or version."""
+        try:
+            return self.session.ask(ShowVersion(str(Ref(name, number))))
+        except NotFound:
+            return None
+
+    def below(self, prefix: str) -> tuple[AssetRow, ...]:
+        """Return the assets whose names start with `prefix` and a slash; all for an empty prefix."""
+        rows = self.session.ask(ListAssets(f"{prefix}/**" if prefix else None)).assets
+        return tuple(row for row in rows if row.latest)
+
+    def locate(self, place: Place) -> tuple[View, str] | None:
+        """Return (version, member) that a path means, None if nothing of that name exists. Raises InvalidName if it means two."""
+        found = []
+        for name, member in place.candidates():
+            view = self.view(name, place.number, refresh=not member)
+            if view is not None:
+                found.append((view, member))
+        if len(found) < 2:
+            return found[0] if found else None
+        exact = [(view, member) for view, member in found if view.holds(member)]
+        if len(exact) > 1:
+            names = " and ".join(str(view.name) for view, _ in exact)
+            raise InvalidName(f"{place.path!r} can mean a file of {names}", hint="write @latest or @NUMBER after the name")
+        return exact[0] if exact else found[-1]
+
+    def view(self, name: AssetName, number: int | None = None, *, refresh: bool = True) -> View | None:
+        """Return a version's files, None if there is no such asset. Without a number see the module's text."""
+        run = self.session.run_for(None)
+        if number is None:
+            pending = self._pending(name, run)
+            if pending is not None:
+                return pending
+        if number is not None:
+            return self._numbered(name, number)
+        return self._latest(name, run, refresh=refresh)
+
+    def _latest(self, name: AssetName, run: str | None, *, refresh: bool) -> View | None:
+        key = (run, str(name))
+        with self._lock:
+            number = self._numbers.get(key)
+        if number is not None and (run is not None or not refresh):
+            return self._numbered(name, number)
+        details = self.details(name)
+        if details is None:
+            return None
+        with self._lock:
+            self._numbers[key] = details.number
+        return self._remember(name, details)
+
+    def _numbered(self, name: AssetName, number: int) -> View | None:
+        with self._lock:
+            known = self._views.get((str(name), number))
+        if known is not None:
+            return known
+        details = self.details(name, number)
+        return None if details is None else self._remember(name, details)
+
+    def _remember(self, name: AssetName, details: VersionDetails) -> View:
+        members = {member.path: member.length for member in details.members}
+        view = View(name, details.number, details.version, details.published_ms, members)
+        with self._lock:
+            self._views[str(name), details.number] = view
+        return view
+
+    def _pending(self, name: AssetName, run: str | None) -> View | None:
+        if run is None or not has_pending(self.session, run):
+            return None
+        members = dict(self.drafts(run).members(str(name)))
+        return View(name, PENDING, "", 0, members) if members else None
+
+    # reading
+
+    def open(self, view: View, member: str | None, purpose: Purpose | str | None) -> MemberFile:
+        """Open a member, None for the only one. What this run has not published yet is published first: later steps build on it."""
+        run = self.session.run_for(None)
+        if view.number == PENDING and run is not None:
+            self.drafts(run).publish(str(view.name))
+            self.published(str(view.name))
+            view = self.view(view.name) or view
+        return self._released(f"{view.name}", view.number, purpose, run).open(member)
+
+    def _released(self, name: str, number: int, purpose: Purpose | str | None, run: str | None) -> OpenVersion:
+        key = (name, number, purpose, run)
+        with self._lock:
+            version = self._versions.get(key)
+            if version is not None:
+                try:
+                    version.leased.guard()
+                except LeaseEnded:
+                    version = None
+            if version is None:
+                (version,) = release(self.session, (f"{name}@{number}",), purpose=purpose, run=run)
+                self._versions[key] = version
+            return version
+
+    # writing
+
+    def target(self, place: Place) -> tuple[AssetName, str]:
+        """Return (name, member) to write to. Raises UsageError for a numbered version, or a new name that no rule covers."""
+        if place.number is not None:
+            raise UsageError(
+                f"{place.path!r} names a version, and versions never change", hint="leave out the number: writing makes the next one"
+            )
+        candidates = place.candidates()
+        known = [(name, member) for name, member in candidates if str(name) in self.folders or self.view(name) is not None]
+        if known:
+            chosen = known[-1]
+        elif candidates and not candidates[-1][1]:
+            chosen = candidates[-1]
+        elif place.name is not None:
+            chosen = candidates[0]
+        else:
+            raise InvalidName(f"{place.path!r} does not say where the name ends", hint="write hermetic://KIND/NAME@latest/MEMBER")
+        self._check_known(chosen[0])
+        return chosen
+
+    def _check_known(self, name: AssetName) -> None:
+        if rule_for(self.session, name) is None and self.view(name) is None:
+            raise UsageError(
+                f"no rule and no asset says what {name} is",
+                hint=f"add to `rules:` in hermetic.yaml: - {{asset: {name}, class: confidential}}, then `hermetic policy apply`",
+            )
+
+    def announce(self, place: Place) -> None:
+        """Take note that a program has made a folder: files below it will be members, not assets of their own.
+
+        `features/x/a=1` announces features/x, the longest name in it, since a name has no `=`.
+        """
+        candidates = place.candidates()
+        known = any(str(name) in self.folders or self.details(name) is not None for name, _ in candidates)
+        if candidates and not known and not self.below(str(candidates[-1][0])):
+            self.folders.add(str(candidates[-1][0]))
+
+    def published(self, name: str) -> None:
+        """Look at the latest version again: this process has just published one."""
+        with self._lock:
+            self._numbers.pop((self.session.run_for(None), name), None)
+
+    def rename(self, old: AssetName, new: AssetName) -> None:
+        """Give an asset another name of the same kind. Raises UsageError, NotFound, Conflict."""
+        if old.kind != new.kind:
+            raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
+        self.session.ask(RenameAsset(str(old), str(new)))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forget which versions names mean, and what they hold."""
+        with self._lock:
+            self._numbers.clear()
+            self._views.clear()
+
+    # runs
+
+    def drafts(self, run: str) -> RunDrafts:
+        """Return the run's drafts as this process writes them."""
+        with self._lock:
+            if run not in self._drafts:
+                self._drafts[run] = RunDrafts(self.session, self.scratch(run))
+            return self._drafts[run]
+
+    def scratch(self, run: str | None = None) -> ScratchSpace:
+        """Return the scratch of `run`, else of the current run. Raises UsageError outside any."""
+        chosen = run or self.session.run_for(None)
+        if chosen is None:
+            raise UsageError("scratch belongs to runs", hint="work inside `with h.run(...)` or `hermetic run`")
+        with self._lock:
+            if chosen not in self._scratch:
+                self._scratch[chosen] = ScratchSpace(self.session, chosen)
+            return self._scratch[chosen]
+
+    def forget(self, run: str | None) -> None:
+        """Give back what was opened for a run."""
+        with self._lock:
+            for key in [key for key in self._versions if key[3] == run]:
+                self._versions.pop(key).end()
+            for name in [key for key in self._numbers if key[0] == run]:
+                del self._numbers[name]
+            self._drafts.pop(run or "", None)
+            scratch = self._scratch.pop(run or "", None)
+        if scratch is not None:
+            scratch.end()
+
+    def close(self) -> None:
+        """Give everything back and close the connection, which was made here."""
+        for run in {key[3] for key in self._versions} | set(self._scratch):
+            self.forget(run)
+        self.session.connection.close()
+
+
+_known: dict[tuple[int, object], Attached] = {}
+_lock = threading.Lock()
+
+
+def attached(project: str | None) -> Attached:
+    """Return what this process uses: the session of the run around this code, else a connection to the project of `project` or here.
+
+    Raises NotFound, Locked, and whatever else connecting raises.
+    """
+    run = open_run() if project is None else None
+    if run is not None and run.session is not None:
+        session = run.session
+        found = _remembered((os.getpid(), id(session)), lambda: Attached(session))
+        _forget_at_end(found, run)
+        return found
+    return _remembered((os.getpid(), project or str(Path.cwd())), lambda: _connected(project))
+
+
+def _connected(project: str | None) -> Attached:
+    found = Attached(Session(connect(None if project is None else Path(project))))
+    atexit.register(_close_quietly, found, os.getpid())
+    return found
+
+
+def _close_quietly(found: Attached, pid: int) -> None:
+    if os.getpid() == pid:
+        with suppress(HermeticError):
+            found.close()
+
+
+def _remembered(key: tuple[int, object], make: Callable[[], Attached]) -> Attached:
+    with _lock:
+        if key not in _known:
+            _known[key] = make()
+        return _known[key]
+
+
+def _forget_at_end(found: Attached, run: CurrentRun) -> None:
+    """When the run's block ends, give back what was opened for it, and forget a session that was met through the run only."""
+
+    def end() -> None:
+        found.forget(run.run)
+        with _lock:
+            _known.pop((os.getpid(), id(found.session)), None)
+
+    with _lock:
+        if found not in run.visitors:
+            run.visitors.append(found)
+            run.ending.append(end)
