@@ -146,7 +146,7 @@ class Copies:
     def write(self, database: bytes, *, generation: int, log_size: int, log_root: bytes, at_ms: int) -> Index:
         """Add a copy of `database`. Raises StorageError; then the earlier copies are as they were."""
         last = self._known()
-        number = max(self.numbers(), default=0) + 1
+        number = self._next_number()
         reuse = (
             {} if last is None or len({item.pack for item in last.chunks}) > PACKS_LIMIT else {item.name: item for item in last.chunks}
         )
@@ -165,6 +165,11 @@ class Copies:
     def fetch(self, index: Index) -> bytes:
         """Return the database of a copy. Raises IntegrityError when any chunk is missing or changed."""
         return b"".join(self._chunk(item, at) for at, item in enumerate(index.chunks))
+
+    def _next_number(self) -> int:
+        """Return a number that neither an index has nor a pack whose index a crash kept away."""
+        found = (_INDEX.fullmatch(name) or _PACK.fullmatch(name) for name, _ in self._store.list())
+        return max((int(match.group(1)) for match in found if match), default=0) + 1
 
     def _known(self) -> Index | None:
         numbers = self.numbers()
