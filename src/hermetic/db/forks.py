@@ -79,17 +79,19 @@ class Gate:
     def before(self) -> None:
         """Hold everyone back, wait for those inside, close what is idle."""
         self._changed.acquire()
-        if threading.get_ident() not in self._inside:
-            self._changed.wait_for(lambda: not self._inside, timeout=WAIT_S)
-        self._close_idle()
+        try:
+            if threading.get_ident() not in self._inside:
+                self._changed.wait_for(lambda: not self._inside, timeout=WAIT_S)
+        finally:  # also when interrupted: Python forks all the same
+            self._close_idle()
 
     def after_in_parent(self) -> None:
         """Let everyone in again."""
         self._changed.release()
 
-    def after_in_child(self) -> None:
-        """Start anew, or refuse for good when someone was inside."""
-        self._broken = self._broken or bool(self._inside)
+    def after_in_child(self, *, prepared: bool) -> None:
+        """Start anew, or refuse for good when someone was inside or `before` was not called."""
+        self._broken = self._broken or bool(self._inside) or not prepared
         self._changed = threading.Condition(threading.Lock())
         if self._broken:
             self._forget()
@@ -102,19 +104,22 @@ _held: list[Gate] = []
 
 
 def _before() -> None:
-    _held[:] = sorted(_gates, key=id)
-    for gate in _held:
+    _held.clear()
+    for gate in list(_gates):
+        _held.append(gate)
         gate.before()
 
 
 def _after_in_parent() -> None:
-    while _held:
-        _held.pop().after_in_parent()
+    for gate in _held:
+        gate.after_in_parent()
+    _held.clear()
 
 
 def _after_in_child() -> None:
-    while _held:
-        _held.pop().after_in_child()
+    for gate in list(_gates):
+        gate.after_in_child(prepared=gate in _held)
+    _held.clear()
 
 
 os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

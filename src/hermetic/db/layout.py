@@ -35,9 +35,8 @@ class Layout:
     json: frozenset[str]
     settable: frozenset[str]  # what callers give: all but revision, mac and lookup columns
     given: tuple[tuple[str, int], ...]  # what callers get: all but mac and lookup columns
-    mac_head: bytes
     mac_at: int
-    mac_fields: tuple[tuple[bytes, int], ...]  # (lp(name), place) of every column but mac, in order of name
+    encoder: authentic.Encoder  # of every column but mac
     seal_heads: Mapping[str, bytes]
     lookup_heads: Mapping[str, bytes]
 
@@ -47,7 +46,7 @@ class Layout:
 
     def place(self, column: str, key: Sequence[Any]) -> bytes:
         """Return the associated data of a sealed value: table, column, key."""
-        return self.seal_heads[column] + authentic.encode([(b"", part) for part in key])
+        return self.seal_heads[column] + authentic.encode_key(key)
 
     def check(self, column: str, value: Any) -> Any:
         """Return `value` as the exact type the column stores. Raises UsageError for any other type."""
@@ -96,9 +95,8 @@ def of(table: sa.Table) -> Layout:
         json=frozenset(column.name for column in table.columns if column.info.get("json")),
         settable=frozenset(columns) - hidden - ({"revision"} if authenticated else frozenset()),
         given=tuple((name, index) for name, index in at.items() if name not in hidden),
-        mac_head=authentic.prefix(table.name),
         mac_at=at.get("mac", -1),
-        mac_fields=tuple((lp(_ascii(name)), at[name]) for name in sorted(columns) if name != "mac"),
+        encoder=authentic.Encoder(table.name, [(name, place) for name, place in at.items() if name != "mac"]),
         seal_heads={name: COLUMN_LABEL + head + lp(_ascii(name)) for name in sealed},
         lookup_heads={source: LOOKUP_LABEL + head + lp(_ascii(name)) for source, name in lookups.items()},
     )

@@ -7,6 +7,7 @@ refused. Transactions are begun and ended here, by hand: the driver's own transa
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -118,7 +119,7 @@ class Link:
 def connect(path: Path, *, timeout_s: float) -> Driver:
     """Open a connection without transaction handling of the driver's own. Raises driver errors."""
     return sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw",  # never creates
+        f"file:{quote(os.fsencode(path))}?mode=rw",  # never creates
         uri=True,
         timeout=timeout_s,
         isolation_level=None,

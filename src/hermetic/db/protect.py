@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hermetic.crypto.mac import hmac_sha256
 from hermetic.db import authentic, columns
 from hermetic.errors import RowTampered, UsageError
 
@@ -75,7 +76,7 @@ def _seal_into(shape: Layout, keys: RowKeys, stored: list[Any], given: tuple[str
 
 
 def _tag(shape: Layout, keys: RowKeys, stored: Sequence[Any]) -> bytes:
-    return authentic.tag(keys.mac, shape.mac_head, [(name, stored[index]) for name, index in shape.mac_fields])
+    return hmac_sha256(keys.mac, shape.encoder.encode(stored))
 
 
 def verify(shape: Layout, keys: RowKeys | None, stored: Sequence[Any]) -> None:
