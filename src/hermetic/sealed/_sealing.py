@@ -17,7 +17,7 @@ from hermetic.formats.manifest import ManifestObject
 from hermetic.formats.suites import FLOE_HEADER, MAX_SEGMENTS, MIB
 from hermetic.formats.trailer import Layout
 from hermetic.sealed._binding import METADATA, PAYLOAD, associated_data, object_root, parameters
-from hermetic.sealed._io import write_at
+from hermetic.sealed._io import start_writing, write_at
 from hermetic.sealed.content import PIECE, ContentDigest
 
 if TYPE_CHECKING:
@@ -71,9 +71,11 @@ class Sealing:
         key: Secret,
         *,
         content_algorithm: str | None,
+        write_behind: bool = True,
         random: Callable[[int], bytes] | None,
     ) -> None:
         self.fd, self.header, self.suite = fd, header, header.suite
+        self._write_behind = write_behind
         self.prefix = header.encode()
         self.segments_per_unit = UNIT // self.suite.plain_segment
         self._payload, self._metadata = (
@@ -114,7 +116,10 @@ class Sealing:
             filled += length
         if self._content and content:
             self._content.add(unit, plain[:content])
-        write_at(self.fd, scratch[:filled], len(self.prefix) + FLOE_HEADER + first * stored)
+        start = len(self.prefix) + FLOE_HEADER + first * stored
+        write_at(self.fd, scratch[:filled], start)
+        if self._write_behind:
+            start_writing(self.fd, start, start + filled)
 
     def finish(self, metadata: bytes, *, plain_length: int, content_length: int) -> SealedObject:
         """Write everything around the payload's segments. Raises FormatError over the limits, StorageError."""

@@ -31,16 +31,19 @@ def seal_file(
     metadata: ObjectMetadata,
     threads: int = 2,
     content_algorithm: str | None = None,
+    write_behind: bool = True,
 ) -> SealedObject:
     """Seal the whole regular file `source_fd` into the empty regular file `out_fd`.
 
-    Neither file position matters or moves; nothing is synced. Raises Conflict if the source changed meanwhile (length, modification
-    or change time, or bytes past the length it had), UsageError if it is not a regular file, StorageError. After any error the
-    output is empty again.
+    Neither file position matters or moves. Nothing is synced, but with `write_behind` the kernel is asked to begin, so that the
+    caller's sync is short. With `content_algorithm` the result has a content digest.
+
+    Raises Conflict if the source changed meanwhile (length, modification or change time, or bytes past the length it had),
+    UsageError if it is not a regular file, StorageError. After any error the output is empty again.
     """
     check_output(out_fd)
     before = _settled(source_fd)
-    sealing = Sealing(out_fd, header, key, content_algorithm=content_algorithm, random=None)
+    sealing = Sealing(out_fd, header, key, content_algorithm=content_algorithm, write_behind=write_behind, random=None)
     done = False
     try:
         sealed = _seal(sealing, source_fd, before.st_size, metadata, threads=threads)

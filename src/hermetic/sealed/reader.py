@@ -7,6 +7,7 @@ bytes on a second read gains nothing. A failed check wipes the destination, then
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
@@ -18,7 +19,7 @@ from hermetic.formats.object_metadata import ObjectMetadata, parse_metadata
 from hermetic.formats.padding import padded_length
 from hermetic.formats.suites import FLOE_HEADER, MIB
 from hermetic.sealed._binding import METADATA, PAYLOAD, associated_data, parameters
-from hermetic.sealed._io import check_output, empty, fetch_into, preallocate, write_at
+from hermetic.sealed._io import ALIGNED_WRITE, check_output, empty, fetch_into, preallocate, start_writing, write_at
 from hermetic.sealed._parallel import Claims, share
 from hermetic.sealed._parts import Parts, read_expected
 
@@ -97,25 +98,32 @@ class ObjectReader:
                 _wipe(view)
         return view.nbytes
 
-    def expose_to(self, out_fd: int, *, threads: int | None = None) -> int:
-        """Write the whole plaintext to the empty regular file `out_fd`, all or nothing; return its length. Not synced."""
+    def expose_to(self, out_fd: int, *, threads: int | None = None, write_behind: bool = True) -> int:
+        """Write the whole plaintext to the empty regular file `out_fd`, all or nothing; return its length.
+
+        Nothing is synced, but with `write_behind` the kernel is asked to begin. Same errors as `readinto_at`.
+        """
         check_output(out_fd)
         done = False
         try:
             preallocate(out_fd, self.length)
-            share(-(-self.length // _UNIT), threads or self._threads, lambda claims: self._expose(claims, out_fd))
+            work = functools.partial(self._expose, out_fd=out_fd, write_behind=write_behind)
+            share(-(-self.length // _UNIT), threads or self._threads, work)
             done = True
         finally:
             if not done:
                 empty(out_fd)
         return self.length
 
-    def _expose(self, claims: Claims, out_fd: int) -> None:
+    def _expose(self, claims: Claims, *, out_fd: int, write_behind: bool) -> None:
         plain = memoryview(bytearray(_UNIT))
         for unit in claims:
             offset = unit * _UNIT
             count = self._open_run(unit * self._run, self._segments_from(unit * self._run), plain)
-            write_at(out_fd, plain[: min(count, self.length - offset)], offset)
+            count = min(count, self.length - offset)
+            write_at(out_fd, plain[:count], offset, at_once=ALIGNED_WRITE)
+            if write_behind:
+                start_writing(out_fd, offset, offset + count)
         _wipe(plain)
 
     def _segments_from(self, first: int) -> int:
