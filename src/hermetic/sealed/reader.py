@@ -41,7 +41,7 @@ def _wipe(view: memoryview) -> None:
 
 
 class ObjectReader:
-    """Reads one object; safe to use from several threads. Closing it closes `source`.
+    """Reads one object; safe to use from several threads. Closing it closes `source`; if opening fails, `source` stays open.
 
     `expected` is the object's record in a manifest whose signature the caller has verified. Raises WrongKey if `key` did not seal
     it, IntegrityError or FormatError if anything else is not what was signed, StorageError if the store fails.
@@ -167,6 +167,9 @@ class ObjectReader:
 
     def _keep(self, segment: int, plain: memoryview) -> None:
         with self._lock:
+            if not self._open:  # closed meanwhile: nothing is kept
+                _wipe(plain)
+                return
             self._cache[segment] = plain
             while len(self._cache) > _CACHE // self._suite.plain_segment:
                 _, oldest = self._cache.popitem(last=False)
