@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from hermetic.formats.findings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from hermetic.audit.leaf import RowState
     from hermetic.formats.canonical import Json
@@ -33,16 +33,16 @@ class Ledger:
     _found: list[Finding] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def intent(self, place: Place, facts: Mapping[str, Json]) -> None:
-        """Take a `release.intent`."""
-        request = str(facts.get("request"))
+    def intent(self, place: Place, named: Json) -> None:
+        """Take a `release.intent` and the request it names."""
+        request = str(named)
         if request in self.open_intents:
             self._add("intent-repeated", "medium", _at(place), "a request was logged a second time before it ended")
         self.open_intents[request] = place
 
-    def outcome(self, place: Place, facts: Mapping[str, Json]) -> None:
-        """Take a `release.outcome`."""
-        if self.open_intents.pop(str(facts.get("request")), None) is None:
+    def outcome(self, place: Place, named: Json) -> None:
+        """Take a `release.outcome` and the request it names."""
+        if self.open_intents.pop(str(named), None) is None:
             self._add("outcome-without-intent", "high", _at(place), "a key was released without an entry that came before it")
 
     def rows(self, place: Place, states: Iterable[RowState]) -> None:

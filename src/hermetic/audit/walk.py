@@ -15,7 +15,7 @@ from hermetic.audit.tree import EMPTY_ROOT, Frontier
 from hermetic.errors import FormatError, LogTampered, SignatureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from hermetic.audit.ledger import Ledger
     from hermetic.audit.store import CheckpointRow, LeafRow, LogReader
@@ -72,13 +72,13 @@ class Walk:
                 raise self._wrong_row(expected, index)
             hashes.append(hashed)
             try:
-                leaf_generation, leaf_index, leaf_ms, leaf_kind, facts, states = read(raw)
+                leaf_generation, leaf_index, leaf_ms, leaf_kind, request, states = read(raw, kind)
             except FormatError as error:
                 raise LogTampered(f"log entry {generation}/{index} is not readable: {error.message}") from error
             if leaf_generation != generation or leaf_index != index or leaf_ms != at_ms or leaf_kind != kind:
                 raise LogTampered(f"log entry {generation}/{index} does not say what its row says")
             if kind in _MEANINGFUL or not index:
-                self._take((index, kind), facts, raw)
+                self._take((index, kind), request, raw)
             if states:
                 self._ledger.rows((generation, index), states)
             if at_ms < last_ms:
@@ -89,14 +89,14 @@ class Walk:
         self.found_leaves.update({index: hashes[index - self.size] for index in self._leaves if self.size <= index < expected})
         return hashes
 
-    def _take(self, what: tuple[int, str], facts: Mapping[str, Json], raw: bytes) -> None:
+    def _take(self, what: tuple[int, str], request: Json, raw: bytes) -> None:
         """Take an entry that means something to the verification."""
         index, kind = what
         place = self.origin.generation, index
         if kind == "release.intent":
-            self._ledger.intent(place, facts)
+            self._ledger.intent(place, request)
         elif kind == "release.outcome":
-            self._ledger.outcome(place, facts)
+            self._ledger.outcome(place, request)
         if kind in _SPECIAL or not index:
             self._special(raw)
 

@@ -80,6 +80,22 @@ def test_misshapen_leaves_are_refused_by_both_readers(old: bytes, new: bytes) ->
         Scanner().read(bad)
 
 
+@pytest.mark.parametrize(
+    "facts", ['{"a":"","request":""}', '{"a":1,"request":7}', '{"a":null,"b":true}', "{}", '{"request":"r","z":-5}']
+)
+def test_a_second_leaf_of_a_shape_is_read_like_the_first(facts: str) -> None:
+    raw = RAW.replace(b'{"request":"r"}', facts.encode())
+    scanner = Scanner()
+    first = scanner.read(raw, "release.intent")
+    assert scanner.read(raw, "release.intent") == first
+    assert first == (1, 7, 5, "release.intent", Leaf.parse(raw).facts.get("request"), ())
+    other = raw.replace(b'"index":7', b'"index":70000').replace(b":5,", b":6,", 1)
+    assert scanner.read(other, "release.intent")[:3] == (1, 70_000, 6)
+    for bad in (raw.replace(b'"index":7', b'"index":07'), raw.replace(b"}", b"} "), raw + b"\n", raw.replace(b'":', b'": ')):
+        with pytest.raises(FormatError):
+            scanner.read(bad, "release.intent")
+
+
 def test_a_leaf_over_the_limit_is_refused() -> None:
     with pytest.raises(UsageError):
         encode_leaf(Entry("release.intent", {"request": "r" * 65_536}), (1, 7), 5, {})
