@@ -25,6 +25,7 @@ PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch", "safetensors"
 COMMAND_LIMIT = 4096  # characters
 SCRIPT_LIMIT = 64 * 1024 * 1024  # bytes; anything larger is a program, not a script
 GIT_SECONDS = 10
+_SUFFIXES = frozenset({".py", ".sh", ".R", ".jl", ".ipynb"})
 _GIT = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # asking must not start what a repository configures
 
 
@@ -57,15 +58,14 @@ def _code(argv: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _script_digest(path: Path) -> str | None:
-    """Return the SHA-256 of a script, None for what is no text file of a program."""
-    if path.suffix not in {".py", ".sh", ".R", ".jl", ".ipynb"}:
-        return None
+    """Return the SHA-256 of a script, told by its suffix or a `#!`; None for anything else."""
     try:
         if not path.is_file() or path.stat().st_size > SCRIPT_LIMIT:
             return None
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
     except OSError:
         return None
+    return hashlib.sha256(content).hexdigest() if path.suffix in _SUFFIXES or content.startswith(b"#!") else None
 
 
 def _git(folder: Path, *words: str) -> str | None:

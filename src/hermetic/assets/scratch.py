@@ -76,7 +76,10 @@ class ScratchSpace:
 
     def reader(self, path: str) -> ObjectReader:
         """Open a file. Raises NotFound, IntegrityError, WrongKey, LeaseEnded."""
-        reader = self._reader_at(self.key(path))
+        try:
+            reader = self._reader_at(self.key(path))
+        except NotFound:
+            raise NotFound(f"this run has no scratch file {path!r}") from None
         if reader.metadata.name != path:
             reader.close()
             raise IntegrityError("a scratch file does not lie where it was written")
@@ -98,7 +101,10 @@ class ScratchSpace:
 
     def delete(self, path: str) -> None:
         """Remove a file. Raises NotFound."""
-        self.store.delete(self.key(path))
+        try:
+            self.store.delete(self.key(path))
+        except NotFound:
+            raise NotFound(f"this run has no scratch file {path!r}") from None
 
     def key(self, path: str) -> str:
         """Return where a file lies in the store; without the run key that tells nothing about its path."""

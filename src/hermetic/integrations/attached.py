@@ -26,7 +26,7 @@ from hermetic.assets.releases import OpenVersion, release
 from hermetic.assets.scratch import ScratchSpace
 from hermetic.assets.session import Session
 from hermetic.domain.connect import connect
-from hermetic.errors import HermeticError, InvalidName, LeaseEnded, NotFound, UsageError
+from hermetic.errors import HermeticError, IntegrityError, InvalidName, LeaseEnded, NotFound, UsageError
 from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVersion
 from hermetic.ids import Ref
 
@@ -122,9 +122,15 @@ class Attached:
             number = self._numbers.get(key)
         if number is not None and (run is not None or not refresh):
             return self._numbered(name, number)
+        seen = self.session.connection.pins.pins.versions  # before asking: another thread may move it on meanwhile
         details = self.details(name)
         if details is None:
             return None
+        if details.number < seen.get(details.asset, 0):
+            raise IntegrityError(
+                f"{name} was at version {seen[details.asset]} before, and custody now calls {details.number} the latest",
+                hint="the catalogue was put back to an older state: run `hermetic log verify`",
+            )
         with self._lock:
             self._numbers[key] = details.number
         return self._remember(name, details)

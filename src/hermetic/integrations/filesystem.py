@@ -184,19 +184,17 @@ class HermeticFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
         """Remove scratch. Anything else is refused."""
-        for item in path if isinstance(path, list) else [path]:
-            stripped = strip(item)
-            if not parse(stripped).is_scratch:
-                raise UsageError(f"{stripped!r} cannot be removed", hint=_IMMUTABLE_HINT)
-        super().rm(path, recursive=recursive, maxdepth=maxdepth)
+        for item in self.expand_path(path, recursive=recursive, maxdepth=maxdepth):
+            self.rm_file(item)
 
     def rm_file(self, path: str) -> None:
         """Remove a scratch file. Anything else is refused."""
         place = parse(strip(path))
         if not place.is_scratch:
             raise UsageError(f"{place.path!r} cannot be removed", hint=_IMMUTABLE_HINT)
-        with as_os_errors():
-            scratch_files.remove(self.attached.scratch(), place.path)
+        if not self.isdir(place.path):  # a folder goes with its last file
+            with as_os_errors():
+                scratch_files.remove(self.attached.scratch(), place.path)
 
     def rmdir(self, path: str) -> None:
         """Take back a folder that was only announced."""

@@ -55,9 +55,8 @@ def sink(space: ScratchSpace, path: str) -> ScratchSink:
 
 
 def remove(space: ScratchSpace, path: str) -> None:
-    """Remove a file; a folder goes with its last file. Raises NotFound."""
-    if info(space, path)["type"] == "file":
-        space.delete(_own(path))
+    """Remove a file. Raises NotFound."""
+    space.delete(_own(path))
 
 
 def _own(path: str) -> str:

@@ -267,7 +267,7 @@ class FakeConnection:
         self.project = SimpleNamespace(root=folder / "project", domain=self.port.domain)
         self.home = SimpleNamespace(data=folder / "home" / "data", config=folder / "home" / "config")
         self.welcome = SimpleNamespace(domain=self.port.domain)
-        self.pins = SimpleNamespace(manifest_keys={"m1": self.port.signer.public})
+        self.pins = SimpleNamespace(manifest_keys={"m1": self.port.signer.public}, pins=SimpleNamespace(versions={}))
         self.leases = LeaseHolder(self.port)
         self.pid = os.getpid()
 

@@ -9,7 +9,7 @@ import threading
 import fsspec
 import pytest
 
-from hermetic.errors import Conflict, InvalidName, LeaseEnded, PolicyDenied, UsageError
+from hermetic.errors import Conflict, IntegrityError, InvalidName, LeaseEnded, PolicyDenied, UsageError
 from hermetic.formats.messages import versions
 from hermetic.integrations.filesystem import HermeticFileSystem
 
@@ -107,6 +107,14 @@ def test_a_denial_is_not_absence(fs, known, port):
         port.fail[ShowVersion] = PolicyDenied("no")
         with pytest.raises(PolicyDenied):
             call("features/x")
+
+
+def test_an_older_catalogue_is_noticed(h, fs, known):
+    fs.info("features/x")
+    h.connection.pins.pins.versions[h.show("features/x").asset] = 2
+    with pytest.raises(IntegrityError, match="was at version 2"):
+        fs.open("features/x")
+    assert fs.cat_file("features/x@1") == b"first"
 
 
 def test_one_release_for_many_openings(fs, folder, port):

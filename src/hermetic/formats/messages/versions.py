@@ -38,7 +38,7 @@ class ObjectRecord:
     length: int
     member: str
     plaintext_length: int
-    digest: bytes  # of the plaintext, SHA-256; custody keeps only a keyed fingerprint of it
+    digest: bytes  # of the plaintext (hermetic.sealed.content, under `algorithm`); custody keeps only a keyed fingerprint of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class EndLeases(Request[Done]):
 @message("recognise-digests")
 @dataclass(frozen=True, slots=True)
 class RecogniseDigests(Request["Recognised"]):
-    """Which of these plaintext digests (SHA-256) belong to known versions? Custody compares keyed fingerprints."""
+    """Which of these content digests (hermetic.sealed.content) belong to known versions? Custody compares keyed fingerprints."""
 
     digests: tuple[bytes, ...]
 
