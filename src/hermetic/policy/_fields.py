@@ -10,7 +10,8 @@ from hermetic.formats.padding import Padding
 from hermetic.formats.suites import SUITES
 from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose, Stage
 from hermetic.policy import model
-from hermetic.policy._shape import Choice, Flag, Key, Many, Number, OrNone, Prose, Record, Table, Text, Whole
+from hermetic.policy._collections import Key, Many, Record, Table
+from hermetic.policy._shape import Choice, Flag, Number, OrNone, Prose, Text, Whole
 from hermetic.policy._units import DAY_MS, HOUR_MS, SECOND_MS, Date, Days, Folder, GlobText, Span
 from hermetic.policy.request import DATA_ACTIONS, Action
 

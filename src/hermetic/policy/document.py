@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.errors import ConfigError
 from hermetic.policy import _checks, _fields
-from hermetic.policy._shape import Spoiled
+from hermetic.policy._collections import Spoiled
 from hermetic.policy._yaml import Node, Wrong, compose
 from hermetic.policy.model import FILE
 
