@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,11 @@ def test_a_difference_is_told_line_by_line() -> None:
 
 def test_a_change_of_line_endings_is_told_though_the_lines_look_the_same() -> None:
     assert "line endings" in bundle.diff(PolicyBundle({"hermetic.yaml": b"a\n"}), PolicyBundle({"hermetic.yaml": b"a\r\n"}))
+
+
+def test_the_example_of_the_specification() -> None:
+    page = (Path(__file__).parents[3] / "spec" / "policy.md").read_text(encoding="utf-8")
+    example = page[page.index("Example: `hermetic.yaml`") :].splitlines()[2:6]
+    raw = bytes.fromhex("".join(example[:3]))
+    assert PolicyBundle.from_bytes(raw).files == {"hermetic.yaml": b"a: 1\n", "policies/a.cedar": b""}
+    assert PolicyBundle.from_bytes(raw).digest().hex() == example[3].split()[1]
