@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hermetic.domain import project as projects
+from hermetic.domain.home import Home
+from hermetic.domain.pinned import PINS_FILE
 from hermetic.evidence.machine import swap_areas
 from hermetic.evidence.surroundings import Anchoring, PlainFile, Surroundings
 from hermetic.formats.messages.versions import RecogniseDigests
@@ -18,23 +21,24 @@ if TYPE_CHECKING:
     from hermetic.domain.connect import Connection
 
 
-def look(connection: Connection, out: Out, scanned: Sequence[Path]) -> Surroundings:
+def never_pinned() -> bool:
+    """Tell whether this user has no pins of the project's domain yet; to be asked before connecting, which makes them."""
+    found = projects.load(projects.find_root(Path.cwd()))
+    return not (Home.locate(os.environ).domain_config(found.domain) / PINS_FILE).exists()
+
+
+def look(connection: Connection, out: Out, scanned: Sequence[Path], *, first_use: bool = False) -> Surroundings:
     """Collect the surroundings of a connection; `scanned` are folders to look for plaintext in. Raises NotFound for a missing one."""
     project = connection.project
     return Surroundings(
         root=str(project.root),
         document=project.document,
         edited_policy=project.bundle().digest(),
-        anchoring=_anchoring(connection),
+        anchoring=Anchoring(pinned_size=connection.pins.size, first_use=first_use),
         swap=swap_areas(),
         plain_files=_plain_files(connection, out, scanned) if scanned else None,
         scanned=tuple(str(path) for path in scanned),
     )
-
-
-def _anchoring(connection: Connection) -> Anchoring:
-    pins = connection.pins
-    return Anchoring(pinned_size=pins.size, first_use=False)
 
 
 def _plain_files(connection: Connection, out: Out, scanned: Sequence[Path]) -> tuple[PlainFile, ...]:

@@ -49,5 +49,5 @@ def lock(out: Out) -> int:
 
     project = projects.load(projects.find_root(Path.cwd()))
     state = unlocking.lock(Home.locate(os.environ), project)
-    out.emit(state, Facts([("locked", Mark(state.uri, "name"))]))
+    out.emit(state, Facts([("root", Mark(state.uri, "name")), ("state", state.state)]))
     return 0

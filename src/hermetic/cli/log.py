@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli import findings as findings_blocks
-from hermetic.cli.blocks import Block, Facts, Mark, Table
+from hermetic.cli.blocks import Block, Cell, Facts, Mark, Table
 from hermetic.cli.files import write_new
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, FINDINGS, output
@@ -111,9 +111,15 @@ def export(out: Out, *, folder: Path, generation: int | None) -> int:
     """
     from hermetic.domain.logexport import export_tiles  # noqa: PLC0415 - most calls export nothing
 
-    with connected() as connection:
-        exported = export_tiles(connection, folder, generation=generation)
-    out.emit(exported, Facts([("written", str(folder)), ("entries", exported.entries), ("files", exported.files)]))
+    with connected() as connection, out.progress("reading") as advance:
+        done = export_tiles(connection, folder, generation=generation, progress=advance)
+    facts: list[tuple[str, Cell]] = [
+        ("written", str(folder)),
+        ("entries", done.entries),
+        ("root", done.root.hex()),
+        ("log key", done.verifier_key),
+    ]
+    out.emit(done, Facts(facts))
     return 0
 
 
@@ -167,4 +173,4 @@ def _entry(row: LogRow) -> dict[str, object]:
 
 
 def _facts(row: LogRow) -> str:
-    return " ".join(f"{pair.name}={pair.value}" for pair in (*row.opened, *row.visible))
+    return " ".join(f"{pair.name}={pair.value}" for pair in (*row.opened, *row.visible) if pair.value != "null")

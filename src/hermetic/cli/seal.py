@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -110,7 +111,7 @@ def _seal_one(
     try:
         sealed.append(work.seal(Path(file.path), remove_original=remove_original, **_said(terms)))
     except UsageError as error:
-        left.append((file.path, error.message))
+        left.append((os.path.normpath(file.path), error.message))
 
 
 def _document(sealed: SealedVersion) -> dict[str, object]:

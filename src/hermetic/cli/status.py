@@ -11,7 +11,7 @@ from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark, Table
 from hermetic.cli.options import ANY_PATH, exit_with, output
 from hermetic.cli.session import connected
-from hermetic.cli.words import moment, size, span
+from hermetic.cli.words import count, moment, size, span
 from hermetic.evidence import status as evidence
 from hermetic.formats.messages.domain import GatherFacts
 
@@ -32,8 +32,9 @@ def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
     Which keys protect each asset; who can decrypt and what is logged; where plaintext exists and for how long; what is retained and
     how long. Exits with 7 if there is any finding.
     """
+    first_use = around.never_pinned()
     with connected() as connection:
-        surroundings = around.look(connection, out, scanned)
+        surroundings = around.look(connection, out, scanned, first_use=first_use)
         report = evidence.report(connection.ask(GatherFacts()), connection.welcome, surroundings)
     out.emit(report.to_json(), *_blocks(report))
     return exit_with(report.findings)
@@ -57,6 +58,7 @@ def _head(report: StatusReport) -> list[Block]:
     return [
         Facts(
             [
+                ("safe", _verdict(report)),
                 ("project", Mark(report.project, "name")),
                 ("domain", f"{report.domain}, generation {report.generation}"),
                 ("enforcement", f"{report.enforcement}: {report.enforcement_means}"),
@@ -66,6 +68,15 @@ def _head(report: StatusReport) -> list[Block]:
             ]
         )
     ]
+
+
+def _verdict(report: StatusReport) -> Mark:
+    """The answer in one line: it never claims more than was looked at."""
+    if not report.findings:
+        return Mark("yes, as far as is known: no findings", "good")
+    high = sum(finding.severity == "high" for finding in report.findings)
+    text = f"not yet: {count(len(report.findings), 'finding')}, {high} of them high"
+    return Mark(text, "bad" if high else "warn")
 
 
 def _keys(report: StatusReport) -> list[Block]:

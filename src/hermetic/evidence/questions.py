@@ -47,13 +47,14 @@ def _moving(flows: Sequence[Flow], stage: Stage) -> Answer:
     seen = [flow for flow in flows if Origin.OBSERVED in flow.origins]
     if not seen:
         return Answer("unknown", "declared, nothing seen" if flows else "nothing known")
-    ways_in = sum(flow.target_stage is stage for flow in seen)
-    ways_out = sum(flow.source_stage is stage for flow in seen)
-    text = f"{ways_in} in, {ways_out} out, sealed"
-    undeclared = sum(Origin.DECLARED not in flow.origins for flow in seen)
     if not all(flow.sealed for flow in seen):
         return Answer("open", "some flows carry plaintext")
-    return Answer("partial" if undeclared else "protected", text)
+    inside = sum(flow.source_stage is flow.target_stage for flow in seen)
+    ways_in = sum(flow.target_stage is stage for flow in seen) - inside
+    ways_out = sum(flow.source_stage is stage for flow in seen) - inside
+    counts = ", ".join(f"{number} {way}" for number, way in ((ways_in, "in"), (ways_out, "out"), (inside, "inside")) if number)
+    undeclared = any(Origin.DECLARED not in flow.origins for flow in seen)
+    return Answer("partial", f"{counts}, not declared") if undeclared else Answer("protected", f"{counts}, sealed")
 
 
 def _processed(compute: Sequence[ComputeNode], enforcement: str, *, plain_swap: bool) -> Answer:

@@ -16,6 +16,14 @@ from hermetic.evidence.svg_shapes import Box, arrow_sign, chip_sign, clean, cyli
 if TYPE_CHECKING:
     from hermetic.evidence.chart import Answer, PipelineMap, StageView
 
+_DISCOVERED = ("discovered in plaintext", "line s-bad dot")
+_ORIGINS = (
+    ("observed and declared", "line s-edge"),
+    ("observed, not declared", "line s-warn"),
+    ("declared, never seen", "line s-none dash"),
+    _DISCOVERED,
+)
+_ORIGINS_UNDECLARED = (("observed; no pipeline is declared", "line s-edge"), _DISCOVERED)
 SENSITIVITY = ("public", "internal", "confidential", "restricted")
 
 
@@ -28,7 +36,7 @@ def render(drawn: PipelineMap, *, theme: svg_style.Theme = "auto") -> str:
         *(_lane(lane, layout) for lane in layout.lanes),
         *(svg_cards.cards(lane, drawn) for lane in layout.lanes),
         *svg_routes.draw(drawn, layout),
-        *_legend(layout),
+        *_legend(layout, declared=drawn.declared),
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {layout.width:g} {layout.height:g}" width="{layout.width:g}" '
@@ -152,7 +160,7 @@ def _answers(view: StageView, box: Box, top: float) -> list[str]:
     return parts
 
 
-def _legend(layout: Layout) -> list[str]:
+def _legend(layout: Layout, *, declared: bool) -> list[str]:
     y = layout.height - 44
     x: float = MARGIN
     parts = []
@@ -161,12 +169,7 @@ def _legend(layout: Layout) -> list[str]:
         x += 38 + 7.4 * len(name)
     parts += [lock(x, y - 11, "bad", closed=False), text(x + 22, y + 1, "plaintext", "chip f-soft")]
     x += 122
-    for label, look in (
-        ("observed and declared", "line s-edge"),
-        ("observed, not declared", "line s-warn"),
-        ("declared, never seen", "line s-none dash"),
-        ("discovered in plaintext", "line s-bad dot"),
-    ):
+    for label, look in _ORIGINS if declared else _ORIGINS_UNDECLARED:
         parts += [f'<path d="M{x:g} {y - 3:g}h30" class="{look}" stroke-width="2"/>', text(x + 38, y + 1, label, "chip f-soft")]
         x += 66 + 6.9 * len(label)
     x = MARGIN

@@ -71,7 +71,12 @@ def _store(item: StoreBox, *, declared: bool) -> str:
     parts = [
         rect(box, surface, radius=10),
         cylinder(box.x + 10, box.y + 9, colour),
-        text(box.x + 27, box.y + 19, fit(node.name, box.w - 44, 11.5), f"chip f-{'bad' if colour == 'bad' else 'soft'}"),
+        text(
+            box.x + 27,
+            box.y + 19,
+            fit("this folder" if node.name == "." else node.name, box.w - 44, 11.5),
+            f"chip f-{'bad' if colour == 'bad' else 'soft'}",
+        ),
         *([text(box.x + 27, box.y + 33, "declared, never seen", "sub f-faint")] if not node.holdings else []),
         *_flag(box, node, declared=declared),
     ]
@@ -98,7 +103,7 @@ def _row(row: Row) -> str:
         f'<path d="M{box.x:g} {box.y + 6:g}v{box.h - 12:g}" class="line s-{colour}" stroke-width="3"/>',
         lock(box.x + 9, box.middle - 8, colour, closed=holding.sealed),
         text(box.x + 29, box.y + 15, fit(path, room, 12), "name f-ink"),
-        text(box.x + 29, box.y + 28, fit(_details(holding, kind), room, 10.5), "sub f-soft"),
+        text(box.x + 29, box.y + 28, _fitting(_details(holding, kind), room), "sub f-soft"),
     ]
     if holding.exposed:
         parts.append(lock(box.right - 22, box.middle - 8, "bad", closed=False))
@@ -109,11 +114,19 @@ def _colour(holding: Holding) -> str:
     return holding.data_class.value if holding.sealed and holding.data_class is not None else "bad"
 
 
-def _details(holding: Holding, kind: str) -> str:
+def _details(holding: Holding, kind: str) -> list[str]:
+    """What is said below a name, the most important first."""
     if not holding.sealed:
-        return f"{kind} · {_size(holding.length)}"
-    where = "" if holding.environment in {None, Environment.DEVELOPMENT} else f" · {holding.environment}"
-    return f"{kind} @{holding.latest} · {_size(holding.length)}{where}"
+        return [kind, _size(holding.length)]
+    where = [] if holding.environment in {None, Environment.DEVELOPMENT} else [str(holding.environment)]
+    return [f"{kind} @{holding.latest}", *where, _size(holding.length)]
+
+
+def _fitting(parts: list[str], room: float) -> str:
+    """Join as many parts as there is room for; the first is cut if it must be."""
+    while len(parts) > 1 and fit(" · ".join(parts), room, 10.5) != " · ".join(parts):
+        parts = parts[:-1]
+    return fit(" · ".join(parts), room, 10.5)
 
 
 def _holding_title(holding: Holding) -> str:

@@ -148,9 +148,17 @@ def _log(facts: Facts) -> Iterator[Finding]:
 
 
 def _anchor(facts: Facts) -> Iterator[Finding]:
-    for pair in facts.backup:
-        if pair.name == "anchor_problem" and pair.value:
-            yield Finding("anchor-failing", "medium", "log", pair.value, "see `anchor:` in your own config.yaml of this domain")
+    said = {pair.name: pair.value for pair in facts.backup}
+    if not said.get("anchor_size"):
+        yield Finding(
+            "log-never-anchored",
+            "low",
+            "log",
+            "no checkpoint of the log is kept where the domain's own user cannot rewrite it",
+            "name a command that keeps checkpoints elsewhere, `anchor: {command: […]}`, in your own config.yaml of this domain",
+        )
+    if problem := said.get("anchor_problem"):
+        yield Finding("anchor-failing", "medium", "log", problem, "see `anchor:` in your own config.yaml of this domain")
 
 
 def _age(span_ms: int) -> str:

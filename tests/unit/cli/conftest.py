@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hermetic.cli import main
+from hermetic.cli import around, main
 from hermetic.policy import defaults
 from tests.unit.evidence import sample
 
@@ -74,4 +74,5 @@ def custody(monkeypatch, tmp_path):
     module = types.ModuleType("hermetic.domain.connect")
     module.connect = lambda *_, **__: told
     monkeypatch.setitem(sys.modules, "hermetic.domain.connect", module)
+    monkeypatch.setattr(around, "never_pinned", lambda: False)
     return told

@@ -107,6 +107,7 @@ GOOD_BACKUP = (
     Pair("log_size", "214"),
     Pair("checked_ms", str(NOW - DAY)),
     Pair("has_recovery", "true"),
+    Pair("anchor_size", "214"),
 )
 
 
@@ -188,6 +189,7 @@ FULL_FACTS = facts(
     uses=(UseFact("ana", "dataset/patients", Purpose.PREPARE, 4, NOW - HOUR),),
     exposures=(exposure("dataset/patients@3", "/srv/cardio/patients.parquet"),),
     unknown_owners=("zoe",),
+    backup=GOOD_BACKUP[:-1],
 )
 
 FULL_AROUND = around(

@@ -67,8 +67,8 @@ def test_question_2_names_openers_policies_and_counts():
 
 
 def test_the_log_is_never_externally_anchored_unless_something_external_vouches():
-    report = status.report(SOUND, sample.welcome(), sample.around())
-    assert report.recording.externally_anchored == "never"
+    alone = replace(SOUND, backup=sample.GOOD_BACKUP[:-1])
+    assert status.report(alone, sample.welcome(), sample.around()).recording.externally_anchored == "never"
     anchored = replace(SOUND, backup=(*sample.GOOD_BACKUP, Pair("anchor_size", "200"), Pair("anchor_problem", "")))
     report = status.report(anchored, sample.welcome(), sample.around())
     assert report.recording.externally_anchored.startswith("given to the anchor command up to entry 200")
@@ -122,7 +122,9 @@ CASES = {
     "retention-over": replace(SOUND, assets=(replace(PATIENTS, retention_days=0, updated_ms=sample.NOW - sample.DAY),)),
     "policy-not-applied": replace(SOUND, policy_digest=b"\1" * 32),
     "open-intents": replace(SOUND, open_intents=2),
-    "backup-missing": replace(SOUND, backup=()),
+    "backup-missing": replace(SOUND, backup=sample.GOOD_BACKUP[-1:]),
+    "log-never-anchored": replace(SOUND, backup=sample.GOOD_BACKUP[:-1]),
+    "anchor-failing": replace(SOUND, backup=(*sample.GOOD_BACKUP, Pair("anchor_problem", "ended with 1"))),
     "backup-not-checked": replace(SOUND, backup=tuple(pair for pair in sample.GOOD_BACKUP if pair.name != "checked_ms")),
     "backup-without-recovery": replace(SOUND, backup=tuple(pair for pair in sample.GOOD_BACKUP if pair.name != "has_recovery")),
     "backup-failing": replace(SOUND, backup=(*sample.GOOD_BACKUP, Pair("problem", "disk full"))),

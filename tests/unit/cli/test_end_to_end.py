@@ -1,0 +1,275 @@
+"""The commands on a real domain: custody, policy, log and stores as they are; some in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Outcome
+
+ROWS = b"name,age\n" + b"".join(b"p%d,%d\n" % (number, number % 90) for number in range(2000))
+PASSPHRASE = "a recovery passphrase for tests"
+
+
+@pytest.fixture
+def project(hermetic, domain_home, tmp_path, monkeypatch):
+    """A project whose backup lies beside it; the working folder."""
+    folder, backup = tmp_path / "project", tmp_path / "backup"
+    folder.mkdir(mode=0o700)
+    backup.mkdir(mode=0o700)
+    (tmp_path / "passphrase").write_text(PASSPHRASE)
+    monkeypatch.chdir(folder)
+    done = hermetic(
+        "init", "--root", "local:insecure-file", "--backup", backup, "--recovery-passphrase-file", tmp_path / "passphrase", "--json"
+    )
+    assert done.code == 0, done.err
+    assert [finding["code"] for finding in done.json["findings"]] == ["insecure-root"]
+    (folder / "patients.csv").write_bytes(ROWS)
+    return folder
+
+
+@pytest.fixture
+def sealed(project, hermetic):
+    done = hermetic("seal", "patients.csv", "--as", "dataset/patients", "--class", "restricted", "--owner", "ana", "--json")
+    assert done.code == 0, done.err
+    assert done.json["ref"] == "dataset/patients@1"
+    return project
+
+
+def process(*arguments, **given):
+    command = [sys.executable, "-c", "from hermetic.cli.main import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, check=False, **given)
+
+
+def test_init_writes_the_project_and_keeps_keys_out_of_it(project, domain_home):
+    assert {path.name for path in project.iterdir()} == {"hermetic.yaml", "policies", "sealed", ".gitignore", "patients.csv"}
+    assert (project / ".gitignore").read_text() == "/sealed/\n"
+    assert list(domain_home.glob("data/*/custody.db"))
+
+
+def test_init_twice_is_refused(project, hermetic):
+    assert hermetic("init", "--root", "local:insecure-file").code == 1
+
+
+def test_outside_a_project_the_way_in_is_told(hermetic, domain_home):
+    done = hermetic("ls")
+    assert done.code == 1
+    assert "hermetic init" in done.err
+
+
+def test_seal_says_that_the_original_stays(project, hermetic):
+    done = hermetic("seal", "patients.csv", "--as", "dataset/patients", "--class", "internal")
+    assert "stays where it is, in plaintext" in done.err
+    assert (project / "patients.csv").exists()
+
+
+def test_seal_removes_the_original_when_told(project, hermetic):
+    assert hermetic("seal", "patients.csv", "--as", "dataset/patients", "--class", "internal", "--remove-original").code == 0
+    assert not (project / "patients.csv").exists()
+
+
+def test_stdin_is_sealed_and_cat_gives_it_back(project):
+    done = process("seal", "-", "--as", "config/app", "--class", "internal", input=b"lr: 0.1\n")
+    assert done.returncode == 0, done.stderr
+    assert process("cat", "config/app", "--purpose", "train").stdout == b"lr: 0.1\n"
+
+
+def test_cat_needs_a_purpose_for_restricted_data(sealed):
+    done = process("cat", "dataset/patients")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"because: purpose-required" in done.stderr
+    assert process("cat", "dataset/patients@1", "--purpose", "prepare").stdout == ROWS
+
+
+def test_cat_refuses_a_file(sealed, tmp_path):
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", "from hermetic.cli.main import main; main()", "cat", "dataset/patients", "--purpose", "prepare"],
+            stdout=out, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def test_cat_to_a_reader_that_goes_away_is_quiet(sealed):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-c", "from hermetic.cli.main import main; main()", "cat", "dataset/patients", "--purpose", "prepare"],
+        stdout=theirs, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_tampered_object_is_4_everywhere(sealed, hermetic):
+    (target,) = sealed.glob("sealed/*/0.sealed")
+    raw = bytearray(target.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    target.chmod(0o600)
+    target.write_bytes(raw)
+    assert hermetic("verify", "dataset/patients").code == 4
+    assert hermetic("inspect", target).code == 4
+    done = process("cat", "dataset/patients", "--purpose", "prepare")
+    assert (done.returncode, done.stdout) == (4, b"")
+
+
+def test_inspect_needs_no_domain(sealed, hermetic, monkeypatch, tmp_path):
+    (target,) = sealed.glob("sealed/*/0.sealed")
+    monkeypatch.setenv("HERMETIC_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    done = hermetic("inspect", target)
+    assert done.code == 0
+    assert "Not visible without the key" in done.out
+    assert "patients" not in done.out.replace(str(tmp_path), "")
+
+
+def test_expose_and_its_end(sealed, hermetic):
+    done = hermetic("expose", "dataset/patients@1", "plain.csv", "--for", "2h", "--purpose", "prepare")
+    assert done.code == 0
+    assert (sealed / "plain.csv").read_bytes() == ROWS
+    assert [item["ref"] for item in hermetic("expose", "--json").json["exposures"]] == ["dataset/patients@1"]
+    assert hermetic("expose", "dataset/patients@1", "plain.csv", "--for", "2h", "--purpose", "prepare").code == 1
+    assert hermetic("expose", "--end", "plain.csv").code == 0
+    assert not (sealed / "plain.csv").exists()
+
+
+def test_looking(sealed, hermetic):
+    assert hermetic("ls", "--json").json["assets"][0]["owner"] == "ana"
+    assert hermetic("show", "dataset/patients", "--json").json["number"] == 1
+    assert hermetic("verify", "dataset/patients", "--json").json["verified"][0]["objects"] == 1
+    assert hermetic("lineage", "dataset/patients").out.startswith("dataset/patients@1  restricted, ana, ingest")
+    assert hermetic("rename", "dataset/patients", "dataset/people").code == 0
+    assert hermetic("decide", "dataset/people", "--owner", "ben", "--reason", "ana left").code == 0
+    assert hermetic("ls").out.splitlines()[1].split()[:4] == ["dataset/people", "restricted", "1", "ben"]
+    assert hermetic("gc", "--dry-run").code == 0
+
+
+def test_from_scan_leaves_what_has_no_rule(project, hermetic):
+    done = hermetic("seal", "--from-scan", ".", "--json")
+    assert done.code == 7
+    assert [item["path"] for item in done.json["left"]] == ["patients.csv"]
+
+
+def test_keys_rotate_and_suspend(sealed, hermetic):
+    (row,) = hermetic("key", "ls", "--json").json["keys"]
+    assert hermetic("key", "rotate", row["kek"], "--json").json["moved"] == 1
+    assert hermetic("key", "suspend", row["kek"], "--reason", "drill").code == 0
+    assert process("cat", "dataset/patients", "--purpose", "prepare").returncode == 3
+    assert "key-suspended" in hermetic("status").out
+    assert hermetic("key", "resume", row["kek"], "--reason", "drill over").code == 0
+    assert process("cat", "dataset/patients", "--purpose", "prepare").stdout == ROWS
+
+
+def test_policy_edits_count_once_applied(sealed, hermetic):
+    path = sealed / "hermetic.yaml"
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert "policy-not-applied" in hermetic("status").out
+    assert hermetic("policy", "apply", "--json").json["state"] == "applied"
+    assert "policy-not-applied" not in hermetic("status").out
+    assert hermetic("policy", "explain", "open", "dataset/patients", "--purpose", "debug").code == 3
+    path.write_text(path.read_text().replace("restricted:", "resticted:"))
+    done = hermetic("policy", "apply")
+    assert done.code == 2
+    assert "hermetic.yaml:" in done.err
+
+
+def test_the_log_is_read_verified_proved_and_exported(sealed, hermetic, tmp_path):
+    assert "version.published" in hermetic("log", "ls").out
+    done = hermetic("log", "verify", "--json")
+    assert done.json["size"] > 4
+    assert hermetic("log", "prove", "0").out.startswith("c2sp.org/tlog-proof@v1\n")
+    assert hermetic("log", "export", tmp_path / "tiles", "--json").json["entries"] == done.json["size"]
+    assert (tmp_path / "tiles" / "checkpoint").is_file()
+    assert hermetic("rename", "dataset/patients", "dataset/people").code == 0
+    assert hermetic("log", "export", tmp_path / "tiles", "--json").json["entries"] > done.json["size"]
+
+
+def test_an_exported_log_is_the_log(sealed, hermetic, tmp_path):
+    from hermetic.audit.note import VerifierKey
+    from hermetic.audit.tiles import TileReader
+    from hermetic.audit.verify import verify
+    from hermetic.stores.local import LocalStore
+
+    done = hermetic("log", "export", tmp_path / "tiles", "--json").json
+    key = VerifierKey.parse(done["verifier_key"])
+    reader = TileReader(LocalStore(tmp_path / "tiles"), keys=[key])
+    report = verify(reader, hermetic("status", "--json").json["domain"], keys=[key])
+    assert report.entries == done["entries"]
+
+
+def test_a_run_records_lineage_and_returns_the_exit_code(sealed, hermetic):
+    code = "import hermetic; h = hermetic.connect(); d = h.open('dataset/patients').read(); h.seal(d[:99], name='features/ages')"
+    done = process("run", "featurize", "--purpose", "prepare", "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b""
+    assert b"read dataset/patients@1; wrote features/ages@1" in done.stderr
+    assert "dataset/patients@1" in hermetic("lineage", "features/ages").out
+    assert process("run", "bad", "--purpose", "train", "--", sys.executable, "-c", "raise SystemExit(9)").returncode == 9
+
+
+def test_a_run_with_json_keeps_its_output_apart(sealed):
+    done = process("run", "talk", "--purpose", "train", "--json", "--", "echo", "hello")
+    document = Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert document.json["exit_code"] == 0
+    assert "hello" in document.err
+
+
+def test_status_and_map_of_a_real_domain(sealed, hermetic):
+    document = hermetic("status", "--scan", ".", "--json").json
+    assert document["safe"] is False
+    assert document["protection"][0]["kek_state"] == "active"
+    assert document["openness"][0]["openers"]
+    assert [(item["kind"], item["where"], item["ref"]) for item in document["plaintext"] if item["kind"] != "swap"] == [
+        ("copy", "patients.csv", "dataset/patients@1")
+    ]
+    found = {finding["code"] for finding in document["findings"]}
+    assert {"insecure-root", "plaintext-copy", "unknown-owner", "backup-not-checked", "log-never-anchored"} <= found
+    assert hermetic("map", "--svg", "map.svg").code == 7
+    assert (sealed / "map.svg").is_file()
+
+
+def test_the_first_status_on_another_account_says_so(sealed, hermetic, domain_home):
+    (pins,) = domain_home.glob("config/*/pins.json")
+    pins.unlink()
+    assert "trusted-on-first-use" in hermetic("status").out
+    assert "trusted-on-first-use" not in hermetic("status").out
+
+
+def test_a_suggested_pipeline_is_accepted_as_policy(sealed, hermetic):
+    with (sealed / "hermetic.yaml").open("a") as file:
+        file.write("\n" + hermetic("map", "--suggest").out)
+    assert hermetic("policy", "apply").code == 0
+    assert hermetic("map").code == 0
+
+
+def test_a_backup_is_tried_and_restored(sealed, hermetic, tmp_path, monkeypatch):
+    arguments = ("--recovery-passphrase-file", tmp_path / "passphrase", "--json")
+    before = {path.name for path in Path("/dev/shm").glob("hermetic-trial-*")}
+    tried = hermetic("restore", "--check", *arguments).json
+    assert (tried["ref"], tried["length"]) == ("dataset/patients@1", len(ROWS))
+    assert {path.name for path in Path("/dev/shm").glob("hermetic-trial-*")} == before
+    assert hermetic("backup", "status").code == 0
+    assert "backup-not-checked" not in hermetic("status").out
+    new_home = tmp_path / "new-home"
+    new_home.mkdir(mode=0o700)
+    monkeypatch.setenv("HERMETIC_HOME", str(new_home))
+    assert hermetic("ls").code == 1
+    restored = hermetic("restore", "--from", tmp_path / "backup", "--root", "local:insecure-file", *arguments).json
+    assert (restored["generation"], restored["versions"], restored["lost"]) == (2, 1, False)
+    assert process("cat", "dataset/patients", "--purpose", "prepare").stdout == ROWS
+
+
+def test_a_wrong_recovery_passphrase_is_4(sealed, hermetic, tmp_path):
+    (tmp_path / "wrong").write_text("wrong passphrase")
+    assert hermetic("restore", "--check", "--recovery-passphrase-file", tmp_path / "wrong").code == 4
+
+
+def test_main_as_a_process_prints_help():
+    done = process("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"Usage: hermetic")
