@@ -28,6 +28,7 @@ import hermetic
 from hermetic.crypto.secret import Secret
 from hermetic.domain.create import create_domain
 from hermetic.domain.home import Home
+from hermetic.formats.messages.keys import ChangeKeyState, ListKeys
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
 from hermetic.ids import Purpose
 from hermetic.sealed.inspection import inspect
@@ -82,7 +83,8 @@ class Place:
         """Run the child; return the lines of its report."""
         reading, writing = os.pipe()
         environment = {**os.environ, "HERMETIC_HOME": str(self.root / "home")}
-        command = [sys.executable, str(CHILD), self.scenario, step, str(occurrence), str(writing), str(self.project), str(self.root / "backup")]
+        arguments = [self.scenario, step, str(occurrence), str(writing), str(self.project), str(self.root / "backup")]
+        command = [sys.executable, str(CHILD), *arguments]
         child = subprocess.Popen(command, env=environment, pass_fds=(writing,), stderr=subprocess.PIPE)
         os.close(writing)
         with os.fdopen(reading, "rb") as report:
@@ -93,11 +95,20 @@ class Place:
         return lines
 
     def recover(self) -> None:
-        """What a person does after the crash: for restore, the same command again; else nothing."""
+        """What a person does after the crash: for restore, the same command again; a key left suspended is resumed; else nothing."""
+        if self.scenario == "rotate":
+            self._resume()
         if self.scenario == "restore" and not list((self.root / "home").glob("data/*/domain.json")):
             again = Place.__new__(Place)
             again.root, again.project, again.scenario = self.root, self.project, "restore"
             assert "finished" in again.run("never", 1)
+
+    def _resume(self) -> None:
+        os.environ["HERMETIC_HOME"] = str(self.root / "home")
+        with hermetic.connect(self.project) as h:
+            for row in h.connection.ask(ListKeys()).keys:
+                if row.state == "suspended":
+                    h.connection.ask(ChangeKeyState(row.kek, "resume", "after the crash"))
 
 
 def check(place: Place, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ class BackupKeeper:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._pid = os.getpid()
+        self._closed = False
 
     def after(self, request: Request[Any]) -> None:
         """Look at what a request changed, and copy now or soon."""
@@ -61,22 +62,31 @@ class BackupKeeper:
         if isinstance(request, IMPORTANT):
             self.take()
         elif self._timer is None:
-            self._timer = threading.Timer(DELAY_S, self.take)
+            self._timer = threading.Timer(DELAY_S, self._later)
             self._timer.daemon = True
             self._timer.start()
 
     def close(self) -> None:
         """Copy what is not copied yet."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._closed = True
+        self._cancel_timer()
         if os.getpid() == self._pid and self._custodian.commits > max(self._copied, 0):
             self.take()
+
+    def _later(self) -> None:
+        """What the timer does: the connection may have been closed since."""
+        if not self._closed and os.getpid() == self._pid:
+            self.take()
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     def take(self) -> BackupState:
         """Bring the copy up to date; a failure becomes part of the state, not an error."""
         with self._lock:
-            self._timer = None
+            self._cancel_timer()
             commits = self._custodian.commits
             try:
                 size = self._copy()
