@@ -124,10 +124,16 @@ def write(call: Call, work: Work, policy: InForce, holding: Holding) -> Lease:
     )
 
 
-def unwrap(call: Call, session: ReadSession, item: Resolved) -> Secret:
-    """Step 5: unwrap one data key. Raises KeyUnusable, WrongKey, IntegrityError, KeyServiceUnavailable."""
+def unwrap(call: Call, session: ReadSession, item: Resolved, loaded: dict[tuple[str, int], Secret] | None = None) -> Secret:
+    """Step 5: unwrap one data key; `loaded` keeps KEKs for the rest of a batch.
+
+    Raises KeyUnusable, WrongKey, IntegrityError, KeyServiceUnavailable.
+    """
     custodian = call.custodian
-    kek = hierarchy.load_kek(session, custodian.anchors, item.kek.kek_id, item.kek_number)
+    loaded, name = {} if loaded is None else loaded, (item.kek.kek_id, item.kek_number)
+    if name not in loaded:
+        loaded[name] = hierarchy.load_kek(session, custodian.anchors, item.kek.kek_id, item.kek_number)
+    kek = loaded[name]
     context = wrap.DataKeyContext(custodian.domain, item.asset.environment, item.asset.id, item.version.id, item.data_key)
     return wrap.unwrap_data_key(kek, item.wrapped, item.kek.context(item.kek_number), context)
 

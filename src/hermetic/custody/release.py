@@ -22,7 +22,7 @@ from hermetic.catalog import exposures, runs
 from hermetic.custody import callers, denial, leasing
 from hermetic.custody.call import receipt, recipient_hash
 from hermetic.custody.decide import Question, consume_grant, decide
-from hermetic.custody.resolve import Resolved, again, as_resource, resolve
+from hermetic.custody.resolve import Memo, Resolved, again, as_resource, resolve
 from hermetic.custody.views import members_of, openings_of
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, FormatError, HermeticError, UsageError
@@ -99,7 +99,8 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
     run = None if request.run is None else runs.get(session, RunId(check_id(request.run)))
-    found = tuple(resolve(session, text, policy.document.environment) for text in request.refs)
+    memo: Memo = {}
+    found = tuple(resolve(session, text, policy.document.environment, memo) for text in request.refs)
     purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
     # 3. Decide.
     action = Action.OPEN if request.exposure is None else Action.EXPOSE
@@ -127,7 +128,8 @@ def _release(call: Call, request: OpenVersions, prepared: Prepared) -> Opened:
     try:
         with custodian.database.read(custodian.row_keys) as session:
             _still(call, session, request, prepared)
-            keys = [leasing.unwrap(call, session, item) for item in prepared.versions]
+            loaded: dict[tuple[str, int], Secret] = {}
+            keys = [leasing.unwrap(call, session, item, loaded) for item in prepared.versions]
     except HermeticError as error:
         _outcome(call, request, proof, handed=0, failure=type(error).__name__)
         raise
@@ -141,10 +143,11 @@ def _release(call: Call, request: OpenVersions, prepared: Prepared) -> Opened:
 
 def _still(call: Call, session: ReadSession, request: OpenVersions, prepared: Prepared) -> None:
     """Compare what the decision relied on with what stands now. Raises _Moved."""
+    memo: Memo = {}
     now = (
         callers.require(call, session).fixed_points(),
         call.custodian.policy.current(session).digest,
-        *(again(session, item).fixed_points() for item in prepared.versions),
+        *(again(session, item, memo).fixed_points() for item in prepared.versions),
     )
     if now != prepared.fixed_points():
         raise _Moved("something moved")

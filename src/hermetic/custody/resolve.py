@@ -10,7 +10,7 @@ from hermetic.catalog.values import AssetState, VersionState
 from hermetic.db import tables
 from hermetic.errors import Denied, KeyUnusable, RowTampered
 from hermetic.ids import DataKeyId, KekId, Ref
-from hermetic.keys import hierarchy
+from hermetic.keys import kek as keks
 from hermetic.policy.request import AssetResource
 
 if TYPE_CHECKING:
@@ -52,25 +52,25 @@ class Resolved:
         )
 
 
-def resolve(session: ReadSession, text: str, environment: Environment) -> Resolved:
+Memo = dict[KekId, "Kek"]
+"""KEKs read in this transaction: a batch of a thousand versions hangs on a few of them."""
+
+
+def resolve(session: ReadSession, text: str, environment: Environment, memo: Memo | None = None) -> Resolved:
     """Find what `text` names. Raises InvalidName, NotFound, RowTampered, Denied (quarantined), KeyUnusable (deleted)."""
     ref = Ref.parse(text)
     asset, version = versions.resolve(session, ref, environment)
-    return _resolved(session, asset, version)
+    return resolve_version(session, asset, version, memo)
 
 
-def resolve_version(session: ReadSession, asset: Asset, version: Version) -> Resolved:
-    """The same for a version that was found already."""
-    return _resolved(session, asset, version)
-
-
-def again(session: ReadSession, known: Resolved) -> Resolved:
+def again(session: ReadSession, known: Resolved, memo: Memo | None = None) -> Resolved:
     """Read the same rows once more."""
     version = versions.get(session, known.version.id)
-    return _resolved(session, assets.get(session, version.asset_id), version)
+    return resolve_version(session, assets.get(session, version.asset_id), version, memo)
 
 
-def _resolved(session: ReadSession, asset: Asset, version: Version) -> Resolved:
+def resolve_version(session: ReadSession, asset: Asset, version: Version, memo: Memo | None = None) -> Resolved:
+    """Find the keys of a version that was found already. Raises as `resolve`."""
     if asset.state is AssetState.QUARANTINED:
         raise Denied(f"{asset.name} is quarantined", hint="`hermetic show` says why; a person has to release it")
     if version.state is VersionState.DELETED:
@@ -80,10 +80,16 @@ def _resolved(session: ReadSession, asset: Asset, version: Version) -> Resolved:
     if not live:
         raise KeyUnusable(f"the data key of {asset.name}@{version.number} is gone")
     row = live[-1]
-    kek = hierarchy.get(session, KekId(row["kek_id"]))
+    kek = _kek(session, KekId(row["kek_id"]), {} if memo is None else memo)
     if kek.environment is not asset.environment:
         raise RowTampered(f"data key {row['id']} hangs on a KEK of another environment", hint="run `hermetic log verify`")
     return Resolved(asset, version, DataKeyId(row["id"]), row["wrapped"], kek, row["kek_number"])
+
+
+def _kek(session: ReadSession, kek_id: KekId, memo: Memo) -> Kek:
+    if kek_id not in memo:
+        memo[kek_id] = keks.get(session, kek_id)
+    return memo[kek_id]
 
 
 def as_resource(asset: Asset, version: Version | None, policy: InForce) -> AssetResource:
