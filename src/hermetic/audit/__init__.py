@@ -13,6 +13,7 @@
     bytes      tree       Merkle tree, proofs and their verification
                note       signed notes, checkpoints, verifier keys
                proof      receipts (tlog-proof)
+               witness    what to send to witnesses, and what to make of their answers
                tiles      export to files that any transparency-log client reads (tlog-tiles), and reading one back
     checking   receipts   Appended, verify_receipt
                verify     the whole log as a stream; walk, scan, chain, ledger and pins are its parts

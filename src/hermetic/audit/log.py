@@ -262,6 +262,19 @@ class Log:
         verify_receipt(receipt, [self.verifier_key])
         return receipt
 
+    def keep_cosigned(self, store: LogStore, note: Note) -> Checkpoint:
+        """Keep a checkpoint with the cosignatures it has got (`witness.with_cosignatures`); it is never dropped again.
+
+        Raises NotFound when the checkpoint is no longer kept (cosign the newest one), LogTampered when it is not this log's.
+        """
+        says = Checkpoint.parse(note.text)
+        kept = next((row for row in store.checkpoints(self.origin.generation) if row.size == says.size), None)
+        if kept is None:
+            raise NotFound(f"the checkpoint of size {says.size} is no longer kept", hint="have the newest one cosigned")
+        checkpoint, _ = self._open(kept._replace(note=str(note)))
+        store.put_note(self.origin.generation, says.size, str(note))
+        return checkpoint
+
     def consistency(self, store: LogReader, old: int, new: int | None = None) -> list[bytes]:
         """Return the proof that the log of `old` leaves is a prefix of the log of `new` (by default: all) leaves."""
         size = self.head(store)[0].size if new is None else new

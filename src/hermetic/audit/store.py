@@ -78,6 +78,9 @@ class LogStore(LogReader, Protocol):
     def append(self, generation: int, batch: Batch) -> None:
         """Add rows. Raises Conflict when one of them is there already."""
 
+    def put_note(self, generation: int, size: int, note: str) -> None:
+        """Replace the note of a kept checkpoint, to add cosignatures."""
+
     def opening(self, generation: int, index: int) -> OpeningRow | None:
         """The sealed openings of a leaf."""
 
@@ -158,6 +161,11 @@ class MemoryStore:
         held.checkpoints[batch.checkpoint.size] = batch.checkpoint
         if batch.superseded is not None:
             held.checkpoints.pop(batch.superseded, None)
+
+    def put_note(self, generation: int, size: int, note: str) -> None:
+        """See LogStore."""
+        rows = self.data[generation].checkpoints
+        rows[size] = rows[size]._replace(note=note)
 
     def opening(self, generation: int, index: int) -> OpeningRow | None:
         """See LogStore."""

@@ -113,6 +113,10 @@ class TablesStore:
         if batch.superseded is not None:
             self._run("DELETE FROM log_checkpoint WHERE generation = ? AND size = ?", (generation, batch.superseded))
 
+    def put_note(self, generation: int, size: int, note: str) -> None:
+        """See LogStore."""
+        self._run("UPDATE log_checkpoint SET note = ? WHERE generation = ? AND size = ?", (note, generation, size))
+
     def opening(self, generation: int, index: int) -> OpeningRow | None:
         """See LogStore."""
         query = "SELECT idx, subject, sealed FROM log_opening WHERE generation = ? AND idx = ?"

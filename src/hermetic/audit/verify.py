@@ -98,12 +98,14 @@ def verify(
     pins: Sequence[Pin] = (),
     receipts: Sequence[Receipt] = (),
     rows: Iterable[RowState] | None = None,
+    witnesses: Sequence[VerifierKey] = (),
     partial: bool = False,
 ) -> VerifyReport:
     """Verify everything that the store holds of a domain's log.
 
     `keys` are the log keys the caller trusts; without any, the first key found is reported as first use. `pins` are checkpoints kept
     elsewhere, `receipts` receipts handed out earlier, `rows` the present rows of the tables whose revisions are logged.
+    `witnesses` are cosigners' keys: a kept checkpoint that one of them signed is an external anchor.
     `partial` allows a store that starts with a later generation than the first, as an export does.
     Raises LogTampered; UsageError when a pin, key or receipt is of another domain.
     """
@@ -112,11 +114,9 @@ def verify(
     _check_domain(domain, [pin.checkpoint.origin for pin in all_pins])
     ledger, history, walks = Ledger(), History(), []
     for generation in _generations(store):  # 1
-        places = {
-            item.index for item, pin in zip(receipts, receipt_pins, strict=True) if pin.checkpoint.origin.generation == generation
-        }
-        wanted = sizes_wanted(all_pins, generation)
-        walk = Walk(store, Origin(domain, generation), ledger, wanted=wanted, leaves=places)
+        places = {item.index for item, pin in pairs if pin.checkpoint.origin.generation == generation}
+        origin, wanted = Origin(domain, generation), sizes_wanted(all_pins, generation)
+        walk = Walk(store, origin, ledger, wanted=wanted, leaves=places, witnesses=witnesses)
         walk.run()  # 2, 3, 4
         walks.append(walk)
         history.sizes[generation], history.roots[generation] = walk.size, walk.roots
@@ -195,8 +195,9 @@ def _check_receipts(walks: Sequence[Walk], pairs: Sequence[tuple[Receipt, Pin]],
 
 
 def _report(walk: Walk, pins: Sequence[Pin]) -> GenerationReport:
-    held = [pin for pin in pins if pin.external and pin.checkpoint.origin == walk.origin and pin.checkpoint.size <= walk.size]
-    best = max(held, key=lambda pin: pin.checkpoint.size, default=None)
+    anchors = dict(walk.cosigned)
+    anchors.update((pin.checkpoint.size, pin.where) for pin in pins if pin.external and pin.checkpoint.origin == walk.origin)
+    best = max((size for size in anchors if size <= walk.size), default=0)
     checkpoint = Checkpoint(walk.origin, walk.size, walk.roots[walk.size])
     keys = tuple(walk.chain.keys)
-    return GenerationReport(checkpoint, keys, best.checkpoint.size if best else 0, best.where if best else "")
+    return GenerationReport(checkpoint, keys, best, anchors.get(best, ""))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hermetic.audit.ledger import Ledger
+    from hermetic.audit.note import VerifierKey
     from hermetic.audit.store import CheckpointRow, LeafRow, LogReader
     from hermetic.formats.canonical import Json
 
@@ -29,8 +30,19 @@ _MEANINGFUL = _SPECIAL | {"release.intent", "release.outcome"}
 class Walk:
     """A generation under verification. After `run`: size, roots by size, key chain, and what was restored."""
 
-    def __init__(self, store: LogReader, origin: Origin, ledger: Ledger, *, wanted: Iterable[int], leaves: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        store: LogReader,
+        origin: Origin,
+        ledger: Ledger,
+        *,
+        wanted: Iterable[int],
+        leaves: Iterable[int] = (),
+        witnesses: Sequence[VerifierKey] = (),
+    ) -> None:
         self.origin = origin
+        self.cosigned: dict[int, str] = {}
+        self._witnesses = witnesses
         self.chain = KeyChain(origin)
         self.restored: Restored | None = None
         self.roots: dict[int, bytes] = {0: EMPTY_ROOT}
@@ -149,12 +161,14 @@ class Walk:
         try:
             note = Note.parse(row.note.encode("utf-8", "surrogatepass"))
             wanted = self.chain.signers_at(row.size)
-            signers = open_note(note, wanted)
+            signers = open_note(note, [*wanted, *self._witnesses])
             says = Checkpoint.parse(note.text)
         except (FormatError, SignatureError) as error:
             raise LogTampered(f"the checkpoint of size {row.size} is not signed by the log's key: {error.message}") from error
-        if says != Checkpoint(self.origin, row.size, row.root) or set(signers) != set(wanted):
+        if says != Checkpoint(self.origin, row.size, row.root) or not set(wanted) <= set(signers):
             raise LogTampered(f"the checkpoint of size {row.size} does not say what its row says, or lacks a signature")
+        for witness in set(signers) - set(wanted):
+            self.cosigned[row.size] = witness.name
 
     def _wrong_row(self, expected: int, index: int) -> LogTampered:
         generation = self.origin.generation
