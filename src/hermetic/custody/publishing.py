@@ -212,10 +212,13 @@ def abandon_version(call: Call, request: AbandonVersion) -> Done:
     return Done()
 
 
-def abandon(work: Work, version: Version) -> None:
-    """Mark a draft as abandoned and overwrite the wraps of its keys."""
+def abandon(work: Work, version: Version) -> list[bytes]:
+    """Mark a draft as abandoned and overwrite the wraps of its keys, which are returned for `Database.scrub`."""
     versions.abandon(work.session, version)
+    gone = []
     for row in work.session.find(tables.data_key, version_id=version.id):
+        gone.append(row["wrapped"])
         work.session.update(tables.data_key, row["id"], row["revision"], wrapped=None, state="destroyed")
     for row in work.session.find(tables.lease, version_id=version.id, state="active"):
         work.session.update(tables.lease, row["id"], row["revision"], state="ended")
+    return [wrapped for wrapped in gone if wrapped]

@@ -2,7 +2,7 @@
 
 A run's scratch is a version that is never published: an asset `scratch/<run id>`, one data key, sealed objects under it. Opening it is
 a release with its own intent and outcome. When the run ends the wraps of that key are overwritten, so what was written there is gone
-wherever copies of the ciphertext lie (and with the next truncation of the write-ahead log, from the database's files too).
+wherever copies of the ciphertext lie; the database's files are searched for the wraps and cleaned of them at once.
 """
 
 from __future__ import annotations
@@ -181,20 +181,18 @@ def finish_run(call: Call, request: FinishRun) -> RunRow:
         details["facts"] = {**details.get("facts", {}), **facts}
         run = runs.end(work.session, run, STATES[request.state], now_ms=call.now_ms, details=details)
         shredded = _end_drafts(work, run)
-        facts_ = {"run": run.id, "state": run.state.value, "scratch_destroyed": shredded}
+        facts_ = {"run": run.id, "state": run.state.value, "scratch_destroyed": len(shredded)}
         work.log(Entry("run.ended", facts_, {"principal": caller.hidden()}))
     if shredded:
-        call.custodian.database.checkpoint_truncate()
+        call.custodian.database.scrub(shredded)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         return run_row(session, run)
 
 
-def _end_drafts(work: Work, run: Run) -> int:
-    """Abandon what the run left unpublished, scratch included; return how many keys went."""
+def _end_drafts(work: Work, run: Run) -> list[bytes]:
+    """Abandon what the run left unpublished, scratch included; return the wraps that went."""
     drafts = [item for item in versions.of_run(work.session, run.id) if item.state is VersionState.DRAFT]
-    for version in drafts:
-        publishing.abandon(work, version)
-    return len(drafts)
+    return [wrapped for version in drafts for wrapped in publishing.abandon(work, version)]
 
 
 def show_run(call: Call, request: ShowRun) -> RunRow:
