@@ -39,6 +39,8 @@ class HermeticError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"hint: {hint}")  # so that a traceback in somebody's script shows it too
 
     def diagnostics(self) -> str:
         """Return the text a person reads: the message, then the hint."""
