@@ -255,6 +255,7 @@ def test_an_expired_exception_does_not_stop_a_policy_in_force_and_does_not_count
     assert not parsed.exceptions[0].active(NOW)
     assert parsed.expired_exceptions(NOW) == parsed.exceptions
     assert parsed.exceptions[0].active(parsed.exceptions[0].expires - 1)
+    assert not parsed.exceptions[0].active(parsed.exceptions[0].expires)
 
 
 def test_an_exception_for_over_a_year_is_a_mistake() -> None:

@@ -159,3 +159,11 @@ def test_what_is_refused_stays_refused_after_a_good_request_of_the_same_name() -
     for _ in range(2):
         assert not GUARDED.decide(request(Action.OPEN, "auditor", on=asset(owner=None))).allowed
     assert GUARDED.decide(open_with(purpose=Purpose.TRAIN)).allowed
+
+
+@pytest.mark.parametrize("decision", list(cedarpy.Decision))
+def test_only_allow_with_a_policy_to_name_allows(decision: cedarpy.Decision) -> None:
+    from hermetic.policy import cedar
+
+    assert cedar._decision(decision, ("some-policy",)).allowed is (decision is cedarpy.Decision.Allow)
+    assert not cedar._decision(decision, ()).allowed
