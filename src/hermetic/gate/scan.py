@@ -37,7 +37,7 @@ def scan(
     """Look at every file at or below `paths` and return what they are.
 
     `now_ms` stamps the report. `hidden` looks into folders whose name starts with a dot. With `recognise` the whole of every file
-    that is not sealed is digested (SHA-256), and copies of known versions are marked. `progress` is called with each path.
+    that is not sealed is digested, and copies of known versions are marked. `progress` is called with each path.
     Raises NotFound for a path that does not exist, and what `recognise` raises.
     """
     roots = tuple(os.fspath(path) for path in paths)

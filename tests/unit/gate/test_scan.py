@@ -1,16 +1,16 @@
 import errno
-import hashlib
 import os
 import socket
 
 import pytest
 
-from hermetic.errors import FormatError, IntegrityError, NotFound
+from hermetic.errors import IntegrityError, NotFound
 from hermetic.formats.findings import Finding
 from hermetic.gate import scan as module
 from hermetic.gate.copies import BATCH, digest_files, find_copies
 from hermetic.gate.scan import scan
 from hermetic.gate.walk import printable
+from hermetic.sealed.content import PIECE, ContentDigest, content_digest
 from tests.unit.gate import makers
 from tests.unit.gate.test_recognise import sealed_object
 
@@ -162,8 +162,18 @@ def test_a_failing_disk_is_reported(tree, monkeypatch):
     assert [one.reason for one in report.skipped] == ["cannot be read: input/output error"] * 2
 
 
+def content(raw, algorithm):
+    """Return the content digest of `raw` as sealing would."""
+    collected = ContentDigest(algorithm)
+    pieces = [raw[at : at + PIECE] for at in range(0, len(raw), PIECE)]
+    collected.pieces.reserve(len(pieces))
+    for number, piece in enumerate(pieces):
+        collected.add(number, piece)
+    return collected.finish(len(raw))
+
+
 def test_copies_of_known_assets(tree):
-    known = {hashlib.sha256(makers.CSV).digest(): "dataset/patients@3", hashlib.sha256(b"hello\n").digest(): "config/notes@1"}
+    known = {content(makers.CSV, "blake3"): "dataset/patients@3", content(b"hello\n", "sha256"): "config/notes@1"}
     asked = []
 
     def recognise(digests):
@@ -179,12 +189,11 @@ def test_copies_of_known_assets(tree):
     finding = report.findings()[0]
     assert (finding.code, finding.severity) == ("plaintext-copy", "high")
     assert "dataset/patients@3" in finding.message
-    sealed = hashlib.sha256((tree / "b/0.sealed").read_bytes()).digest()
-    assert sealed not in asked
+    assert content((tree / "b/0.sealed").read_bytes(), "blake3") not in asked
 
 
 def test_a_copy_of_an_image_is_listed(tree):
-    digest = hashlib.sha256(makers.IMAGES["png"][0]).digest()
+    digest = content(makers.IMAGES["png"][0], "blake3")
     report = scan([tree], now_ms=NOW, recognise=lambda digests: ["dataset/xrays@1" if one == digest else "" for one in digests])
     assert len(report.copies) == 12
     assert [folder.kind for folder in report.media] == ["audio"]
@@ -194,17 +203,24 @@ def test_digests(tree, tmp_path):
     big = tmp_path / "big"
     big.write_bytes(os.urandom(3_500_000))
     found = dict(digest_files([str(big), str(tmp_path / "none"), str(tree / "z.csv")]))
-    assert found[str(big)] == hashlib.sha256(big.read_bytes()).digest()
-    assert found[str(tmp_path / "none")] is None
-    assert found[str(tree / "z.csv")] == hashlib.sha256(makers.CSV).digest()
-    with pytest.raises(FormatError):
-        list(digest_files([str(big)], "md5"))
+    assert found[str(big)] == (content(big.read_bytes(), "blake3"), content(big.read_bytes(), "sha256"))
+    assert found[str(tmp_path / "none")] == ()
+    assert found[str(tree / "z.csv")] == (content(makers.CSV, "blake3"), content(makers.CSV, "sha256"))
+
+
+def test_digests_are_those_that_sealing_computes(tmp_path):
+    for number, length in enumerate((0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE)):
+        path = tmp_path / str(number)
+        path.write_bytes(os.urandom(length))
+        with path.open("rb") as file:
+            expected = tuple(content_digest(file.fileno(), length, algorithm) for algorithm in ("blake3", "sha256"))
+        assert dict(digest_files([str(path)])) == {str(path): expected}
 
 
 def test_questions_come_in_batches_and_answers_are_counted(tmp_path):
     for number in range(3):
         (tmp_path / str(number)).write_bytes(bytes([number]))
-    paths = [str(tmp_path / str(number % 3)) for number in range(BATCH + 5)]
+    paths = [str(tmp_path / str(number % 3)) for number in range(BATCH // 2 + 5)]
     sizes = []
 
     def recognise(digests):
@@ -212,7 +228,7 @@ def test_questions_come_in_batches_and_answers_are_counted(tmp_path):
         return ["x"] * len(digests)
 
     assert len(find_copies(paths, recognise)) == 3
-    assert sizes == [BATCH, 5]
+    assert sizes == [BATCH, 10]
     with pytest.raises(IntegrityError):
         find_copies(paths[:1], lambda digests: [])
 
