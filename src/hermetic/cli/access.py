@@ -30,7 +30,9 @@ def access() -> None:
 @click.argument("principal")
 @click.argument("action")
 @click.argument("pattern")
-@click.option("--purpose", "purposes", type=PURPOSE, multiple=True, required=True, help="For what; may be given several times.")
+@click.option(
+    "--purpose", "purposes", type=PURPOSE, metavar="PURPOSE", multiple=True, required=True, help="For what; may be repeated."
+)
 @click.option("--for", "seconds", type=duration, required=True, help="How long: 8h, 7d.")
 @click.option("--uses", type=click.IntRange(min=1), help="How often at most.")
 @reason()

@@ -60,7 +60,11 @@ def install_hook(*, debug: bool) -> None:
 
 def _unforeseen(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     text = " ".join(str(error).split()) or "no message"
-    _lines(f"unexpected {kind.__name__}: {text}", "this is a defect in hermetic: run again with --debug and report the traceback", ())
+    _lines(
+        f"unexpected {kind.__name__}: {text}",
+        "this is a defect in hermetic: run it again as `hermetic --debug …` and report the traceback",
+        (),
+    )
 
 
 def _lines(message: str, hint: str | None, reasons: tuple[str, ...], *, tip: str | None = None) -> None:

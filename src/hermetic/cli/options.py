@@ -40,6 +40,7 @@ def days(value: str) -> int:
     return whole
 
 
+PURPOSES = ", ".join(word.value for word in Purpose)
 PURPOSE = click.Choice([word.value for word in Purpose])
 DATA_CLASS = click.Choice([word.value for word in DataClass])
 ENVIRONMENT = click.Choice([word.value for word in Environment])
@@ -50,6 +51,7 @@ def output(function: Callable[..., int | None]) -> Callable[..., int | None]:
     """Give a command `--json`, and hand it an Out as its first argument."""
 
     @click.option("--json", "as_json", is_flag=True, help="Write one JSON document on stdout.")
+    @click.option("--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback of a failure.")
     @functools.wraps(function)
     def command(*, as_json: bool, **given: Any) -> int | None:
         return function(Out(as_json=as_json), **given)
@@ -57,9 +59,9 @@ def output(function: Callable[..., int | None]) -> Callable[..., int | None]:
     return command
 
 
-def purpose(help_text: str = "The declared reason.") -> Callable[[_Command], _Command]:
+def purpose(help_text: str = f"The declared reason: {PURPOSES}.") -> Callable[[_Command], _Command]:
     """Return the option --purpose."""
-    return click.option("--purpose", type=PURPOSE, help=help_text)
+    return click.option("--purpose", type=PURPOSE, metavar="PURPOSE", help=help_text)
 
 
 def passphrase_file(what: str = "passphrase") -> Callable[[_Command], _Command]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--purpose", type=PURPOSE, help="The declared reason; else HERMETIC_PURPOSE.")
+@click.option("--purpose", type=PURPOSE, metavar="PURPOSE", help="The declared reason; else HERMETIC_PURPOSE.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @output
 def run(out: Out, *, name: str, purpose: str | None, command: tuple[str, ...]) -> int:

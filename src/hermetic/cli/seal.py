@@ -37,7 +37,7 @@ class Terms(TypedDict):
 
 
 @click.command()
-@click.argument("source", required=False, metavar="SOURCE", type=click.Path(allow_dash=True, path_type=Path))
+@click.argument("source", required=False, metavar="[SOURCE]", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--as", "name", metavar="KIND/NAME", help="The asset to write; else from the rules in hermetic.yaml.")
 @click.option("--class", "data_class", type=DATA_CLASS, help="Sensitivity.")
 @click.option("--owner", metavar="WHO", help="The person who answers for the asset.")
@@ -54,7 +54,7 @@ class Terms(TypedDict):
 def seal(out: Out, *, source: Path | None, scanned: Path | None, remove_original: bool, **terms: Unpack[Terms]) -> int:
     """Encrypt files as a new version of an asset.
 
-    SOURCE is a file, a folder, or - for stdin. The original stays where it is unless --remove-original is given.
+    SOURCE is a file, a folder, or - for stdin. The original stays where it is, unless you say --remove-original.
     """
     if (source is None) == (scanned is None):
         raise UsageError("name either a SOURCE or --from-scan PATH", hint="hermetic seal data.parquet --as dataset/data")

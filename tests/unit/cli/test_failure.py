@@ -116,6 +116,7 @@ def test_debug_shows_the_traceback_of_our_own_errors(hermetic, custody):
     done = hermetic("--debug", "ls")
     assert "Traceback" in done.err
     assert done.err.endswith("hermetic: error: no such thing\n")
+    assert "Traceback" in hermetic("ls", "--debug").err
 
 
 def process(*arguments, **given):
