@@ -6,6 +6,8 @@
 
 With two runs open in one process, a thread of kind 2 cannot be told apart, and guessing would put its reads into the wrong lineage:
 it is refused.
+
+Here is also the count of what this process has published, by which others in it know that their memory is out of date.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class CurrentRun:
 _here: ContextVar[CurrentRun | None] = ContextVar("hermetic_run", default=None)
 _open: list[CurrentRun] = []
 _lock = threading.Lock()
+_changes = 0
 
 
 @contextmanager
@@ -61,6 +64,18 @@ def entered(run: CurrentRun) -> Iterator[None]:
         _here.reset(token)
         for call in run.ending:
             call()
+
+
+def changes() -> int:
+    """Return how often this process has changed what names mean; what was remembered at another count is out of date."""
+    return _changes
+
+
+def note_change() -> None:
+    """Say that this process has just published or renamed something."""
+    global _changes  # noqa: PLW0603 - one count a process is the whole point
+    with _lock:
+        _changes += 1
 
 
 def open_run() -> CurrentRun | None:
@@ -97,3 +112,12 @@ def _ambiguous() -> UsageError:
         "several runs are open in this process and this thread belongs to none of them",
         hint="pass run=, or start the thread with contextvars.copy_context()",
     )
+
+
+def _start_over() -> None:
+    """In a forked child: a lock that another thread of the parent held would stay held for ever."""
+    global _lock  # noqa: PLW0603 - one list a process
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_start_over)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from hermetic.assets.current import note_change
 from hermetic.assets.inputs import open_input
 from hermetic.assets.session import fresh_id
 from hermetic.assets.staging import MemberWriter, StagedObject, media_type, object_key
@@ -198,6 +199,7 @@ class DraftVersion:
 
 def put_manifest(store: Store, version: str, manifest: bytes) -> tuple[str, ...]:
     """Put the signed manifest beside the objects; return a note if that failed, since the version exists all the same."""
+    note_change()
     try:
         store.put_bytes(f"{version}/{MANIFEST}", manifest)
     except StorageError as error:

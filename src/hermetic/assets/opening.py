@@ -10,6 +10,7 @@ from hermetic.sealed.stream import SealedFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
     from typing_extensions import Buffer
 
     from hermetic.assets.releases import OpenVersion
@@ -32,6 +33,12 @@ class _Guarded(SealedFile):
         self._leased.guard()
         return super().readinto(buffer)
 
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from `offset` without moving; the count is short only at the end."""
+        self._check_open()
+        self._leased.guard()
+        return self._reader.readinto_at(offset, buffer)
+
     def close(self) -> None:
         """Close the reader, then whatever was opened for it."""
         was_open = not self.closed
@@ -48,6 +55,26 @@ class MemberFile(io.BufferedReader):
 
     def __init__(self, version: OpenVersion, member: Member, *, on_close: Callable[[], None] | None = None) -> None:
         reader = version.reader(member)
-        super().__init__(_Guarded(reader, version.leased, on_close), BUFFER)
+        self._guarded = _Guarded(reader, version.leased, on_close)
+        super().__init__(self._guarded, BUFFER)
         self.ref = f"{version.ref}/{member.path}"
         self.size = member.length
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes, everything up to the end by default; straight into the result, without a copy."""
+        if size is None or size < 0:
+            size = max(0, self.size - self.tell())
+        return super().read(size)
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from `offset` without moving, from any thread; the count is short only at the end."""
+        return self._guarded.read_at(offset, buffer)
+
+    def read_buffer(self, count: int) -> pa.Buffer:
+        """Read up to `count` bytes into memory of pyarrow, which calls this in place of `read`: no copy, no fresh pages."""
+        import pyarrow as pa  # noqa: PLC0415 - whoever calls this has it
+
+        start = self.tell()
+        buffer = pa.allocate_buffer(max(0, min(count, self.size - start)))
+        self.seek(start + self.read_at(start, memoryview(buffer)))
+        return buffer

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from hermetic.assets import checking, exposing, garbage, releases, runs, sealing
+from hermetic.assets.current import note_change
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
 from hermetic.assets.session import Session, word
@@ -258,6 +259,7 @@ class Workspace:
         if before.kind != after.kind:
             raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
         self.session.ask(catalogue.RenameAsset(str(before), str(after)))
+        note_change()
 
     def decide(
         self,

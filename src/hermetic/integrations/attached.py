@@ -3,42 +3,38 @@
 One release for each (version, purpose, run), however often the files are opened. Which version a name without a number means:
 
     inside a run     the latest when the run first looked, until the run itself publishes another: a run reads one state
-    outside          the latest each time the name itself is looked at; its members are those of the version last looked at, so that
-                     a listing and the files read after it belong together
+    outside          the latest each time the name itself is looked at (within a tenth of a second that is one look); its members
+                     are those of the version last looked at, so that a listing and the files read after it belong together
 
 Nothing here is shared with a forked child, and filesystem instances hold no reference to it: they pickle as options only.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
-from contextlib import suppress
+import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hermetic.assets.current import open_run
+from hermetic.assets.current import changes
 from hermetic.assets.naming import rule_for
 from hermetic.assets.pending import RunDrafts, has_pending
 from hermetic.assets.releases import OpenVersion, release
 from hermetic.assets.scratch import ScratchSpace
-from hermetic.assets.session import Session
-from hermetic.domain.connect import connect
-from hermetic.errors import HermeticError, IntegrityError, InvalidName, LeaseEnded, NotFound, UsageError
+from hermetic.errors import IntegrityError, InvalidName, LeaseEnded, NotFound, UsageError
 from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVersion
 from hermetic.ids import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from hermetic.assets.current import CurrentRun
     from hermetic.assets.opening import MemberFile
+    from hermetic.assets.session import Session
     from hermetic.formats.messages.catalogue import AssetRow, VersionDetails
     from hermetic.ids import AssetName, Purpose
     from hermetic.integrations.places import Place
 
+SAME_LOOK_NS = 100_000_000  # a library that opens a file asks about it several times in a row
 PENDING = 0  # number of a draft that this run has not published yet
 
 
@@ -71,6 +67,7 @@ class Attached:
         self.folders: set[str] = set()  # names that a mkdir has announced
         self._views: dict[tuple[str, int], View] = {}
         self._numbers: dict[tuple[str | None, str], int] = {}
+        self._looked: dict[tuple[str | None, str], tuple[int, int]] = {}
         self._versions: dict[tuple[str, int, Purpose | str | None, str | None], OpenVersion] = {}
         self._drafts: dict[str, RunDrafts] = {}
         self._scratch: dict[str, ScratchSpace] = {}
@@ -119,9 +116,10 @@ class Attached:
     def _latest(self, name: AssetName, run: str | None, *, refresh: bool) -> View | None:
         key = (run, str(name))
         with self._lock:
-            number = self._numbers.get(key)
-        if number is not None and (run is not None or not refresh):
+            number, fresh = self._numbers.get(key), self._looked.get(key) == self._moment()
+        if number is not None and (run is not None or not refresh or fresh):
             return self._numbered(name, number)
+        moment = self._moment()
         seen = self.session.connection.pins.pins.versions  # before asking: another thread may move it on meanwhile
         details = self.details(name)
         if details is None:
@@ -132,8 +130,13 @@ class Attached:
                 hint="the catalogue was put back to an older state: run `hermetic log verify`",
             )
         with self._lock:
-            self._numbers[key] = details.number
+            self._numbers[key], self._looked[key] = details.number, moment
         return self._remember(name, details)
+
+    @staticmethod
+    def _moment() -> tuple[int, int]:
+        """Return what stays the same while a look at the latest version still counts as the same look."""
+        return changes(), time.monotonic_ns() // SAME_LOOK_NS
 
     def _numbered(self, name: AssetName, number: int) -> View | None:
         with self._lock:
@@ -235,6 +238,7 @@ class Attached:
         """Forget which versions names mean, and what they hold."""
         with self._lock:
             self._numbers.clear()
+            self._looked.clear()
             self._views.clear()
 
     # runs
@@ -273,54 +277,3 @@ class Attached:
         for run in {key[3] for key in self._versions} | set(self._scratch):
             self.forget(run)
         self.session.connection.close()
-
-
-_known: dict[tuple[int, object], Attached] = {}
-_lock = threading.Lock()
-
-
-def attached(project: str | None) -> Attached:
-    """Return what this process uses: the session of the run around this code, else a connection to the project of `project` or here.
-
-    Raises NotFound, Locked, and whatever else connecting raises.
-    """
-    run = open_run() if project is None else None
-    if run is not None and run.session is not None:
-        session = run.session
-        found = _remembered((os.getpid(), id(session)), lambda: Attached(session))
-        _forget_at_end(found, run)
-        return found
-    return _remembered((os.getpid(), project or str(Path.cwd())), lambda: _connected(project))
-
-
-def _connected(project: str | None) -> Attached:
-    found = Attached(Session(connect(None if project is None else Path(project))))
-    atexit.register(_close_quietly, found, os.getpid())
-    return found
-
-
-def _close_quietly(found: Attached, pid: int) -> None:
-    if os.getpid() == pid:
-        with suppress(HermeticError):
-            found.close()
-
-
-def _remembered(key: tuple[int, object], make: Callable[[], Attached]) -> Attached:
-    with _lock:
-        if key not in _known:
-            _known[key] = make()
-        return _known[key]
-
-
-def _forget_at_end(found: Attached, run: CurrentRun) -> None:
-    """When the run's block ends, give back what was opened for it, and forget a session that was met through the run only."""
-
-    def end() -> None:
-        found.forget(run.run)
-        with _lock:
-            _known.pop((os.getpid(), id(found.session)), None)
-
-    with _lock:
-        if found not in run.visitors:
-            run.visitors.append(found)
-            run.ending.append(end)

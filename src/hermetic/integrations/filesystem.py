@@ -18,7 +18,7 @@ options are refused. Paths: see `places`.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fsspec import AbstractFileSystem
 
@@ -26,11 +26,14 @@ from hermetic.assets.sealing import DEFAULT_MEMBER, Terms, begin
 from hermetic.errors import UsageError
 from hermetic.ids import Kind
 from hermetic.integrations import scratch_files
-from hermetic.integrations.attached import Attached, attached
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, children, describe, folder, step_towards
 from hermetic.integrations.places import PROTOCOL, Place, parse, strip
+from hermetic.integrations.process import attached
 from hermetic.integrations.transaction import HermeticTransaction, SingleSink
+
+if TYPE_CHECKING:
+    from hermetic.integrations.attached import Attached
 
 _FSSPEC_OPTIONS = frozenset({"asynchronous", "loop", "skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths"})
 _IMMUTABLE_HINT = "versions never change; retention, `hermetic gc` and key destruction remove data"

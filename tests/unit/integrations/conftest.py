@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermetic.integrations import attached
+from hermetic.integrations import process
 from hermetic.integrations.filesystem import HermeticFileSystem
 from tests.unit.assets.conftest import connection, h, port, store  # noqa: F401 - fixtures
 
@@ -12,8 +12,8 @@ from tests.unit.assets.conftest import connection, h, port, store  # noqa: F401 
 @pytest.fixture
 def fs(h, connection, monkeypatch):  # noqa: F811
     """A file system whose connections all lead to the same custody; the policy in force covers features/** and dataset/**."""
-    monkeypatch.setattr(attached, "connect", lambda start=None: connection)
-    monkeypatch.setattr(attached, "_known", {})
+    monkeypatch.setattr(process, "connect", lambda start=None: connection)
+    monkeypatch.setattr(process, "_known", {})
     HermeticFileSystem.clear_instance_cache()
     yield HermeticFileSystem()
     HermeticFileSystem.clear_instance_cache()

@@ -112,6 +112,7 @@ def test_a_denial_is_not_absence(fs, known, port):
 def test_an_older_catalogue_is_noticed(h, fs, known):
     fs.info("features/x")
     h.connection.pins.pins.versions[h.show("features/x").asset] = 2
+    fs.invalidate_cache()
     with pytest.raises(IntegrityError, match="was at version 2"):
         fs.open("features/x")
     assert fs.cat_file("features/x@1") == b"first"
