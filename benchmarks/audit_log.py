@@ -1,4 +1,6 @@
-"""How fast the log is written and verified, in a real custody database on disk (SQLite, write-ahead log, synchronous=FULL, every commit synced).
+"""How fast the log is written and verified, in a real custody database on disk.
+
+SQLite, write-ahead log, synchronous=FULL: every commit is synced before it counts. CPU is the time of this process, without waiting.
 
 python benchmarks/audit_log.py [ENTRIES]        by default 1,000,000 are verified
 
@@ -85,7 +87,7 @@ class Bench:
 
 
 def row(what: str, figure: str, goal: str = "") -> None:
-    print(f"{what:<66} {figure:>22}   {goal}")
+    print(f"{what:<58} {figure:>24}   {goal}")
 
 
 def writing(bench: Bench) -> None:
@@ -94,9 +96,16 @@ def writing(bench: Bench) -> None:
         figure = f"{1 / statistics.mean(times):,.0f}/s, p50 {statistics.median(times) * 1000:.2f} ms"
         row(f"durable single appends, {name}", figure, "goal 1,500/s")
     for name, make, size in (("lean", lean, GROUP), ("lean", lean, LARGE), ("full", full, GROUP), ("full", full, LARGE)):
-        runs = [bench.append(bench.entries(make, size)) for _ in range(max(3, 20_000 // size))]
+        busy = 0.0
+        runs = []
+        for _ in range(max(3, 20_000 // size)):
+            entries = bench.entries(make, size)
+            start = time.process_time()
+            runs.append(bench.append(entries))
+            busy += time.process_time() - start
+        figure = f"{size / statistics.median(runs):,.0f}/s, CPU {busy / size / len(runs) * 1e6:.1f} µs"
         goal = "goal 200,000/s" if name == "lean" and size == LARGE else ""
-        row(f"durable appends, {size:,} a transaction, {name}", f"{size / statistics.median(runs):,.0f}/s", goal)
+        row(f"durable appends, {size:,} a transaction, {name}", figure, goal)
 
 
 def proving(bench: Bench) -> None:
@@ -126,10 +135,10 @@ def verifying(folder: Path, make: Callable[[int], Entry], name: str, wanted: int
     with bench.database.read(None) as session:
         store = TablesStore(session.connection)
         pin = Pin(bench.log.head(store)[0], "another machine", external=True)
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         report = verify(store, bench.log.origin.domain, keys=[bench.log.verifier_key], pins=[pin])
-        took = time.perf_counter() - start
-    row(f"{report.entries:,} entries verified, {name}", f"{took:.1f} s, {report.entries / took:,.0f}/s", "goal 5 s, limit 10 s")
+        took, busy = time.perf_counter() - start, time.process_time() - busy
+    row(f"{report.entries:,} entries verified, {name}", f"{took:.1f} s, CPU {busy:.1f} s", "goal 5 s, limit 10 s")
     if make is lean:
         start = time.perf_counter()
         with bench.database.read(None) as session:

@@ -27,8 +27,9 @@ RECEIPT = bytes(Receipt(b"leaf", 3, (bytes(32), bytes(32)), Note.parse(NOTE)))
 LEAF = b'{"at_ms":5,"facts":{"request":"r"},"format":"hermetic/v1/log-leaf","generation":1,"index":7,"kind":"release.intent"}'
 
 HIDING = LEAF.replace(b',"index"', b',"hidden":{"a":"' + b"A" * 43 + b'"},"index"')
+LISTED = LEAF.replace(b'{"r', b'{"a":["x","y"],"b":null,"r')
 LEARNED = Scanner()  # knows patterns of the shapes that are changed below
-for good in (LEAF, HIDING, LEAF.replace(b'"r"', b"7"), LEAF.replace(b'"r"', b"true"), LEAF.replace(b"request", b"other")):
+for good in (LEAF, HIDING, LEAF.replace(b'"r"', b"7"), LEAF.replace(b'"r"', b"true"), LEAF.replace(b"request", b"other"), LISTED):
     LEARNED.read(good)
 
 noise = st.one_of(st.binary(max_size=400), st.text(alphabet="—+ \n=/019Aa", max_size=200).map(lambda text: text.encode()))
@@ -64,7 +65,7 @@ def test_receipts(raw: bytes) -> None:
         assert Receipt.parse(raw, leaf=b"leaf").proof.encode() == raw
 
 
-@given(st.one_of(noise, changed(LEAF), changed(HIDING)))
+@given(st.one_of(noise, changed(LEAF), changed(HIDING), changed(LISTED)))
 @example(b'{"a":' * 40_000)
 @example(b"[" * 60_000)
 def test_leaves(raw: bytes) -> None:

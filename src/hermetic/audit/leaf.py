@@ -68,6 +68,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "principal.state": "principal state",
         "grant.given": "grant",
         "grant.revoked": "grant",
+        "grant.used": "grant",
         "approval.given": "request",
         "approval.refused": "request",
         "exposure.started": "exposure version",
@@ -79,6 +80,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "signature.revoked": "version",
         "package.created": "package",
         "backup.made": "backup",
+        "backup.checked": "size",
         "drill.ended": "drill",
         "log.exported": "size",
     }.items()

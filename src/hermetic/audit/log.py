@@ -170,7 +170,8 @@ class Log:
     ) -> Appended:
         """Make every value hidden under `subject` unreadable for ever, and log that it was done; the proofs stay valid.
 
-        `facts` and `hidden` say who asked and why.
+        `facts` and `hidden` say who asked and why. After the commit, `Database.checkpoint_truncate` takes the key out of SQLite's
+        write-ahead log; backups keep it until they are gone.
         """
         store.lock()
         ahead = self._take_all(store)

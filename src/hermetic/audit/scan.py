@@ -38,7 +38,14 @@ _COMMITMENT = "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 _COMMITMENTS = re.compile(f"(?:{_COMMITMENT})+")
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"  # below 10^15; larger ones go the next way
 _SIMPLE = r"[ !#-\[\]-~]*"  # printable ASCII that JSON writes as it is
-_VALUES = {str: f'"{_SIMPLE}"', int: "(?:-?[1-9][0-9]{0,14}|0)", bool: "(?:true|false)", type(None): "null"}
+_TEXT_OR_NULL = f'(?:"{_SIMPLE}"|null)'
+_VALUES = {
+    str: _TEXT_OR_NULL,
+    type(None): _TEXT_OR_NULL,
+    int: "(?:-?[1-9][0-9]{0,14}|0)",
+    bool: "(?:true|false)",
+    list: rf'\[(?:"{_SIMPLE}"(?:,"{_SIMPLE}")*)?\]',
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}(\.[a-z][a-z0-9-]{0,31}){1,2}")
 _CACHE_LIMIT = 4096

@@ -126,6 +126,8 @@ class TablesStore:
     def subject(self, handle: bytes) -> SubjectRow | None:
         """See LogStore."""
         row = self._run("SELECT wrapped FROM log_subject WHERE subject_h = ?", (handle,)).fetchone()
+        if row is not None and type(row[0]) not in {bytes, type(None)}:
+            raise _wrong_type()
         return None if row is None else SubjectRow(*row)
 
     def put_subject(self, handle: bytes, wrapped: bytes | None) -> None:

@@ -81,7 +81,17 @@ def test_misshapen_leaves_are_refused_by_both_readers(old: bytes, new: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "facts", ['{"a":"","request":""}', '{"a":1,"request":7}', '{"a":null,"b":true}', "{}", '{"request":"r","z":-5}']
+    "facts",
+    [
+        '{"a":"","request":""}',
+        '{"a":1,"request":7}',
+        '{"a":null,"b":true}',
+        "{}",
+        '{"request":"r","z":-5}',
+        '{"l":["a","b"]}',
+        '{"l":[]}',
+        '{"l":[1]}',
+    ],
 )
 def test_a_second_leaf_of_a_shape_is_read_like_the_first(facts: str) -> None:
     raw = RAW.replace(b'{"request":"r"}', facts.encode())
