@@ -72,4 +72,5 @@ def _completed(terms: Terms, found: Resolution) -> Terms:
         owner=terms.owner or found.owner,
         project=terms.project or found.project,
         environment=terms.environment or found.environment,
+        purposes=terms.purposes if terms.purposes is not None else found.purposes,
     )

@@ -44,6 +44,7 @@ class Terms:
     labels: tuple[tuple[str, ...], ...] = ()
     decision: str | None = None
     retention_days: int | None = None
+    purposes: tuple[Purpose, ...] | None = None
     approvals: tuple[Approval, ...] = ()
 
 
@@ -101,6 +102,7 @@ def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftV
             run=run,
             parents=terms.parents,
             retention_days=terms.retention_days,
+            purposes=known.purposes,
             decision=terms.decision,
             approvals=terms.approvals,
         ),

@@ -56,7 +56,7 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
         members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
-        version = versions.set_details(work.session, version, encode_details(members, request.labels))
+        version = versions.set_details(work.session, version, encode_details(version, members, request.labels))
         published = versions.publish(work.session, version, _publication(call, request, (raw, openings), place))
         fingerprints.add(work.session, _fingerprints(call.custodian, version, request))
         work.log(_entry(asset, published, caller, raw))

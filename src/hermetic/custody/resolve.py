@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, versions
 from hermetic.catalog.values import AssetState, VersionState
+from hermetic.custody.views import purposes_of
 from hermetic.db import tables
 from hermetic.errors import Denied, KeyUnusable, RowTampered
 from hermetic.ids import DataKeyId, KekId, Ref
@@ -107,5 +108,6 @@ def as_resource(asset: Asset, version: Version | None, policy: InForce) -> Asset
         project=asset.project or policy.document.project,
         owner=asset.owner or NO_OWNER,
         version=None if version is None else version.number,
+        purposes=None if version is None else purposes_of(version),
         retention_ends_ms=ends,
     )

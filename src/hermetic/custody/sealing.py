@@ -170,6 +170,7 @@ def _draft(call: Call, work: Work, request: BeginVersion, plan: Plan) -> tuple[A
         writer=plan.caller.name,
         store=plan.policy.document.store_for(asset.environment),
         run_id=None if plan.run is None else plan.run.id,
+        details=None if request.purposes is None else {"purposes": [purpose.value for purpose in request.purposes]},
     )
     version = versions.create_draft(work.session, asset, draft, now_ms=call.now_ms)
     lineage.add_parents(work.session, version, plan.parents, "run" if plan.run else "declared")

@@ -8,6 +8,7 @@ from hermetic.errors import FormatError
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.messages.versions import Member, Opening
+from hermetic.ids import Purpose
 
 if TYPE_CHECKING:
     from hermetic.catalog.values import Version
@@ -30,9 +31,10 @@ def openings_of(version: Version) -> tuple[Opening, ...]:
     return tuple(Opening(field, from_base64url(salt, length=32), value) for field, (salt, value) in sorted(body.items()))
 
 
-def encode_details(members: tuple[Member, ...], labels: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
-    """Return what the version row keeps (sealed) about its members and labels."""
+def encode_details(before: Version, members: tuple[Member, ...], labels: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
+    """Return what the version row keeps (sealed): what the draft said, its members and labels."""
     return {
+        **(before.details or {}),
         "members": [[item.path, item.index, item.length] for item in members],
         "labels": [list(label) for label in labels],
     }
@@ -45,6 +47,12 @@ def members_of(version: Version) -> tuple[Member, ...]:
         return tuple(Member(path, index, length) for path, index, length in stored)
     except (TypeError, ValueError):
         raise FormatError("the members of a version are not as they were written") from None
+
+
+def purposes_of(version: Version) -> tuple[Purpose, ...] | None:
+    """Return what a version may be used for, as recorded when it was sealed; None when that was not limited."""
+    stored = (version.details or {}).get("purposes")
+    return None if stored is None else tuple(Purpose(item) for item in stored)
 
 
 def labels_of(version: Version) -> tuple[tuple[str, ...], ...]:

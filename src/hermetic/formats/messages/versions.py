@@ -123,6 +123,7 @@ class BeginVersion(Request["Draft"]):
     run: str | None = None
     parents: tuple[str, ...] = ()
     retention_days: int | None = None
+    purposes: tuple[Purpose, ...] | None = None  # what it may be used for, as the rule for its path says; None: not limited
     decision: str | None = None  # the recorded reason for a class below that of the parents
     recipient: bytes | None = None
     approvals: tuple[Approval, ...] = ()
