@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -57,5 +55,4 @@ def real(domain):
 
 def python(code, *arguments, **more):
     """Start a Python process on `code` and return it."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=environment, **more)
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **more)
