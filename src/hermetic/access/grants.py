@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LONGEST_MS = 366 * 86_400_000
 REASON_LIMIT = 500  # characters
-ACTIVE, REVOKED = "active", "revoked"
+ACTIVE, REVOKED, EXPIRED = "active", "revoked", "expired"
 
 _PATTERN = re.compile(r"(?:(?P<environment>[a-z]+):)?(?P<glob>[^@:]+)(?:@(?P<number>[1-9][0-9]{0,9}))?")
 
@@ -51,7 +51,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A grant on record. `state` is active or revoked as stored; `ended` says whether it still counts."""
+    """A grant on record. `state` is active, revoked or expired as stored; `ended` says whether it still counts."""
 
     id: str
     principal_id: str
@@ -68,9 +68,9 @@ class Grant:
     def ended(self, now_ms: int) -> str | None:
         """Return why it counts no more: revoked, expired or used up; None while it counts."""
         if self.state != ACTIVE:
-            return REVOKED
+            return EXPIRED if self.state == EXPIRED else REVOKED
         if now_ms >= self.expires_ms:
-            return "expired"
+            return EXPIRED
         return "used up" if self.uses_left is not None and self.uses_left < 1 else None
 
 

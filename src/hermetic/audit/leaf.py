@@ -80,7 +80,6 @@ KINDS: Mapping[str, frozenset[str]] = {
         "signature.revoked": "version",
         "package.created": "package",
         "backup.made": "backup",
-        "backup.checked": "size",
         "drill.ended": "drill",
         "log.exported": "size",
     }.items()

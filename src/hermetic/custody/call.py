@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hermetic.errors import HermeticError
 from hermetic.formats.messages.base import Receipt, Request, request_hash
 
 if TYPE_CHECKING:
     from hermetic.audit.receipts import Appended
     from hermetic.custody.custodian import Custodian
 
+TRIES = 5  # times that a release starts again because something moved
+
+
+class Moved(HermeticError):
+    """Something that a decision relied on has changed since; the request starts again. Never leaves custody."""
+
+
+@dataclass(slots=True)
+class Noted:
+    """Whether the log has this request's refusal already."""
+
+    refusal: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`caller` is the name that the transport vouches for, `os:UID` in process; step 1 of a release looks it up."""
+    """`caller` is the name that the transport vouches for, `os:DOMAIN:UID` in process; step 1 of a release looks it up."""
 
     custodian: Custodian
     caller: str
     request: Request[Any]
     now_ms: int
+    noted: Noted = field(default_factory=Noted)
 
     @property
     def request_hash(self) -> bytes:
@@ -34,6 +49,6 @@ def recipient_hash(recipient: bytes | None) -> bytes | None:
 
 
 def receipt(generation: int, appended: Appended, which: int = 0) -> Receipt:
-    """Return the receipt of one entry of a unit that is durable."""
+    """Return the receipt of the entry at position `which` of a unit that is durable."""
     proof = appended.receipt(which)
     return Receipt(generation=generation, index=proof.index, leaf=proof.leaf, proof=bytes(proof).decode("utf-8"))

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from hermetic.access import identity
 from hermetic.audit.leaf import Hidden
+from hermetic.catalog import runs
+from hermetic.errors import Conflict, Denied
+from hermetic.ids import RunId, check_id
 
 if TYPE_CHECKING:
+    from hermetic.catalog.values import Run
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
     from hermetic.policy.request import Principal
@@ -42,3 +46,21 @@ class Caller:
 def require(call: Call, session: ReadSession) -> Caller:
     """Return the caller. Raises NotAuthenticated for one that is unknown or disabled, RowTampered."""
     return Caller(identity.authenticated(session, call.caller))
+
+
+def own_run(session: ReadSession, caller: Caller, run_id: str) -> Run:
+    """Return a run of the caller. Raises NotFound, Denied when somebody else started it: its purpose is not theirs to use."""
+    run = runs.get(session, RunId(check_id(run_id)))
+    if run.principal != caller.name:
+        raise Denied("this run belongs to somebody else", hint="start a run of your own")
+    return run
+
+
+def live_run(session: ReadSession, caller: Caller, run_id: str | None) -> Run | None:
+    """Return the run that a request names, None if it names none. Raises as `own_run`, Conflict when it has ended."""
+    if run_id is None:
+        return None
+    run = own_run(session, caller, run_id)
+    if run.ended_ms is not None:
+        raise Conflict("the run has ended", hint="start another run")
+    return run

@@ -29,9 +29,19 @@ class Signer:
     key: SigningKey
 
 
+def steady_clock(wall: Callable[[], int], boot: Callable[[], int]) -> Callable[[], int]:
+    """Return a clock that is set once, from `wall`, and runs by `boot` (milliseconds since boot) from then on."""
+    offset = wall() - boot()
+    return lambda: offset + boot()
+
+
 @dataclass(slots=True)
 class Custodian:
-    """Everything that handlers need. `changed` is called after every unit that became durable."""
+    """Everything that handlers need.
+
+    `clock` is the wall clock (Unix milliseconds), which people set and which expiry and records go by. `steady` began as the wall
+    clock and then runs by the time since boot: the longest life of a lease goes by it.
+    """
 
     domain: DomainId
     generation: int
@@ -44,6 +54,7 @@ class Custodian:
     policy: PolicyCache
     clock: Callable[[], int]
     enforcement: Enforcement
+    steady: Callable[[], int]
     handles: HandleTable = field(default_factory=HandleTable)
     commits: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -1,18 +1,29 @@
-"""Step 3 of a release: put a question to the policy in force. One place for every action that asks it."""
+"""Step 3 of a release: put a question to the policy in force. One place for every action that asks it.
+
+A decision is made in one of two moods. *Asking*: may this begin? Budgets count, grants need a use left. *Holding*: may what was
+released go on? The use was taken and the release counted when it began, so neither counts again; everything else does.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.access import grants
 from hermetic.access.grants import Wanted
+from hermetic.audit.leaf import Entry
 from hermetic.catalog import usage
 from hermetic.custody import callers, denial
+from hermetic.custody.call import Moved
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.errors import Conflict
 from hermetic.policy import obligations
 from hermetic.policy.request import AssetResource, Context, DecisionRequest, DomainResource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hermetic.access.grants import Grant
     from hermetic.catalog.values import Run
     from hermetic.custody.call import Call
@@ -36,6 +47,7 @@ class Question:
     policy: InForce
     purpose: Purpose | None = None
     run: Run | None = None
+    taken: int = 0  # keys of the same asset that the same request takes before this one: budgets count them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +85,26 @@ def as_request(call: Call, question: Question, *, granted: bool) -> DecisionRequ
     )
 
 
-def decide(call: Call, session: ReadSession, question: Question) -> Verdict:
+def decide(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> Verdict:
     """Judge one question. Never raises for what policy says; RowTampered for rows it reads."""
-    grant = _matching_grant(call, session, question)
+    grant = matching_grant(call, session, question, holding=holding)
     request = as_request(call, question, granted=grant is not None)
     rulebook = question.policy.rulebook
     used = None
     if obligations.needs_usage(rulebook.document, request):
-        used = obligations.Usage(usage.releases_since(session, question.resource.id, question.caller.id, call.now_ms - DAY_MS))
+        used = obligations.Usage(0 if holding else _used(call, session, question))
     judged = rulebook.judge(request, used)
     return Verdict(question, judged, grant if "granted-access" in judged.policies else None)
 
 
-def _matching_grant(call: Call, session: ReadSession, question: Question) -> Grant | None:
+def _used(call: Call, session: ReadSession, question: Question) -> int:
+    since = call.now_ms - DAY_MS
+    return question.taken + usage.releases_since(session, question.resource.id, question.caller.id, since)
+
+
+def matching_grant(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> Grant | None:
+    """Return the grant that covers a question, if one does."""
+    """Return a grant that covers the question, if there is one."""
     resource = question.resource
     on_asset = isinstance(resource, AssetResource)
     wanted = Wanted(
@@ -96,7 +115,15 @@ def _matching_grant(call: Call, session: ReadSession, question: Question) -> Gra
         number=resource.version if isinstance(resource, AssetResource) else None,
         purpose=question.purpose if on_asset else None,
     )
-    return grants.find_match(session, wanted, now_ms=call.now_ms)
+    if not holding:
+        return grants.find_match(session, wanted, now_ms=call.now_ms)
+    given = grants.listing(session, now_ms=call.now_ms, principal_id=wanted.principal_id, ended=True)
+    return grants.best(map(_with_its_use, given), wanted, now_ms=call.now_ms)
+
+
+def _with_its_use(grant: Grant) -> Grant:
+    """Return a grant as it was when its last use was taken."""
+    return replace(grant, uses_left=1) if grant.uses_left == 0 else grant
 
 
 def domain_resource(call: Call) -> DomainResource:
@@ -105,16 +132,57 @@ def domain_resource(call: Call) -> DomainResource:
 
 
 def allowed_caller(call: Call, action: Action, resource: AssetResource | DomainResource | None = None) -> Caller:
-    """Authenticate the caller and ask the policy about an action that releases no key; log a refusal and raise it."""
+    """Authenticate the caller and ask the policy about an action that releases no key; log a refusal and raise it.
+
+    A use of a grant that is good for so many times is taken here, on record, whatever becomes of the action.
+    """
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
         verdict = decide(call, session, Question(caller, action, resource or domain_resource(call), policy))
     denial.refuse_unless(call, caller, verdict)
+    if verdict.grant is not None and verdict.grant.uses_left is not None:
+        with unit(call.custodian, "custody.grant.used", call.now_ms) as work:
+            consume_grant(call, work.session, verdict)
+            work.log(Entry("grant.used", {"grant": verdict.grant.id, "action": action.value}, {"principal": caller.hidden()}))
     return caller
 
 
-def consume_grant(call: Call, session: Session, verdict: Verdict) -> None:
-    """Take one use of the grant that mattered, in the transaction that records the release. Raises PolicyDenied."""
-    if verdict.grant is not None:
-        grants.consume(session, verdict.grant, now_ms=call.now_ms)
+def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> bool:
+    """Whether an action on the domain would be allowed; nothing is logged or consumed."""
+    policy = call.custodian.policy.current(session)
+    return decide(call, session, Question(caller, action, domain_resource(call), policy)).allowed
+
+
+def still_the_same(call: Call, session: ReadSession, caller: Caller) -> None:
+    """Look once more, inside the transaction that changes something, whether the caller is who was asked about. Raises Conflict."""
+    now = callers.require(call, session)
+    if now.fixed_points() != caller.fixed_points():
+        raise Conflict("your roles changed while this was decided", hint="try again")
+
+
+def consume_grant(call: Call, session: Session, verdict: Verdict) -> Grant | None:
+    """Take one use of the grant that mattered, in the transaction that records the release. Raises PolicyDenied.
+
+    Returns the grant if it counts uses.
+    """
+    if verdict.grant is None:
+        return None
+    taken = grants.consume(session, verdict.grant, now_ms=call.now_ms)
+    return taken if taken.uses_left is not None else None
+
+
+def give_back(session: Session, taken: Iterable[Grant]) -> None:
+    """Undo `consume_grant` for a release that handed nothing over, in the transaction that says so."""
+    for grant in taken:
+        now = grants.require(session, grant.id)
+        session.update(tables.grant_, grant.id, now.revision, uses_left=(now.uses_left or 0) + 1)
+
+
+def confirm(call: Call, session: ReadSession, verdicts: Iterable[Verdict]) -> None:
+    """Count budgets again where there are any, inside the transaction that takes from them. Raises Moved."""
+    for verdict in verdicts:
+        question = verdict.question
+        asked = as_request(call, question, granted=verdict.grant is not None)
+        if obligations.needs_usage(question.policy.rulebook.document, asked) and not decide(call, session, question).allowed:
+            raise Moved("a budget was used up meanwhile")

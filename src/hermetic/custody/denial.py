@@ -1,25 +1,35 @@
-"""Refusals: on the log first, then to the caller. A flood of equal ones is counted, not written one by one."""
+"""Refusals: on the log first, then to the caller. A flood of equal ones is counted, not written one by one.
+
+Two roads lead here. `refuse_unless` logs what the policy said, in full. `note` is the net under every handler: a request for a key
+that fails for any reason, and any other request that is refused or that meets changed bytes, is logged before the error goes on.
+"""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
-from hermetic.audit.leaf import Entry
+import sqlalchemy as sa
+
+from hermetic.access import grants
+from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
-from hermetic.errors import HermeticError
+from hermetic.custody.work import TrackedSession
+from hermetic.db import tables
+from hermetic.errors import ApprovalNeeded, Denied, HermeticError, IntegrityError, InvalidName
 from hermetic.formats.binary_text import to_base64url
+from hermetic.ids import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.decide import Verdict
+    from hermetic.db.rows import ReadSession, Session
     from hermetic.formats.canonical import JsonValue
 
 REASONS = 8
 REASON_LENGTH = 200
+ASKED = 8  # references of a refused request that the log keeps, each cut at REASON_LENGTH
+SWEPT = 100  # grants marked as expired at a time
 
 
 def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
@@ -35,29 +45,80 @@ def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
         "policy": to_base64url(question.policy.digest),
         "reasons": [code[:REASON_LENGTH] for code in (codes or ("no-policy-permits",))[:REASONS]],
     }
-    record(call, caller, facts)
+    record(call, facts, {"principal": caller.hidden()})
     verdict.judged.require()
     return verdict
 
 
-@contextlib.contextmanager
-def recorded(call: Call) -> Iterator[None]:
-    """Log a request that fails before it is decided (unknown version, row changed by hand, key suspended), then pass the error on."""
-    try:
-        yield
-    except HermeticError as error:
-        record(call, None, {"action": None, "resource": None, "reasons": [type(error).__name__]})
-        raise
+def note(call: Call, error: HermeticError) -> None:
+    """Log a refusal that no handler has logged yet."""
+    serious = isinstance(error, Denied | ApprovalNeeded | IntegrityError)
+    if call.noted.refusal or not (serious or asks_for_key(call)):
+        return
+    subject = f"principal:{call.caller}"[:255]
+    hidden = {"principal": Hidden(call.caller, subject)}
+    if asked := _asked(call):
+        hidden["asked"] = Hidden(asked, subject)
+    record(call, {"action": None, "resource": None, "reasons": [type(error).__name__]}, hidden)
 
 
-def record(call: Call, caller: Caller | None, facts: dict[str, JsonValue]) -> None:
+def asks_for_key(call: Call) -> bool:
+    """Whether the request is one for a key: those have a recipient."""
+    return hasattr(call.request, "recipient")
+
+
+def _asked(call: Call) -> list[JsonValue]:
+    """Return what the request is about, as far as it says so: untrusted text, cut and made encodable."""
+    request = call.request
+    said = getattr(request, "refs", None) or [
+        getattr(request, name, None) for name in ("ref", "name", "run", "version", "kek", "principal")
+    ]
+    texts = [item for item in said if isinstance(item, str) and item]
+    return [text[:REASON_LENGTH].encode("utf-8", "replace").decode("utf-8") for text in texts[:ASKED]]
+
+
+def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -> None:
     """Append a denial, or count it with an equal one of the last seconds; durable on return."""
-    about_key = hasattr(call.request, "recipient")
+    about_key = asks_for_key(call)
     facts = {**facts, "enforcement": call.custodian.enforcement.value}
     if about_key:
-        facts["request"] = getattr(call.request, "request", None)
-    entry = Entry("release.denied" if about_key else "access.denied", facts, {} if caller is None else {"principal": caller.hidden()})
+        facts["request"] = _request_id(call)
+    entry = Entry("release.denied" if about_key else "access.denied", facts, hidden)
     custodian = call.custodian
+    call.noted.refusal = True
     with custodian.database.write(custodian.row_keys, step="custody.release.denied") as session:
-        custodian.log.append_denial(TablesStore(session.connection), entry, now_ms=call.now_ms)
+        store = TablesStore(session.connection)
+        if expired := expire_grants(session, call.now_ms):
+            custodian.log.append(store, expired, now_ms=call.now_ms)
+        custodian.log.append_denial(store, entry, now_ms=call.now_ms)
     custodian.committed()
+
+
+def _request_id(call: Call) -> str | None:
+    """Return the request's id if it is one: it is a visible fact for ever."""
+    try:
+        return check_id(getattr(call.request, "request", ""))
+    except InvalidName:
+        return None
+
+
+def overdue_grants(session: ReadSession, now_ms: int) -> list[str]:
+    """Return ids of grants that are over by the clock and not yet marked so."""
+    table = tables.grant_
+    query = sa.select(table.c.id).where(table.c.state == grants.ACTIVE, table.c.expires_ms <= now_ms).limit(SWEPT)
+    return [str(row[0]) for row in session.connection.execute(query)]
+
+
+def expire_grants(session: Session, now_ms: int) -> list[Entry]:
+    """Mark grants whose time was seen to be over, and return the entries that say so.
+
+    A grant ends by the clock at every use. Marking makes it stay over when the clock is set back afterwards.
+    """
+    entries = []
+    for grant_id in overdue_grants(session, now_ms):
+        tracked = TrackedSession(session)
+        row = tracked.get(tables.grant_, grant_id)
+        if row is not None and row["state"] == grants.ACTIVE and row["expires_ms"] <= now_ms:
+            tracked.update(tables.grant_, grant_id, row["revision"], state=grants.EXPIRED)
+            entries.append(Entry("grant.revoked", {"grant": grant_id, "expired": True}, rows=tracked.states()))
+    return entries

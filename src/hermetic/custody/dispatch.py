@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hermetic.custody import cataloguing, facts, keyring, leasing, logbook, people, policies, publishing, release, running, sealing
-from hermetic.errors import UsageError
+from hermetic.custody import (
+    cataloguing,
+    denial,
+    facts,
+    keyring,
+    leasing,
+    logbook,
+    people,
+    policies,
+    publishing,
+    release,
+    running,
+    sealing,
+)
+from hermetic.errors import HermeticError, UsageError
 from hermetic.formats import messages as _messages  # noqa: F401 - loads the package whose modules register
 from hermetic.formats.messages import catalogue, domain, keys, log, policy, runs, versions
 
@@ -59,8 +72,12 @@ HANDLERS: dict[type, Callable[[Call, Any], Any]] = {
 
 
 def answer(call: Call) -> Any:
-    """Answer a request. Raises HermeticError."""
+    """Answer a request; a refusal is on the log before it is told. Raises HermeticError."""
     handler = HANDLERS.get(type(call.request))
     if handler is None:
         raise UsageError(f"custody does not answer {type(call.request).__name__}")
-    return handler(call, call.request)
+    try:
+        return handler(call, call.request)
+    except HermeticError as error:
+        denial.note(call, error)
+        raise

@@ -35,6 +35,13 @@ class HandleTable:
             raise LeaseEnded("this key was collected already, or never was here", hint="ask for the asset again")
         return key
 
+    def forget(self, handle: str | None) -> None:
+        """Wipe a key that will not be collected."""
+        with self._lock:
+            key = None if handle is None else self._keys.pop(handle, None)
+        if key is not None:
+            key.wipe()
+
     def wipe(self) -> None:
         """Wipe and forget whatever was not collected."""
         with self._lock:

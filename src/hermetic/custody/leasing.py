@@ -1,7 +1,9 @@
 """Leases: issue, hand over, confirm, end; and the unwrap itself, the only one in the product.
 
 A lease row says who holds which version's key, for what, and the epochs at the time. `check` confirms it without a log entry: it
-repeats steps 1 to 3 of the release for the rows as they are now, so that whatever would refuse a new release also ends a lease.
+repeats steps 1 to 3 of the release for the rows as they are now, so that whatever would refuse a new release also ends a lease; only
+what the release itself took (a use of a grant, a place in a budget) is not asked for again. The longest life of a lease is counted by
+a clock that nobody sets.
 """
 
 from __future__ import annotations
@@ -10,19 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, runs, versions
-from hermetic.catalog.values import VersionState, fresh_id
+from hermetic.catalog.values import RunState, VersionState, fresh_id
 from hermetic.custody import callers
-from hermetic.custody.decide import Question, decide
+from hermetic.custody.decide import Question, decide, domain_resource
 from hermetic.custody.resolve import Resolved, as_resource, resolve_version
 from hermetic.db import tables
-from hermetic.errors import Denied, NotFound, PolicyDenied
+from hermetic.errors import Denied, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages.base import Done, KeyBlob
 from hermetic.formats.messages.versions import CheckLeases, EndLeases, Lease, LeaseState, LeaseStates
-from hermetic.ids import DataClass, Purpose, VersionId
+from hermetic.ids import DataClass, Kind, Purpose, VersionId
 from hermetic.keys import hierarchy, wrap
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermetic.catalog.values import Run
     from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 LONGEST_MS = 7 * 86_400_000  # a lease is renewed by asking again after a week, whatever it was confirmed in between
 DRAFT_MS = 86_400_000  # a draft whose writer vanished is garbage after a day
+BATCH = 1000  # leases in one request
 ACTIVE, ENDED = "active", "ended"
 
 
@@ -41,16 +46,9 @@ def purpose_of(asked: Purpose | None, run: Run | None, policy: InForce, classes:
 
     A run has one purpose; asking for another inside it is refused. Raises PolicyDenied when there is none.
     """
-    if run is not None:
-        if asked is not None and asked is not run.purpose:
-            raise PolicyDenied(
-                f"run {run.name!r} was started for {run.purpose.value}, not for {asked.value}",
-                hint=f"start a run with --purpose {asked.value}",
-                reasons=("purpose-of-run",),
-            )
-        return run.purpose
-    if asked is not None:
-        return asked
+    said = purpose_in(run, asked)
+    if said is not None:
+        return said
     strictest = max(classes, key=lambda item: item.rank)
     default = policy.document.classes[strictest].default_purpose
     if default is None:
@@ -61,6 +59,19 @@ def purpose_of(asked: Purpose | None, run: Run | None, policy: InForce, classes:
             reasons=("purpose-required",),
         )
     return default
+
+
+def purpose_in(run: Run | None, asked: Purpose | None) -> Purpose | None:
+    """Return the run's purpose, else what was asked. Raises PolicyDenied when a run is asked for another than its own."""
+    if run is None:
+        return asked
+    if asked is not None and asked is not run.purpose:
+        raise PolicyDenied(
+            f"run {run.name!r} was started for {run.purpose.value}, not for {asked.value}",
+            hint=f"start a run with --purpose {asked.value}",
+            reasons=("purpose-of-run",),
+        )
+    return run.purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,7 @@ def write(call: Call, work: Work, policy: InForce, holding: Holding) -> Lease:
         asset_epoch=holding.asset_epoch,
         request_id=getattr(call.request, "request", ""),
         issued_ms=call.now_ms,
-        expires_ms=call.now_ms + holding.lifetime_ms,
+        expires_ms=call.custodian.steady() + holding.lifetime_ms,
         state=ACTIVE,
     )
     rules = policy.document.classes[holding.data_class]
@@ -166,9 +177,15 @@ def note_inputs(work: Work, prepared: Prepared) -> None:
 
 
 def check_leases(call: Call, request: CheckLeases) -> LeaseStates:
-    """Say for each lease whether it still holds. No log entry."""
+    """Say for each lease whether it still holds. No log entry. Raises UsageError, RowTampered."""
+    _check_count(request.leases)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         return LeaseStates(tuple(LeaseState(lease, _ended(call, session, lease)) for lease in request.leases))
+
+
+def _check_count(leases: tuple[str, ...]) -> None:
+    if len(leases) > BATCH:
+        raise UsageError(f"a request names at most {BATCH} leases", hint="send several requests")
 
 
 def _ended(call: Call, session: ReadSession, lease_id: str) -> str | None:
@@ -187,27 +204,47 @@ def _why_ended(call: Call, session: ReadSession, lease_id: str) -> str | None:
         return "it belongs to somebody else"
     if row["state"] != ACTIVE:
         return "it was given back"
-    if row["expires_ms"] is not None and row["expires_ms"] <= call.now_ms:
+    if row["expires_ms"] is not None and row["expires_ms"] <= call.custodian.steady():
         return "it has run out"
     version = versions.get(session, VersionId(row["version_id"]))
     item = resolve_version(session, assets.get(session, version.asset_id), version)
     item.kek.check(item.kek_number, "unwrap")  # KeyUnusable says why
     if item.asset.epoch != row["asset_epoch"]:
         return "the asset's protection was changed"
-    return _still_allowed(call, session, item, (Purpose(row["purpose"]), caller))
-
-
-def _still_allowed(call: Call, session: ReadSession, item: Resolved, asked: tuple[Purpose, callers.Caller]) -> str | None:
     policy = call.custodian.policy.current(session)
-    action = Action.SEAL if item.version.state is VersionState.DRAFT else Action.OPEN
-    run = None if item.version.run_id is None or action is Action.OPEN else runs.get(session, item.version.run_id)
-    question = Question(asked[1], action, as_resource(item.asset, item.version, policy), policy, asked[0], run)
-    verdict = decide(call, session, question)
-    return None if verdict.allowed else "the policy in force no longer allows it"
+    holding = (caller, Purpose(row["purpose"]))
+    questions = _questions(call, session, item, (holding, policy))
+    allowed = any(decide(call, session, question, holding=True).allowed for question in questions)
+    return None if allowed else "the policy in force no longer allows it"
+
+
+def _questions(
+    call: Call, session: ReadSession, item: Resolved, about: tuple[tuple[callers.Caller, Purpose], InForce]
+) -> Iterator[Question]:
+    """Yield what a release of this key would ask now; the lease holds if one of the answers is yes."""
+    (caller, purpose), policy = about
+    resource = as_resource(item.asset, item.version, policy)
+    own = None if item.version.run_id is None else runs.get(session, item.version.run_id)
+    if item.asset.name.kind is Kind.SCRATCH:
+        yield Question(caller, Action.START_RUN, domain_resource(call), policy, purpose, own)
+    elif item.version.state is VersionState.DRAFT:
+        yield Question(caller, Action.SEAL, resource, policy, purpose, own)
+    else:
+        yield Question(caller, Action.OPEN, resource, policy, purpose)
+        for run in _runs_reading(session, item, caller, purpose):
+            yield Question(caller, Action.OPEN, resource, policy, purpose, run)
+
+
+def _runs_reading(session: ReadSession, item: Resolved, caller: callers.Caller, purpose: Purpose) -> Iterator[Run]:
+    """Yield the caller's live runs that were released this version; what only a run may read ends with the run."""
+    for run in runs.list_runs(session, state=RunState.RUNNING):
+        if run.principal == caller.name and run.purpose is purpose and item.version.id in (run.details or {}).get("inputs", []):
+            yield run
 
 
 def end_leases(call: Call, request: EndLeases) -> Done:
-    """Mark leases as given back; unknown ones are passed over."""
+    """Mark leases as given back; unknown ones are passed over. Raises UsageError."""
+    _check_count(request.leases)
     with call.custodian.database.write(call.custodian.row_keys, step="custody.lease.ended") as session:
         caller = callers.require(call, session)
         for lease_id in request.leases:

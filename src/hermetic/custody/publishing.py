@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, fingerprints, lineage, runs, versions
+from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, versions
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
 from hermetic.custody import callers, denial
 from hermetic.custody.call import receipt
-from hermetic.custody.decide import Question, decide
-from hermetic.custody.resolve import as_resource
-from hermetic.custody.sealing import parents_of
+from hermetic.custody.decide import Question, consume_grant, decide
+from hermetic.custody.resolve import as_resource, resolve_version
+from hermetic.custody.sealing import parents_of, strictest_of
 from hermetic.custody.views import encode_details, encode_openings, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -21,7 +21,7 @@ from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.manifest import Manifest, ManifestObject
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.versions import AbandonVersion, Member, Published, PublishVersion
-from hermetic.ids import DataKeyId, ObjectId, VersionId, check_id, check_member
+from hermetic.ids import DataClass, DataKeyId, ObjectId, VersionId, check_id, check_member
 from hermetic.policy.request import Action
 from hermetic.signing import manifests
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.custodian import Custodian
+    from hermetic.custody.decide import Verdict
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.versions import ObjectRecord
@@ -41,17 +42,16 @@ LABELS = 1000
 def publish_version(call: Call, request: PublishVersion) -> Published:
     """Commit a draft. Raises Conflict (no draft, or its parents became stricter), Denied, UsageError, RowTampered."""
     _check(request)
-    with denial.recorded(call), call.custodian.database.read(call.custodian.row_keys) as session:
-        caller = callers.require(call, session)
-        version = versions.get(session, VersionId(request.version))
-        asset = assets.get(session, version.asset_id)
-        policy = call.custodian.policy.current(session)
-        run = None if version.run_id is None else runs.get(session, version.run_id)
-        question = Question(caller, Action.SIGN, as_resource(asset, version, policy), policy, version.purpose, run)
-        verdict = decide(call, session, question)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        verdict = _judge(call, session, request)
+    caller = verdict.question.caller
     denial.refuse_unless(call, caller, verdict)
     with unit(call.custodian, "custody.publish.committed", call.now_ms) as work:
+        if not _judge(call, work.session, request).allowed:
+            raise Conflict("the policy changed while this was decided", hint="try again")
+        consume_grant(call, work.session, verdict)
         asset, version = _own_draft(work.session, caller, request.version)
+        _still_opens(work.session, asset, version)
         _add_parents(work, version, request)
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
@@ -69,6 +69,21 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         openings=openings_of(published),
         receipt=receipt(call.custodian.generation, work.logged()),
     )
+
+
+def _judge(call: Call, session: ReadSession, request: PublishVersion) -> Verdict:
+    caller = callers.require(call, session)
+    version = versions.get(session, VersionId(request.version))
+    asset = assets.get(session, version.asset_id)
+    policy = call.custodian.policy.current(session)
+    run = None if version.run_id is None else runs.get(session, version.run_id)
+    return decide(call, session, Question(caller, Action.SIGN, as_resource(asset, version, policy), policy, version.purpose, run))
+
+
+def _still_opens(session: ReadSession, asset: Asset, version: Version) -> None:
+    """Refuse to publish what nobody could open: its key may have been revoked while it was written. Raises KeyUnusable."""
+    item = resolve_version(session, asset, version)
+    item.kek.check(item.kek_number, "unwrap")
 
 
 def _check(request: PublishVersion) -> None:
@@ -99,14 +114,20 @@ def _add_parents(work: Work, version: Version, request: PublishVersion) -> None:
     asset = assets.get(work.session, version.asset_id)
     before = {edge.parent for edge in lineage.parents_of(work.session, version.id)}
     parents = [item for item in parents_of(work.session, run, request.parents, asset.environment) if item not in before]
-    strictest = max((item.rank for item in lineage.parent_classes(work.session, parents)), default=0)
-    lowered = any(row["kind"] == "class-lowered" for row in work.session.find(tables.decision, version_id=version.id))
-    if strictest > version.data_class.rank and not lowered:
+    strictest = strictest_of(lineage.parent_classes(work.session, parents))
+    if strictest is not None and strictest.rank > max(version.data_class.rank, _decided_about(work.session, version)):
         raise Conflict(
             f"since this {version.data_class.value} version was begun, its run has read stricter data",
             hint="read all inputs before writing, name the class, or give a reason for the lower one",
         )
     lineage.add_parents(work.session, version, parents, "run" if run else "declared")
+
+
+def _decided_about(session: ReadSession, version: Version) -> int:
+    """Return the rank of the strictest class that a decision lowered this version from; -1 without one."""
+    lowered = [item for item in decisions.about_version(session, version.id) if item.kind == "class-lowered"]
+    classes = [(item.details or {}).get("from") for item in lowered]
+    return max((DataClass(item).rank for item in classes if item), default=-1)
 
 
 def _manifest(call: Call, work: Work, what: tuple[Asset, Version, Place], request: PublishVersion) -> tuple[bytes, bytes]:

@@ -14,25 +14,28 @@ the epoch is still 4 and the data key unwraps (5); ana gets lease and receipt (6
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import exposures, runs
+from hermetic.catalog import exposures
 from hermetic.custody import callers, denial, leasing
-from hermetic.custody.call import receipt, recipient_hash
-from hermetic.custody.decide import Question, consume_grant, decide
-from hermetic.custody.resolve import Memo, Resolved, again, as_resource, resolve
+from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
+from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
+from hermetic.custody.resolve import Resolved, again, as_resource, resolve
 from hermetic.custody.views import members_of, openings_of
 from hermetic.custody.work import unit
+from hermetic.db import tables
 from hermetic.errors import Conflict, FormatError, HermeticError, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.versions import Opened, OpenVersions, Released
-from hermetic.ids import RunId, check_id
+from hermetic.ids import check_id
 from hermetic.policy.request import Action
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
+    from hermetic.access.grants import Grant
     from hermetic.catalog.values import Exposure, Run
     from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from hermetic.ids import Purpose
 
 BATCH = 1000  # references in one request
-TRIES = 5
+PATH_LIMIT = 4096  # characters of an exposure's path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +68,41 @@ class Prepared:
         return (self.caller.fixed_points(), self.policy.digest, *(item.fixed_points() for item in self.versions))
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What step 4 made durable: leases without keys, what it consumed, and the receipt of the entry that says so."""
+
+    leases: tuple[Lease, ...]
+    exposure: Exposure | None
+    grants: tuple[Grant, ...]
+    proof: Receipt
+
+
 def open_versions(call: Call, request: OpenVersions) -> Opened:
     """Release the keys of versions. Raises NotFound, PolicyDenied, ApprovalNeeded, KeyUnusable, RowTampered, WrongKey."""
     _check(request)
     for _ in range(TRIES):
-        with denial.recorded(call), call.custodian.database.read(call.custodian.row_keys) as session:
+        with call.custodian.database.read(call.custodian.row_keys) as session:
             prepared = prepare(call, session, request)
         for verdict in prepared.verdicts:
             denial.refuse_unless(call, prepared.caller, verdict)
         try:
             return _release(call, request, prepared)
-        except _Moved:
+        except Moved:
             continue
     raise Conflict("keys or policy changed while this was decided", hint="try again")
-
-
-class _Moved(HermeticError):
-    """Something that the decision relied on changed; the request starts again."""
 
 
 def _check(request: OpenVersions) -> None:
     check_id(request.request)
     if not 0 < len(request.refs) <= BATCH:
         raise UsageError(f"a request names 1 to {BATCH} versions", hint="send several requests")
-    if request.exposure is not None and len(request.refs) != 1:
+    if request.exposure is None:
+        return
+    if len(request.refs) != 1:
         raise UsageError("one version is exposed at a time")
+    if not request.exposure.path.startswith("/") or len(request.exposure.path) > PATH_LIMIT:
+        raise UsageError(f"an exposure has an absolute path of at most {PATH_LIMIT} characters")
 
 
 def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared:
@@ -98,61 +111,94 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     caller = callers.require(call, session)
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
-    run = None if request.run is None else runs.get(session, RunId(check_id(request.run)))
-    memo: Memo = {}
-    found = tuple(resolve(session, text, policy.document.environment, memo) for text in request.refs)
+    run = callers.live_run(session, caller, request.run)
+    found = tuple(resolve(session, text, policy.document.environment) for text in request.refs)
+    for item in found:
+        item.kek.check(item.kek_number, "unwrap")
     purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
     # 3. Decide.
     action = Action.OPEN if request.exposure is None else Action.EXPOSE
-    verdicts = tuple(
-        decide(call, session, Question(caller, action, as_resource(item.asset, item.version, policy), policy, purpose, run))
-        for item in found
-    )
-    return Prepared(caller, policy, run, purpose, found, verdicts)
+    counted: Counter[str] = Counter()
+    verdicts = []
+    for item in found:
+        resource = as_resource(item.asset, item.version, policy)
+        question = Question(caller, action, resource, policy, purpose, run, counted[item.asset.id])
+        counted[item.asset.id] += 1
+        verdicts.append(decide(call, session, question))
+    return Prepared(caller, policy, run, purpose, found, tuple(verdicts))
 
 
 def _release(call: Call, request: OpenVersions, prepared: Prepared) -> Opened:
-    custodian = call.custodian
-    # 4. Record the intent, in one transaction with what it consumes; leaving the block makes it durable.
-    with unit(custodian, "custody.release.intent", call.now_ms) as work:
+    intent = _intend(call, request, prepared)  # 4
+    keys = _unwrap(call, request, prepared, intent)  # 5
+    reached("custody.release.unwrapped")
+    # 6. Hand over: the handles are good once, and only in this process.
+    handed = tuple(leasing.hand_over(call, lease, key) for lease, key in zip(intent.leases, keys, strict=True))
+    # 7. Record the outcome. If that fails nothing is returned, and the intent stands.
+    try:
+        with unit(call.custodian, "custody.release.outcome", call.now_ms) as work:
+            work.log(_outcome(request, intent.proof, handed=len(handed)))
+    except BaseException:
+        for lease in handed:
+            call.custodian.handles.forget(lease.key.handle)
+        raise
+    return _answer(call, prepared, handed, intent)
+
+
+def _intend(call: Call, request: OpenVersions, prepared: Prepared) -> Intent:
+    """Step 4: one transaction with what the release consumes; leaving it makes the intent durable."""
+    with unit(call.custodian, "custody.release.intent", call.now_ms) as work:
         _still(call, work.session, request, prepared)
-        for verdict in prepared.verdicts:
-            consume_grant(call, work.session, verdict)
+        confirm(call, work.session, prepared.verdicts)
+        taken = [consume_grant(call, work.session, verdict) for verdict in prepared.verdicts]
         leases = tuple(leasing.issue(call, work, prepared, item) for item in prepared.versions)
         exposure = _expose(call, work, request, prepared)
         leasing.note_inputs(work, prepared)
-        work.log(_intent(call, request, prepared, exposure))
-    proof = receipt(custodian.generation, work.logged())
-    # 5. Check the epoch once more; unwrap.
+        position = work.log(_intent(call, request, prepared, exposure))
+    proof = receipt(call.custodian.generation, work.logged(), position)
+    return Intent(leases, exposure, tuple(grant for grant in taken if grant is not None), proof)
+
+
+def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Intent) -> list[Secret]:
+    """Step 5: check the epoch once more; unwrap. Should that fail, everything that step 4 consumed is given back, on record."""
+    custodian = call.custodian
     keys: list[Secret] = []
     try:
         with custodian.database.read(custodian.row_keys) as session:
             _still(call, session, request, prepared)
-            loaded: dict[tuple[str, int], Secret] = {}
-            keys = [leasing.unwrap(call, session, item, loaded) for item in prepared.versions]
+            for item in prepared.versions:
+                keys.append(leasing.unwrap(call, session, item))  # noqa: PERF401 - those unwrapped so far are wiped on an error
     except HermeticError as error:
-        _outcome(call, request, proof, handed=0, failure=type(error).__name__)
+        for key in keys:
+            key.wipe()
+        _take_back(call, request, intent, type(error).__name__.lstrip("_"))
         raise
-    reached("custody.release.unwrapped")
-    # 6. Hand over: the handles are good once, and only in this process.
-    handed = tuple(leasing.hand_over(call, lease, key) for lease, key in zip(leases, keys, strict=True))
-    # 7. Record the outcome. If that fails nothing is returned, and the intent stands.
-    _outcome(call, request, proof, handed=len(handed), failure=None)
-    return _answer(call, prepared, handed, (exposure, proof))
+    return keys
+
+
+def _take_back(call: Call, request: OpenVersions, intent: Intent, failure: str) -> None:
+    with unit(call.custodian, "custody.release.outcome", call.now_ms) as work:
+        give_back(work.session, intent.grants)
+        for lease in intent.leases:  # a lease row stands for a key that was handed over, which budgets count
+            work.session.delete(tables.lease, lease.id)
+        work.log(_outcome(request, intent.proof, handed=0, failure=failure))
+        if intent.exposure is not None:
+            ended = exposures.end(work.session, exposures.get(work.session, intent.exposure.id), now_ms=call.now_ms)
+            work.log(Entry("exposure.ended", {"exposure": ended.id, "version": ended.version_id}))
+    call.noted.refusal = True
 
 
 def _still(call: Call, session: ReadSession, request: OpenVersions, prepared: Prepared) -> None:
-    """Compare what the decision relied on with what stands now. Raises _Moved."""
-    memo: Memo = {}
+    """Compare what the decision relied on with what stands now. Raises Moved, and Conflict once the run has ended."""
+    caller = callers.require(call, session)
     now = (
-        callers.require(call, session).fixed_points(),
+        caller.fixed_points(),
         call.custodian.policy.current(session).digest,
-        *(again(session, item, memo).fixed_points() for item in prepared.versions),
+        *(again(session, item).fixed_points() for item in prepared.versions),
     )
     if now != prepared.fixed_points():
-        raise _Moved("something moved")
-    if request.run is not None and runs.get(session, RunId(request.run)).ended_ms is not None:
-        raise Conflict("the run has ended", hint="start another run")
+        raise Moved("something moved")
+    callers.live_run(session, caller, request.run)
 
 
 def _expose(call: Call, work: Work, request: OpenVersions, prepared: Prepared) -> Exposure | None:
@@ -190,6 +236,7 @@ def _intent(call: Call, request: OpenVersions, prepared: Prepared, exposure: Exp
             "run": request.run,
             "policy": to_base64url(prepared.policy.digest),
             "policies": sorted({name for verdict in prepared.verdicts for name in verdict.policies}),
+            "grants": sorted({verdict.grant.id for verdict in prepared.verdicts if verdict.grant is not None}),
             "enforcement": call.custodian.enforcement.value,
             "recipient": None if recipient is None else to_base64url(recipient),
         },
@@ -197,19 +244,17 @@ def _intent(call: Call, request: OpenVersions, prepared: Prepared, exposure: Exp
     )
 
 
-def _outcome(call: Call, request: OpenVersions, proof: Receipt, *, handed: int, failure: str | None) -> None:
-    with unit(call.custodian, "custody.release.outcome", call.now_ms) as work:
-        work.log(Entry("release.outcome", {"request": request.request, "intent": proof.index, "handed": handed, "failure": failure}))
+def _outcome(request: OpenVersions, proof: Receipt, *, handed: int, failure: str | None = None) -> Entry:
+    return Entry("release.outcome", {"request": request.request, "intent": proof.index, "handed": handed, "failure": failure})
 
 
-def _answer(call: Call, prepared: Prepared, leases: tuple[Lease, ...], said: tuple[Exposure | None, Receipt]) -> Opened:
-    exposure, proof = said
+def _answer(call: Call, prepared: Prepared, leases: tuple[Lease, ...], intent: Intent) -> Opened:
     return Opened(
         released=tuple(_released(item, lease) for item, lease in zip(prepared.versions, leases, strict=True)),
         purpose=prepared.purpose,
         enforcement=call.custodian.enforcement.value,
-        exposure=None if exposure is None else exposure.id,
-        receipt=proof,
+        exposure=None if intent.exposure is None else intent.exposure.id,
+        receipt=intent.proof,
     )
 
 

@@ -13,13 +13,15 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, runs, versions
 from hermetic.catalog.values import Asset, NewAsset, NewDraft, RunState, Version, VersionState
 from hermetic.custody import callers, denial, leasing, publishing
-from hermetic.custody.call import receipt
+from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.cataloguing import ref_of
-from hermetic.custody.decide import Question, decide, domain_resource
+from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, domain_resource, may
 from hermetic.custody.newkeys import new_key
-from hermetic.custody.resolve import resolve_version
+from hermetic.custody.resolve import again, resolve_version
 from hermetic.custody.work import unit
-from hermetic.errors import Conflict, Denied, UsageError
+from hermetic.db import tables
+from hermetic.errors import Conflict, HermeticError, NotFound, UsageError
+from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.runs import FinishRun, ListRuns, OpenScratch, RunList, RunRow, RunStarted, Scratch, ShowRun, StartRun
 from hermetic.ids import AssetName, DataClass, Kind, RunId, VersionId, check_id
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
     from hermetic.catalog.values import Run
     from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
-    from hermetic.custody.callers import Caller
-    from hermetic.custody.inforce import InForce
+    from hermetic.custody.decide import Verdict
+    from hermetic.custody.resolve import Resolved
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
     from hermetic.formats.messages.base import Receipt
     from hermetic.formats.messages.versions import Lease
 
@@ -73,75 +76,125 @@ def _facts(pairs: tuple[Pair, ...]) -> dict[str, str]:
     return {pair.name: pair.value for pair in pairs}
 
 
-def _own(session: ReadSession, caller: Caller, run_id: str) -> Run:
-    run = runs.get(session, RunId(check_id(run_id)))
-    if run.principal != caller.name:
-        raise Denied("this run belongs to somebody else")
-    return run
-
-
 def open_scratch(call: Call, request: OpenScratch) -> Scratch:
-    """Release the key of a run's scratch space, making it the first time. Raises Conflict when the run has ended."""
+    """Release the key of a run's scratch space, making it the first time. Raises Conflict when the run has ended, KeyUnusable."""
     check_id(request.request)
-    with denial.recorded(call), call.custodian.database.read(call.custodian.row_keys) as session:
-        caller = callers.require(call, session)
-        policy = call.custodian.policy.current(session)
-        run = _own(session, caller, request.run)
-        verdict = decide(call, session, Question(caller, Action.START_RUN, domain_resource(call), policy, run.purpose, run))
-    denial.refuse_unless(call, caller, verdict)
+    for _ in range(TRIES):
+        with call.custodian.database.read(call.custodian.row_keys) as session:
+            verdict = _judge(call, session, request)  # 1., 2., 3.
+        denial.refuse_unless(call, verdict.question.caller, verdict)
+        try:
+            return _release(call, request, verdict)
+        except Moved:
+            continue
+    raise Conflict("keys or policy changed while this was decided", hint="try again")
+
+
+def _judge(call: Call, session: ReadSession, request: OpenScratch) -> Verdict:
+    caller = callers.require(call, session)
+    policy = call.custodian.policy.current(session)
+    run = callers.live_run(session, caller, check_id(request.run))
+    purpose = None if run is None else run.purpose
+    return decide(call, session, Question(caller, Action.START_RUN, domain_resource(call), policy, purpose, run))
+
+
+def _release(call: Call, request: OpenScratch, verdict: Verdict) -> Scratch:
+    question = verdict.question
     # 4. The intent; with it, the first time, the space and its key.
     with unit(call.custodian, "custody.scratch.intent", call.now_ms) as work:
-        if runs.get(work.session, run.id).ended_ms is not None:
-            raise Conflict("the run has ended", hint="start another run")
-        asset, version, fresh = _space(call, work, (caller, run), policy)
+        _still(call, work.session, request, verdict)
+        consume_grant(call, work.session, verdict)
+        asset, version, fresh = _space(call, work, question)
         item = resolve_version(work.session, asset, version)
-        holding = leasing.Holding(
-            version=version.id,
-            principal=caller.id,
-            purpose=run.purpose,
-            environment=asset.environment.value,
-            kek_epoch=item.kek.epoch,
-            asset_epoch=asset.epoch,
-            data_key=item.data_key,
-            data_class=version.data_class,
-            lifetime_ms=leasing.LONGEST_MS,
-        )
-        lease = leasing.write(call, work, policy, holding)
-        facts = {
-            "request": request.request,
-            "action": "scratch",
-            "versions": [version.id],
-            "run": run.id,
-            "purpose": run.purpose.value,
-        }
-        work.log(Entry("release.intent", {**facts, "enforcement": call.custodian.enforcement.value}, {"principal": caller.hidden()}))
-    proof = receipt(call.custodian.generation, work.logged())
+        item.kek.check(item.kek_number, "unwrap")
+        lease = leasing.write(call, work, question.policy, _holding(question, item))
+        position = work.log(_intent(call, request, verdict, version))
+    proof = receipt(call.custodian.generation, work.logged(), position)
     # 5. Unwrap, unless it was made just now.
-    key = fresh
-    if key is None:
-        with call.custodian.database.read(call.custodian.row_keys) as session:
-            key = leasing.unwrap(call, session, resolve_version(session, asset, version))
+    key = fresh if fresh is not None else _unwrap(call, request, verdict, (item, lease, proof))
     # 6., 7. Hand over, and say so.
-    return _handed(call, request, (asset, version, policy), leasing.hand_over(call, lease, key), proof)
-
-
-def _handed(call: Call, request: OpenScratch, what: tuple[Asset, Version, InForce], lease: Lease, proof: Receipt) -> Scratch:  # noqa: PLR0917
-    asset, version, policy = what
-    with unit(call.custodian, "custody.scratch.outcome", call.now_ms) as work:
-        work.log(Entry("release.outcome", {"request": request.request, "intent": proof.index, "handed": 1, "failure": None}))
+    handed = leasing.hand_over(call, lease, key)
+    try:
+        _outcome(call, request, proof, None)
+    except BaseException:
+        call.custodian.handles.forget(handed.key.handle)
+        raise
     return Scratch(
         domain=call.custodian.domain,
         asset=asset.id,
         version=version.id,
-        suite=policy.document.classes[version.data_class].suite,
+        suite=question.policy.document.classes[version.data_class].suite,
         store=version.store,
-        lease=lease,
+        lease=handed,
     )
 
 
-def _space(call: Call, work: Work, who: tuple[Caller, Run], policy: InForce) -> tuple[Asset, Version, Secret | None]:
-    """Return a run's scratch asset and draft, and the key if it was made now. Scratch is always restricted."""
-    caller, run = who
+def _still(call: Call, session: ReadSession, request: OpenScratch, verdict: Verdict) -> None:
+    """Judge again: in step 4, and once more before the unwrap. Raises Moved, and Conflict once the run has ended."""
+    again = _judge(call, session, request)
+    before, now = verdict.question, again.question
+    if now.caller != before.caller or now.policy.digest != before.policy.digest:
+        raise Moved("something moved")
+
+
+def _unwrap(call: Call, request: OpenScratch, verdict: Verdict, intent: tuple[Resolved, Lease, Receipt]) -> Secret:
+    item, lease, proof = intent
+    try:
+        with call.custodian.database.read(call.custodian.row_keys) as session:
+            _still(call, session, request, verdict)
+            if again(session, item).fixed_points() != item.fixed_points():
+                raise Moved("something moved")
+            return leasing.unwrap(call, session, item)
+    except HermeticError as error:
+        _outcome(call, request, proof, (type(error).__name__, lease))
+        call.noted.refusal = True
+        raise
+
+
+def _outcome(call: Call, request: OpenScratch, proof: Receipt, failed: tuple[str, Lease] | None) -> None:
+    with unit(call.custodian, "custody.scratch.outcome", call.now_ms) as work:
+        if failed is not None:
+            work.session.delete(tables.lease, failed[1].id)
+        said = {"handed": 0 if failed else 1, "failure": failed[0] if failed else None}
+        work.log(Entry("release.outcome", {"request": request.request, "intent": proof.index, **said}))
+
+
+def _holding(question: Question, item: Resolved) -> leasing.Holding:
+    return leasing.Holding(
+        version=item.version.id,
+        principal=question.caller.id,
+        purpose=item.version.purpose,
+        environment=item.asset.environment.value,
+        kek_epoch=item.kek.epoch,
+        asset_epoch=item.asset.epoch,
+        data_key=item.data_key,
+        data_class=item.version.data_class,
+        lifetime_ms=leasing.LONGEST_MS,
+    )
+
+
+def _intent(call: Call, request: OpenScratch, verdict: Verdict, version: Version) -> Entry:
+    recipient = recipient_hash(request.recipient)
+    facts: dict[str, JsonValue] = {
+        "request": request.request,
+        "request_hash": to_base64url(call.request_hash),
+        "action": "scratch",
+        "versions": [version.id],
+        "purpose": version.purpose.value,
+        "run": request.run,
+        "policy": to_base64url(verdict.question.policy.digest),
+        "policies": list(verdict.policies),
+        "enforcement": call.custodian.enforcement.value,
+        "recipient": None if recipient is None else to_base64url(recipient),
+    }
+    return Entry("release.intent", facts, {"principal": verdict.question.caller.hidden()})
+
+
+def _space(call: Call, work: Work, question: Question) -> tuple[Asset, Version, Secret | None]:
+    """Return a run's scratch asset and draft, and the key if it was made now. Scratch is always restricted. Raises NotFound."""
+    caller, policy, run = question.caller, question.policy, question.run
+    if run is None:
+        raise NotFound("scratch belongs to a run")
     name = AssetName(Kind.SCRATCH, run.id)
     asset = assets.find(work.session, name, policy.document.environment)
     if asset is not None:
@@ -176,7 +229,7 @@ def finish_run(call: Call, request: FinishRun) -> RunRow:
     facts = _facts(request.facts)
     with unit(call.custodian, "custody.run.ended", call.now_ms) as work:
         caller = callers.require(call, work.session)
-        run = _own(work.session, caller, request.run)
+        run = callers.own_run(work.session, caller, request.run)
         details: dict[str, Any] = dict(run.details or {})
         details["facts"] = {**details.get("facts", {}), **facts}
         run = runs.end(work.session, run, STATES[request.state], now_ms=call.now_ms, details=details)
@@ -196,17 +249,24 @@ def _end_drafts(work: Work, run: Run) -> list[bytes]:
 
 
 def show_run(call: Call, request: ShowRun) -> RunRow:
-    """Show a run. Raises NotFound."""
+    """Show a run: one's own, or any for those who may read the catalogue. Raises NotFound, PolicyDenied."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        callers.require(call, session)
-        return run_row(session, runs.get(session, RunId(check_id(request.run))))
+        caller = callers.require(call, session)
+        run = runs.get(session, RunId(check_id(request.run)))
+        if run.principal == caller.name:
+            return run_row(session, run)
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return run_row(session, run)
 
 
 def list_runs(call: Call, request: ListRuns) -> RunList:
-    """List runs, latest first."""
+    """List runs, latest first: all, or the caller's own where the catalogue is closed to it."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        callers.require(call, session)
-        return RunList(tuple(run_row(session, run) for run in runs.list_runs(session)[: max(1, request.limit)]))
+        caller = callers.require(call, session)
+        everything = may(call, session, caller, Action.READ_CATALOG)
+        listed = [run for run in runs.list_runs(session) if everything or run.principal == caller.name]
+        return RunList(tuple(run_row(session, run) for run in listed[: max(1, request.limit)]))
 
 
 def run_row(session: ReadSession, run: Run) -> RunRow:

@@ -1,7 +1,8 @@
 """A key for a new version: making one is a release too, so the same seven steps hold.
 
 The draft, its data key's wrap, the lease and the intent become durable in one transaction; only then does the key leave. A version
-takes the strictest class of what it was made from, unless a lower one is asked for with a reason, which becomes a decision on record.
+takes the strictest class of what it was made from, and none below the class of its asset or of the rule that matches its name,
+unless a lower one is asked for with a reason, which becomes a decision on record.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, decisions, lineage, runs, versions
+from hermetic.catalog import assets, decisions, lineage, versions
 from hermetic.catalog.values import Asset, Because, NewAsset, NewDraft, Version
 from hermetic.custody import callers, denial, leasing
-from hermetic.custody.call import receipt, recipient_hash
+from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, Verdict, consume_grant, decide
 from hermetic.custody.newkeys import NewKey, new_key
 from hermetic.custody.resolve import as_resource
@@ -21,11 +22,13 @@ from hermetic.custody.work import unit
 from hermetic.errors import Conflict, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.versions import BeginVersion, Draft
-from hermetic.ids import AssetName, DataClass, Environment, Kind, Purpose, Ref, RunId, VersionId, check_id
+from hermetic.ids import AssetName, DataClass, Environment, Kind, Purpose, Ref, VersionId, check_id
 from hermetic.policy import rules
 from hermetic.policy.request import Action, AssetResource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hermetic.catalog.values import Run
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
@@ -51,33 +54,53 @@ class Plan:
     owner: str
     project: str
     parents: tuple[VersionId, ...]
-    lowered: bool
+    floor: DataClass | None  # the strictest class of inputs, asset and rule: a lower one needs a reason
     verdict: Verdict
+
+    @property
+    def lowered(self) -> bool:
+        """Whether the class is below what it would be without a decision."""
+        return self.floor is not None and self.data_class.rank < self.floor.rank
 
     def fixed_points(self) -> tuple[object, ...]:
         """What must be the same inside the transaction of step 4."""
-        epoch = None if self.asset is None else (self.asset.id, self.asset.epoch, self.asset.state)
-        return (self.caller.fixed_points(), self.policy.digest, epoch)
+        asset = None if self.asset is None else (self.asset.id, self.asset.epoch, self.asset.state)
+        decided = (self.data_class, self.environment, self.owner, self.project, self.parents, self.floor)
+        return (self.caller.fixed_points(), self.policy.digest, asset, decided, self.verdict.allowed)
 
 
 def begin_version(call: Call, request: BeginVersion) -> Draft:
     """Start a version. Raises InvalidName, UsageError, PolicyDenied, ApprovalNeeded, KeyUnusable, Conflict, RowTampered."""
-    with denial.recorded(call), call.custodian.database.read(call.custodian.row_keys) as session:
-        plan = prepare(call, session, request)
-    denial.refuse_unless(call, plan.caller, plan.verdict)
+    for _ in range(TRIES):
+        with call.custodian.database.read(call.custodian.row_keys) as session:
+            plan = prepare(call, session, request)
+        denial.refuse_unless(call, plan.caller, plan.verdict)
+        try:
+            return _release(call, request, plan)
+        except Moved:
+            continue
+    raise Conflict("the asset, its key or the policy changed while this was decided", hint="try again")
+
+
+def _release(call: Call, request: BeginVersion, plan: Plan) -> Draft:
     # 4. Record the intent, with the draft and the wrap of its key.
     with unit(call.custodian, "custody.seal.intent", call.now_ms) as work:
-        _still(call, work.session, request, plan)
+        if prepare(call, work.session, request).fixed_points() != plan.fixed_points():
+            raise Moved("something moved")
         consume_grant(call, work.session, plan.verdict)
         asset, version = _draft(call, work, request, plan)
         kek, key = new_key(call, work, (asset, version), plan.policy)
         lease = leasing.write(call, work, plan.policy, _holding(plan, asset, version, (kek, key)))
-        work.log(_intent(call, request, plan, version))
-    proof = receipt(call.custodian.generation, work.logged())
-    # 5. to 7. Nothing to unwrap: the key is new. Hand over, and say so.
+        position = work.log(_intent(call, request, plan, version))
+    proof = receipt(call.custodian.generation, work.logged(), position)
+    # 5. Nothing to unwrap: the key is new. 6. and 7. Hand over, and say so.
     handed = leasing.hand_over(call, lease, key.secret)
-    with unit(call.custodian, "custody.seal.outcome", call.now_ms) as work:
-        work.log(Entry("release.outcome", {"request": request.request, "intent": proof.index, "handed": 1, "failure": None}))
+    try:
+        with unit(call.custodian, "custody.seal.outcome", call.now_ms) as work:
+            work.log(Entry("release.outcome", {"request": request.request, "intent": proof.index, "handed": 1, "failure": None}))
+    except BaseException:
+        call.custodian.handles.forget(handed.key.handle)
+        raise
     rules_ = plan.policy.document.classes[version.data_class]
     return Draft(
         domain=call.custodian.domain,
@@ -105,28 +128,38 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     caller = callers.require(call, session)
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
-    run = None if request.run is None else runs.get(session, RunId(check_id(request.run)))
-    if run is not None and run.ended_ms is not None:
-        raise Conflict("the run has ended", hint="start another run")
+    run = callers.live_run(session, caller, request.run)
     said = rules.match_asset(policy.document, name)
     environment = request.environment or (policy.document.environment if said is None else said.environment)
     asset = assets.find(session, name, environment)
     parents = parents_of(session, run, request.parents, policy.document.environment)
-    classes = lineage.parent_classes(session, parents)
-    asked = request.data_class or (asset.data_class if asset else None) or (said.data_class if said else None)
-    reason = request.decision
-    inherited = lineage.derived_class(classes, None, None) if classes else None
-    if request.data_class is None and inherited is not None and asked is not None and inherited.rank > asked.rank and reason is None:
-        asked = inherited  # nobody asked for a lower class in so many words: the strictest holds
-    data_class = lineage.derived_class(classes, asked, reason)
-    purpose = request.purpose or (run.purpose if run else Purpose.INGEST)
+    own = asset.data_class if asset else (said.data_class if said else None)
+    floor = strictest_of(lineage.parent_classes(session, parents), own)
+    data_class = _class_of(request, floor, own)
+    purpose = leasing.purpose_in(run, request.purpose) or Purpose.INGEST
     owner = request.owner or (asset.owner if asset else None) or (said.owner if said else None) or caller.name
     project = request.project or (asset.project if asset else None) or (said.project if said else None) or policy.document.project
     # 3. Decide.
     resource = _resource(asset, name, (data_class, environment), (owner, project, policy))
     verdict = decide(call, session, Question(caller, Action.SEAL, resource, policy, purpose, run))
-    lowered = inherited is not None and data_class.rank < inherited.rank
-    return Plan(caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, lowered, verdict)
+    return Plan(caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict)
+
+
+def strictest_of(classes: Iterable[DataClass], *more: DataClass | None) -> DataClass | None:
+    """Return the strictest of some classes, None of none."""
+    known = [*classes, *(item for item in more if item is not None)]
+    return max(known, key=lambda item: item.rank, default=None)
+
+
+def _class_of(request: BeginVersion, floor: DataClass | None, own: DataClass | None) -> DataClass:
+    """Return the class of the new version; a reason without a class means `own`, that of asset or rule. Raises UsageError."""
+    asked = request.data_class or (own if request.decision is not None else None)
+    if asked is not None and floor is not None and asked.rank < floor.rank and not (request.decision or "").strip():
+        raise UsageError(
+            f"inputs, asset or the rule for the name are {floor.value}: it cannot be {asked.value} without a reason on record",
+            hint=f"leave the class {floor.value}, or say why it may be lower (for example: de-identified, and how)",
+        )
+    return lineage.derived_class(() if floor is None else (floor,), asked, request.decision)
 
 
 def parents_of(session: ReadSession, run: Run | None, refs: tuple[str, ...], environment: Environment) -> tuple[VersionId, ...]:
@@ -143,12 +176,6 @@ def _resource(
         base = as_resource(asset, None, whose[2])
         return AssetResource(base.id, base.name, base.kind, kind[0], base.environment, base.project, base.owner)
     return AssetResource("new", str(name), name.kind, kind[0], kind[1], whose[1], whose[0])
-
-
-def _still(call: Call, session: ReadSession, request: BeginVersion, plan: Plan) -> None:
-    again = prepare(call, session, request)
-    if again.fixed_points() != plan.fixed_points() or not again.verdict.allowed:
-        raise Conflict("the asset, its key or the policy changed while this was decided", hint="try again")
 
 
 def _draft(call: Call, work: Work, request: BeginVersion, plan: Plan) -> tuple[Asset, Version]:
@@ -176,8 +203,13 @@ def _draft(call: Call, work: Work, request: BeginVersion, plan: Plan) -> tuple[A
     lineage.add_parents(work.session, version, plan.parents, "run" if plan.run else "declared")
     if plan.lowered:
         because = Because(request.decision or "", plan.caller.name, call.now_ms)
-        decisions.record(work.session, "class-lowered", because, version_id=version.id, details={"class": plan.data_class.value})
+        decisions.record(work.session, "class-lowered", because, version_id=version.id, details=_lowering(plan))
     return asset, version
+
+
+def _lowering(plan: Plan) -> dict[str, JsonValue]:
+    """Return what the decision decided: it covers inputs up to the class that it was made about, and no stricter ones."""
+    return {"class": plan.data_class.value, "from": None if plan.floor is None else plan.floor.value}
 
 
 def _holding(plan: Plan, asset: Asset, version: Version, made: tuple[Kek, NewKey]) -> leasing.Holding:

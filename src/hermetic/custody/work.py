@@ -38,6 +38,7 @@ TRACKED: Final = frozenset(
         tables.policy,
         tables.asset,
         tables.version,
+        tables.run,
         tables.decision,
         tables.exposure,
         tables.setting,
@@ -102,9 +103,10 @@ class Work:
     entries: list[Entry] = field(default_factory=list)
     appended: Appended | None = None
 
-    def log(self, entry: Entry) -> None:
-        """Add an entry that becomes durable with the rows."""
+    def log(self, entry: Entry) -> int:
+        """Add an entry that becomes durable with the rows; return its position, which `receipt` asks for."""
         self.entries.append(entry)
+        return len(self.entries) - 1
 
     def logged(self) -> Appended:
         """Return what was appended. Raises UsageError when the unit logged nothing."""

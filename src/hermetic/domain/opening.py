@@ -9,7 +9,7 @@ from hermetic.audit.log import Log
 from hermetic.audit.note import Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
-from hermetic.custody.custodian import Custodian, Signer
+from hermetic.custody.custodian import Custodian, Signer, steady_clock
 from hermetic.custody.inforce import PolicyCache
 from hermetic.db.engine import Database
 from hermetic.errors import Locked, LogTampered, NotFound
@@ -19,7 +19,7 @@ from hermetic.keys.derived import DomainKeys
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.roots import Anchors
 from hermetic.providers import private_file, registry
-from hermetic.providers.place import Place
+from hermetic.providers.place import Place, boot_ms
 from hermetic.providers.unlock import unlock_here
 
 if TYPE_CHECKING:
@@ -108,4 +108,5 @@ def custodian_of(
         policy=PolicyCache(),
         clock=clock,
         enforcement=Enforcement.COOPERATIVE,
+        steady=steady_clock(clock, boot_ms),
     )
