@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hermetic.assets.naming import document_in_force
+from hermetic.assets.session import Session
 from hermetic.domain import project as projects
 from hermetic.domain.home import Home
 from hermetic.domain.pinned import PINS_FILE
@@ -32,7 +34,7 @@ def look(connection: Connection, out: Out, scanned: Sequence[Path], *, first_use
     project = connection.project
     return Surroundings(
         root=str(project.root),
-        document=project.document,
+        document=document_in_force(Session(connection)),
         edited_policy=project.bundle().digest(),
         anchoring=Anchoring(pinned_size=connection.pins.size, first_use=first_use),
         swap=swap_areas(),

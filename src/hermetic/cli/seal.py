@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from hermetic.assets import sealing
+from hermetic.assets.naming import described
 from hermetic.cli.blocks import Block, Facts, Mark, Table
 from hermetic.cli.options import ANY_PATH, DATA_CLASS, ENVIRONMENT, FINDINGS, days, output, purpose
 from hermetic.cli.session import workspace
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from hermetic.assets.sealing import SealedVersion
     from hermetic.assets.workspace import Workspace
     from hermetic.cli.out import Out
-    from hermetic.gate.report import ScannedFile
 
 
 class Terms(TypedDict):
@@ -82,12 +84,12 @@ def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> 
 
     if terms["name"] is not None:
         raise UsageError("--from-scan takes names from the rules in hermetic.yaml", hint="leave out --as, or seal one path with it")
-    found = scan([path], now_ms=time.time_ns() // 1_000_000).plaintext
+    found = [Path(file.path) for file in scan([path], now_ms=time.time_ns() // 1_000_000).plaintext]
     sealed: list[SealedVersion] = []
-    left: list[tuple[str, str]] = []
     with workspace() as work, out.progress("sealing", len(found)) as advance:
-        for file in found:
-            _seal_one(work, file, terms, sealed=sealed, left=left, remove_original=remove_original)
+        named, left = _named(work, found, terms)
+        for file in named:
+            sealed.append(work.seal(file, remove_original=remove_original, **_said(terms)))
             advance(1)
     for note in dict.fromkeys(note for version in sealed for note in version.notes):
         out.warn(note)
@@ -98,20 +100,20 @@ def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> 
     return FINDINGS if left else 0
 
 
-def _seal_one(
-    work: Workspace,
-    file: ScannedFile,
-    terms: Terms,
-    *,
-    sealed: list[SealedVersion],
-    left: list[tuple[str, str]],
-    remove_original: bool,
-) -> None:
-    """Seal one file; a file that no rule covers is left, any other failure ends the command."""
-    try:
-        sealed.append(work.seal(Path(file.path), remove_original=remove_original, **_said(terms)))
-    except UsageError as error:
-        left.append((os.path.normpath(file.path), error.message))
+def _named(work: Workspace, files: list[Path], terms: Terms) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Divide files into those to which rules give a name of their own, and those left, with the reason."""
+    names: dict[Path, str] = {}
+    left: list[tuple[str, str]] = []
+    for file in files:
+        try:
+            names[file] = str(described(work.session, sealing.Terms(**_said(terms)), file).name)
+        except UsageError as error:
+            left.append((os.path.normpath(file), error.message))
+    uses = Counter(names.values())
+    for file, name in names.items():
+        if uses[name] > 1:
+            left.append((os.path.normpath(file), f"the rules call {uses[name]} files {name}: seal their folder as one version"))
+    return [file for file, name in names.items() if uses[name] == 1], left
 
 
 def _document(sealed: SealedVersion) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Findings that the policy in force accepts for a while: `exceptions:` of hermetic.yaml, with reason, approver and expiry.
 
-Exceptions count only while the files are the policy in force: editing a file silences nothing. One that has expired is a finding.
+`Surroundings.document` is what was last applied, so editing a file silences nothing. An exception that has expired is a finding.
 """
 
 from __future__ import annotations
@@ -29,12 +29,8 @@ class Accepted:
     expires_ms: int
 
 
-def divide(
-    findings: Iterable[Finding], around: Surroundings, *, in_force: bytes, now_ms: int
-) -> tuple[tuple[Finding, ...], tuple[Accepted, ...]]:
-    """Return what remains and what is accepted. `in_force` is the digest of the policy that custody decides by."""
-    if around.edited_policy != in_force:
-        return tuple(findings), ()
+def divide(findings: Iterable[Finding], around: Surroundings, *, now_ms: int) -> tuple[tuple[Finding, ...], tuple[Accepted, ...]]:
+    """Return what remains and what is accepted."""
     active = [entry for entry in around.document.exceptions if entry.active(now_ms)]
     remaining: list[Finding] = [_expired(entry) for entry in around.document.expired_exceptions(now_ms)]
     accepted: list[Accepted] = []

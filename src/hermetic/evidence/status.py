@@ -76,7 +76,7 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
     plaintext = (*_exposures(facts), *_copies(around), *_swap(around))
     backup = backup_answer(facts)
     found = (*weaknesses.find(facts, around, protection), *upkeep.find(facts, around, backup=backup))
-    findings, excused = accepted.divide(found, around, in_force=facts.policy_digest, now_ms=facts.at_ms)
+    findings, excused = accepted.divide(found, around, now_ms=facts.at_ms)
     return StatusReport(
         at_ms=facts.at_ms,
         domain=facts.domain,

@@ -39,7 +39,10 @@ class Anchoring:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Everything beside custody's facts. `edited_policy`: digest of the files as they are now. `plain_files` None: nobody scanned."""
+    """Everything beside custody's facts. `document` is hermetic.yaml as last applied, `edited_policy` the digest of the files now.
+
+    `plain_files` None: nobody scanned.
+    """
 
     root: str
     document: PolicyDocument

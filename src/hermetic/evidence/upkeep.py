@@ -47,7 +47,7 @@ def _exposures(facts: Facts) -> Iterator[Finding]:
 def _plain_file(item: PlainFile, assets: dict[str, AssetRow]) -> Finding:
     if item.copy_of is None:
         return Finding(
-            "unsealed-file", "medium", item.path, f"an unprotected {item.kind} file", f"hermetic seal {item.path} --as KIND/NAME"
+            "plaintext-file", "high", item.path, f"an unprotected {item.kind} file", f"hermetic seal {item.path} --as KIND/NAME"
         )
     asset = assets.get(item.copy_of.partition("@")[0])
     severe = asset is not None and asset.data_class.rank >= 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,23 @@ def test_from_scan_leaves_what_has_no_rule(project, hermetic):
     assert [item["path"] for item in done.json["left"]] == ["patients.csv"]
 
 
+def test_from_scan_seals_what_rules_name_and_leaves_what_they_name_alike(project, hermetic):
+    (project / "raw").mkdir()
+    for name in ("raw/a.csv", "raw/b.csv", "one.csv"):
+        (project / name).write_bytes(ROWS)
+    rules = (
+        "rules:\n  - {path: 'raw/*.csv', kind: dataset, class: internal, name: raw}\n"
+        "  - {path: '*.csv', kind: dataset, class: internal}\n"
+    )
+    edit(project, "rules: []\n", rules)
+    assert hermetic("policy", "apply").code == 0
+    done = hermetic("seal", "--from-scan", ".", "--json")
+    assert done.code == 7
+    assert {item["name"] for item in done.json["sealed"]} == {"dataset/patients", "dataset/one"}
+    assert {item["path"] for item in done.json["left"]} == {"raw/a.csv", "raw/b.csv"}
+    assert "dataset/raw" in done.json["left"][0]["reason"]
+
+
 def test_keys_rotate_and_suspend(sealed, hermetic):
     (row,) = hermetic("key", "ls", "--json").json["keys"]
     assert hermetic("key", "rotate", row["kek"], "--json").json["moved"] == 1
@@ -181,6 +200,29 @@ def test_policy_edits_count_once_applied(sealed, hermetic):
     done = hermetic("policy", "apply")
     assert done.code == 2
     assert "hermetic.yaml:" in done.err
+
+
+def test_an_exception_silences_a_finding_once_applied(sealed, hermetic):
+    entry = (
+        "exceptions:\n  - {id: dev-root, finding: insecure-root, subject: 'local:insecure-file', reason: development only,"
+        f" approver: sam, expires: {_soon()}}}"
+    )
+    edit(sealed, "exceptions: []", entry)
+    assert "insecure-root" in {item["code"] for item in hermetic("status", "--json").json["findings"]}
+    assert hermetic("policy", "apply").code == 0
+    document = hermetic("status", "--json").json
+    assert [item["exception"] for item in document["accepted"]] == ["dev-root"]
+    assert "insecure-root" not in {item["code"] for item in document["findings"]}
+
+
+def edit(project, old, new):
+    path = project / "hermetic.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def _soon():
+    return (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%d")
 
 
 def test_the_log_is_read_verified_proved_and_exported(sealed, hermetic, tmp_path):
@@ -278,3 +320,21 @@ def test_main_as_a_process_prints_help():
     done = process("--help")
     assert done.returncode == 0
     assert done.stdout.startswith(b"Usage: hermetic")
+
+
+def test_on_a_terminal_init_asks_for_what_is_missing(hermetic, domain_home, tmp_path):
+    folder = tmp_path / "asked"
+    folder.mkdir(mode=0o700)
+    ours, theirs = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from hermetic.cli.main import main; main()", "init", "--json"],
+        stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, cwd=folder, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, b"3\n\n")  # the insecure file, no backup
+    out, _ = child.communicate(timeout=120)
+    said = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert child.returncode == 0, said
+    assert "Where should the root key live?" in said
+    assert {finding["code"] for finding in json.loads(out)["findings"]} == {"insecure-root", "backup-missing"}

@@ -149,7 +149,7 @@ def test_a_plaintext_copy_of_sensitive_data_is_severe():
     report = status.report(SOUND, sample.welcome(), around)
     assert [(finding.code, finding.severity) for finding in report.findings] == [
         ("plaintext-copy", "high"),
-        ("unsealed-file", "medium"),
+        ("plaintext-file", "high"),
     ]
 
 
@@ -184,11 +184,6 @@ def test_an_exception_in_force_accepts_a_finding_on_record():
     assert report.findings == ()
     (item,) = report.accepted
     assert (item.finding.code, item.exception, item.approver) == ("unknown-owner", "x1", "sam")
-
-
-def test_an_exception_that_was_only_written_into_the_file_silences_nothing():
-    facts = replace(SOUND, unknown_owners=("ana",))
-    assert codes(facts, excepted(edited_policy=b"\1" * 32)) == ["policy-not-applied", "unknown-owner"]
 
 
 def test_an_expired_exception_is_a_finding_and_covers_nothing():
