@@ -2,7 +2,7 @@
 
     1. the run of the surrounding `with h.run(...)`, by context variable
     2. a thread that was started outside of any context (a reader thread of pyarrow) belongs to the only run open in the process
-    3. HERMETIC_RUN, which `hermetic run` sets for its child
+    3. HERMETIC_RUN, which `hermetic run` sets for its child, and an open block for the processes that are started inside it
 
 With two runs open in one process, a thread of kind 2 cannot be told apart, and guessing would put its reads into the wrong lineage:
 it is refused.
@@ -52,18 +52,28 @@ _changes = 0
 
 @contextmanager
 def entered(run: CurrentRun) -> Iterator[None]:
-    """Make `run` the current one inside the block."""
+    """Make `run` the current one inside the block, also for processes that are started there."""
     token = _here.set(run)
     with _lock:
         _open.append(run)
+        outside = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = run.run
     try:
         yield
     finally:
         with _lock:
             _open.remove(run)
+            _set_variable(_open[-1].run if _open else outside)
         _here.reset(token)
         for call in run.ending:
             call()
+
+
+def _set_variable(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = value
 
 
 def changes() -> int:

@@ -124,13 +124,14 @@ class RunDrafts:
 
     def _begin(self, name: str) -> DraftVersion:
         if self._claim(name) is not None:
-            raise Conflict(
-                f"another process of this run writes {name} already",
-                hint="one process writes a name in a run; give workers names of their own, or let them write to hermetic://scratch/",
-            )
+            raise _taken(name)
         draft = begin(self._session, Terms(name=name, run=self._scratch.run))
+        claim = Claim(name, draft.version, draft.draft.store)
         try:
-            self._scratch.write(_claim_path(name), Claim(name, draft.version, draft.draft.store).encode(), replace=False)
+            self._scratch.write(_claim_path(name), claim.encode(), replace=False)
+        except Conflict:  # another process was quicker
+            draft.abandon()
+            raise _taken(name) from None
         except BaseException:
             draft.abandon()
             raise
@@ -215,3 +216,10 @@ def has_pending(session: Session, run: str) -> bool:
 
 def _claim_path(name: str) -> str:
     return f"{_CLAIMS}/{name}"
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(
+        f"another process of this run writes {name} already",
+        hint="one process writes a name in a run; give workers names of their own, or let them write to hermetic://scratch/",
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hermetic.assets.drafts import DraftVersion, Finished
-from hermetic.assets.inputs import Inputs, collect
+from hermetic.assets.inputs import InputFile, Inputs, collect
 from hermetic.assets.naming import described
 from hermetic.assets.originals import check_copies, remove_originals
 from hermetic.assets.session import fresh_id, word
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 DEFAULT_MEMBER = "data"
 PIECE = 4 * 1024 * 1024
+WORKERS = 4  # files of a folder sealed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +133,29 @@ def summary(draft: DraftVersion, finished: Finished, notes: tuple[str, ...]) -> 
 def _seal_path(session: Session, path: Path, terms: Terms, *, member: str | None, remove_original: bool) -> SealedVersion:
     inputs = collect(path, member=member, closed=session.closed_folders())
     with begin(session, terms, path=path) as draft:
-        for file in inputs.files:
-            draft.add_file(file)
+        _add_all(draft, inputs.files)
         if remove_original:
             check_copies(draft, inputs)
         finished = draft.publish(labels=terms.labels)
     notes = remove_originals(path, inputs) if remove_original else _kept(path, inputs)
     return summary(draft, finished, notes)
+
+
+def _add_all(draft: DraftVersion, files: tuple[InputFile, ...]) -> None:
+    """Seal files side by side: most of the time of a small one is waiting for the disk. The first error ends all."""
+    if len(files) < WORKERS:
+        for file in files:
+            draft.add_file(file)
+        return
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="hermetic-seal") as pool:
+        futures = [pool.submit(draft.add_file, file, threads=1) for file in files]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
 
 
 def _kept(path: Path, inputs: Inputs) -> tuple[str, ...]:

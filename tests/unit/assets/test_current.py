@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -54,3 +56,22 @@ def test_the_environment_names_the_run_of_a_child(monkeypatch):
     monkeypatch.setenv("HERMETIC_RUN", "../../etc")
     with pytest.raises(InvalidName):
         current_run("d")
+
+
+def test_processes_started_inside_belong_to_the_run(monkeypatch):
+    look = [sys.executable, "-c", "import os; print(os.environ.get('HERMETIC_RUN'))"]
+
+    def seen():
+        return subprocess.run(look, capture_output=True, text=True, check=True).stdout.strip()
+
+    one, two = CurrentRun(fresh_id(), "d"), CurrentRun(fresh_id(), "d")
+    with entered(one):
+        assert seen() == one.run
+        with entered(two):
+            assert seen() == two.run
+        assert seen() == one.run
+    assert seen() == "None"
+    monkeypatch.setenv("HERMETIC_RUN", outer := fresh_id())
+    with entered(one):
+        assert seen() == one.run
+    assert seen() == outer

@@ -302,3 +302,39 @@ with h.run("prepare", purpose="prepare") as run:
     real.gc()
     assert [key for key, _ in store.list() if not key.startswith("scratch/")] == []
     assert all(row.latest == 0 for row in real.list())
+
+
+def test_workers_of_a_run_write_names_of_their_own(real, patients):  # noqa: F811
+    """Processes that a block starts join its run: their reads are its inputs, what they write is published at its end."""
+    real.seal(patients)
+    code = """
+import sys
+import fsspec
+with fsspec.open("hermetic://dataset/patients") as source, fsspec.open(f"hermetic://features/part-{sys.argv[1]}", "wb") as target:
+    target.write(source.read() + sys.argv[1].encode())
+"""
+    with real.run("prepare", purpose="prepare") as run:
+        assert [process.wait() for process in [python(code, name) for name in "ab"]] == [0, 0]
+        assert all(row.latest == 0 for row in real.list("features/*"))
+    assert run.outputs == ("features/part-a@1", "features/part-b@1")
+    assert run.ended.inputs == ("dataset/patients@1",)
+    with real.open("features/part-b") as file:
+        assert file.read() == CSV + b"b"
+
+
+def test_two_workers_of_a_run_and_one_name(real):  # noqa: F811
+    code = """
+import sys
+import fsspec
+from hermetic.errors import Conflict
+try:
+    with fsspec.open("hermetic://features/one", "wb") as target:
+        target.write(sys.argv[1].encode())
+except Conflict as error:
+    assert "another process" in str(error), error
+    sys.exit(9)
+"""
+    with real.run("prepare", purpose="prepare") as run:
+        codes = sorted(process.wait() for process in [python(code, name) for name in "abc"])
+    assert codes == [0, 9, 9]
+    assert run.outputs == ("features/one@1",)
