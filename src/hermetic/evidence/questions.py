@@ -52,15 +52,15 @@ def _moving(flows: Sequence[Flow], stage: Stage) -> Answer:
     inside = sum(flow.source_stage is flow.target_stage for flow in seen)
     ways_in = sum(flow.target_stage is stage for flow in seen) - inside
     ways_out = sum(flow.source_stage is stage for flow in seen) - inside
-    counts = ", ".join(f"{number} {way}" for number, way in ((ways_in, "in"), (ways_out, "out"), (inside, "inside")) if number)
+    counts = ", ".join(f"{number} {way}" for number, way in ((ways_in, "in"), (ways_out, "out")) if number) or "inside only"
     undeclared = any(Origin.DECLARED not in flow.origins for flow in seen)
-    return Answer("partial", f"{counts}, not declared") if undeclared else Answer("protected", f"{counts}, sealed")
+    return Answer("partial", f"{counts}, not declared") if undeclared else Answer("protected", f"sealed, {counts}")
 
 
 def _processed(compute: Sequence[ComputeNode], enforcement: str, *, plain_swap: bool) -> Answer:
     runs = sum(node.runs for node in compute)
     if not runs:
-        return Answer("unknown", "declared, nothing seen" if compute else "nothing known")
+        return Answer("unknown", "declared, never run" if compute else "no run seen")
     counted = f"{runs} run{'' if runs == 1 else 's'}"
     if plain_swap:
         return Answer("partial", f"{counted}, plain swap")
