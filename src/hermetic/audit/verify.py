@@ -143,7 +143,7 @@ _NEVER_ANCHORED = Finding(
     "medium",
     "log",
     "no checkpoint of this log is kept where the domain's own user cannot write",
-    "set up a witness or an anchor command: `hermetic log witness`",
+    "name a command that keeps checkpoints elsewhere, `anchor: {command: [...]}`, in your own config.yaml of this domain",
 )
 
 

@@ -92,7 +92,7 @@ def for_new_keys(session: ReadSession, anchors: Anchors) -> dict[RootId, Provide
             hint="unlock or connect it, or suspend it with `hermetic key providers`",
         )
     if not active:
-        raise KeyUnusable("this domain has no active root", hint="`hermetic key providers add URI`")
+        raise KeyUnusable("this domain has no active root", hint="restore the domain from its backup copy")
     return {root.root_id: anchors.providers[root.root_id] for root in active}
 
 

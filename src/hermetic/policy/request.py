@@ -46,13 +46,15 @@ RELEASES = frozenset({Action.OPEN, Action.EXPOSE, Action.SHARE, Action.PROMOTE})
 DATA_ACTIONS = RELEASES | {Action.SEAL, Action.SIGN}
 """Actions that hand out or use a data key. They need an asset and a purpose, and the obligations of the class apply."""
 
-ASSET_ACTIONS = DATA_ACTIONS | {Action.RENAME, Action.CLASSIFY, Action.DELETE}
+ASSET_ACTIONS = DATA_ACTIONS | {Action.RENAME, Action.CLASSIFY}
 """Actions on an asset only."""
 
-EITHER_ACTIONS = frozenset({Action.READ_CATALOG, Action.GRANT, Action.APPROVE})
+EITHER_ACTIONS = frozenset({Action.READ_CATALOG, Action.GRANT, Action.APPROVE, Action.DELETE})
 """Actions on an asset, or on the domain."""
 
-GRANTABLE = frozenset({*ASSET_ACTIONS - {Action.CLASSIFY}, Action.READ_CATALOG, Action.READ_LOG, Action.START_RUN, Action.BACKUP})
+GRANTABLE = frozenset(
+    {*ASSET_ACTIONS - {Action.CLASSIFY}, Action.DELETE, Action.READ_CATALOG, Action.READ_LOG, Action.START_RUN, Action.BACKUP}
+)
 """Actions that a grant can allow; the shipped policy `granted-access` names the same."""
 
 
