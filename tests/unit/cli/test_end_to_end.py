@@ -151,7 +151,6 @@ def test_looking(sealed, hermetic):
     assert hermetic("ls").out.splitlines()[1].split()[:4] == ["dataset/people", "restricted", "1", "ben"]
 
 
-@pytest.mark.xfail(reason="custody asks for `delete` on the domain, and the policy schema knows it for assets only")
 def test_gc_finds_nothing_in_a_tidy_store(sealed, hermetic):
     done = hermetic("gc", "--json")
     assert (done.code, done.json["removed"], done.json["kept"]) == (0, [], [])
