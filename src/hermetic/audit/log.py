@@ -26,7 +26,7 @@ from hermetic.audit.openings import Openings
 from hermetic.audit.proof import Receipt
 from hermetic.audit.receipts import Appended, verify_receipt
 from hermetic.audit.store import Batch, CheckpointRow
-from hermetic.audit.tree import Frontier, NodeReader, consistency_proof, inclusion_proof, leaf_hash
+from hermetic.audit.tree import Frontier, NodeReader, consistency_proof, inclusion_proof, leaf_hash, root_at
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, SignatureError, UsageError
 from hermetic.formats.binary_text import to_base64url
 
@@ -280,6 +280,13 @@ class Log:
         """Return the proof that the log of `old` leaves is a prefix of the log of `new` (by default: all) leaves."""
         size = self.head(store)[0].size if new is None else new
         return consistency_proof(NodeReader(size, self._reader(store)), old, size)
+
+    def root_at(self, store: LogReader, size: int) -> bytes:
+        """Return the root over the first `size` leaves. Raises LogTampered when there are fewer: somebody saw a longer log."""
+        head = self.head(store)[0]
+        if size > head.size:
+            raise LogTampered(f"this log has {head.size} entries, and {size} were seen", hint="run `hermetic log verify`")
+        return head.root if size == head.size else root_at(NodeReader(head.size, self._reader(store)), size)
 
     def leaf(self, store: LogReader, index: int) -> Leaf:
         """Return one leaf as stored (`verify` is what vouches for it). Raises NotFound."""

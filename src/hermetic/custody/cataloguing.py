@@ -9,13 +9,13 @@ from hermetic.catalog import assets, decisions, exposures, fingerprints, leftove
 from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
-from hermetic.custody.decide import allowed_caller
+from hermetic.custody.decide import allowed_caller, may, still_the_same
 from hermetic.custody.publishing import abandon, digest_handle
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.views import labels_of, members_of, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import NotFound, UsageError
+from hermetic.errors import Denied, NotFound, UsageError
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.catalogue import (
     AssetList,
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
+
+DIGESTS = 10_000  # in one request
 
 
 def list_assets(call: Call, request: ListAssets) -> AssetList:
@@ -144,10 +146,12 @@ def rename_asset(call: Call, request: RenameAsset) -> Done:
     """Rename. Raises NotFound, Conflict, UsageError, PolicyDenied."""
     old, new = AssetName.parse(request.old), AssetName.parse(request.new)
     with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
         policy = call.custodian.policy.current(session)
         resource = as_resource(assets.require(session, old, policy.document.environment), None, policy)
     caller = allowed_caller(call, Action.RENAME, resource)
     with unit(call.custodian, "custody.rename.committed", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         asset = assets.require(work.session, old, policy.document.environment)
         assets.rename(work.session, asset, new)
         subject = f"asset:{asset.id}"
@@ -162,10 +166,12 @@ def record_decision(call: Call, request: RecordDecision) -> Decided:
         raise UsageError("nothing to decide", hint="give an owner, a class or a retention")
     name = AssetName.parse(request.name)
     with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
         policy = call.custodian.policy.current(session)
         resource = as_resource(assets.require(session, name, policy.document.environment), None, policy)
     caller = allowed_caller(call, Action.CLASSIFY, resource)
     with unit(call.custodian, "custody.decision.committed", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         asset = assets.require(work.session, name, policy.document.environment)
         because = Because(request.reason, caller.name, call.now_ms)
         changed: list[JsonValue] = []
@@ -214,12 +220,14 @@ def _node(session: ReadSession, version_id: VersionId) -> LineageNode:
 
 
 def end_exposure(call: Call, request: EndExposure) -> ExposureRow:
-    """Record the end of an exposure. Raises NotFound."""
+    """Record the end of an exposure: one's own, or any for those who respond to incidents. Raises NotFound, Denied."""
     with unit(call.custodian, "custody.exposure.ended", call.now_ms) as work:
         caller = callers.require(call, work.session)
         found = exposures.find_open(work.session, request.path)
         if found is None:
             raise NotFound("no exposure is open at this path", hint="`hermetic status` lists exposures")
+        if found.owner != caller.name and not may(call, work.session, caller, Action.RESPOND):
+            raise Denied("this exposure belongs to somebody else", hint="whoever exposed the file ends it")
         ended = exposures.end(work.session, found, now_ms=call.now_ms)
         work.log(Entry("exposure.ended", {"exposure": ended.id, "version": ended.version_id}, {"principal": caller.hidden()}))
         return exposure_row(work.session, ended)
@@ -251,7 +259,7 @@ def collect_garbage(call: Call, request: CollectGarbage) -> Garbage:
     """Abandon drafts that nobody finishes, and say which version folders may be removed."""
     caller = allowed_caller(call, Action.DELETE)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        stale = leftovers.stale_drafts(session, now_ms=call.now_ms, older_than_ms=request.older_than_ms)
+        stale = leftovers.stale_drafts(session, now_ms=call.custodian.steady(), older_than_ms=request.older_than_ms)
     if stale and not request.dry_run:
         with unit(call.custodian, "custody.gc.committed", call.now_ms) as work:
             for version in _still_drafts(work, stale):
@@ -272,6 +280,8 @@ def _still_drafts(work: Work, stale: list[Version]) -> list[Version]:
 
 def recognise_digests(call: Call, request: RecogniseDigests) -> Recognised:
     """Tell which plaintext digests belong to known versions."""
+    if len(request.digests) > DIGESTS:
+        raise UsageError(f"a request names at most {DIGESTS} digests", hint="send several requests")
     allowed_caller(call, Action.READ_CATALOG)
     handles = [digest_handle(call.custodian, digest) for digest in request.digests]
     with call.custodian.database.read(call.custodian.row_keys) as session:

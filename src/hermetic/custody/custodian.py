@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.custody.handles import HandleTable
+from hermetic.errors import Conflict, HermeticError
 from hermetic.ids import DomainId, Enforcement  # noqa: TC001 - a value class's fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hermetic.audit.log import Log
     from hermetic.crypto.sign import SigningKey
@@ -58,13 +60,27 @@ class Custodian:
     handles: HandleTable = field(default_factory=HandleTable)
     commits: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _unscrubbed: list[bytes] = field(default_factory=list, repr=False)
 
     def committed(self) -> None:
         """Count a durable unit; the port looks at the count to know whether the backup is behind."""
         with self._lock:
             self.commits += 1
 
+    def scrub(self, gone: Iterable[bytes]) -> None:
+        """Make sure that destroyed wraps are nowhere in the database's files; what a reader holds up is tried again at the next call.
+
+        The rows are overwritten already, so nothing here opens anything any more; this is about copies of the files.
+        """
+        self._unscrubbed.extend(gone)
+        if self._unscrubbed:
+            with contextlib.suppress(Conflict):
+                self.database.scrub(self._unscrubbed)
+                self._unscrubbed.clear()
+
     def close(self) -> None:
         """Wipe keys that nobody collected and let go of the database."""
         self.handles.wipe()
+        with contextlib.suppress(HermeticError):  # what is left waits in free pages, overwritten by later commits
+            self.scrub(())
         self.database.close()

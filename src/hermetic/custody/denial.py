@@ -94,6 +94,15 @@ def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -
     custodian.committed()
 
 
+def close_overdue(call: Call) -> None:
+    """Mark grants that are over by the clock; at the start of a connection, so that every process looks once."""
+    custodian = call.custodian
+    with custodian.database.write(custodian.row_keys, step="custody.grant.expired") as session:
+        if expired := expire_grants(session, call.now_ms):
+            custodian.log.append(TablesStore(session.connection), expired, now_ms=call.now_ms)
+    custodian.committed()
+
+
 def _request_id(call: Call) -> str | None:
     """Return the request's id if it is one: it is a visible fact for ever."""
     try:

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from hermetic.access import identity
+from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import assets, exposures, runs, versions
 from hermetic.catalog.values import VersionState
-from hermetic.custody import callers
+from hermetic.custody import callers, denial
 from hermetic.custody.callers import Caller
 from hermetic.custody.cataloguing import asset_row, exposure_row
-from hermetic.custody.decide import Question, allowed_caller, decide
+from hermetic.custody.decide import Question, allowed_caller, decide, still_the_same
 from hermetic.custody.keyring import key_rows
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.running import run_row
+from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import UsageError
+from hermetic.errors import LogTampered, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Done, Pair
 from hermetic.formats.messages.domain import Facts, GatherFacts, Hello, OpenerFact, RecordRestoreCheck, RootFact, UseFact, Welcome
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
 
 PROTOCOL = 1
 RUNS = 200
@@ -46,6 +49,9 @@ def hello(call: Call, request: Hello) -> Welcome:
         policy = custodian.policy.current(session)
         _, note = custodian.log.head(TablesStore(session.connection))
         keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
+        overdue = denial.overdue_grants(session, call.now_ms)
+    if overdue:
+        denial.close_overdue(call)
     return Welcome(
         domain=custodian.domain,
         generation=custodian.generation,
@@ -162,12 +168,21 @@ def _edges(session: ReadSession) -> tuple[Pair, ...]:
 
 
 def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:
-    """Remember that an asset was opened from a copy."""
-    allowed_caller(call, Action.BACKUP)
-    with call.custodian.database.write(call.custodian.row_keys, step="custody.backup.checked") as session:
+    """Remember, and log, that an asset was opened from a copy. Raises LogTampered for a copy of another log."""
+    caller = allowed_caller(call, Action.BACKUP)
+    custodian = call.custodian
+    with unit(custodian, "custody.backup.checked", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
+        store = TablesStore(work.session.connection)
+        if custodian.log.root_at(store, request.log_size) != request.log_root:
+            raise LogTampered(
+                "the copy that was tried is of another log than this one", hint="look whose copy lies in the backup place"
+            )
         for key, value in (("checked_ms", str(call.now_ms)), ("checked_size", str(request.log_size)), ("checked_ref", request.ref)):
-            if session.get(tables.backup_state, key) is None:
-                session.insert(tables.backup_state, key=key, value=value)
+            if work.session.get(tables.backup_state, key) is None:
+                work.session.insert(tables.backup_state, key=key, value=value)
             else:
-                session.update(tables.backup_state, key, None, value=value)
+                work.session.update(tables.backup_state, key, None, value=value)
+        facts: dict[str, JsonValue] = {"drill": "restore-check", "size": request.log_size, "root": to_base64url(request.log_root)}
+        work.log(Entry("drill.ended", facts, {"principal": caller.hidden(), "ref": Hidden(request.ref, f"principal:{caller.id}")}))
     return Done()

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, versions
-from hermetic.custody.call import receipt
-from hermetic.custody.decide import allowed_caller
+from hermetic.catalog import assets
+from hermetic.custody import callers
+from hermetic.custody.call import TRIES, receipt
+from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import NotFound, UsageError
+from hermetic.errors import Conflict, NotFound, RowTampered, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.keys import (
     ChangeKeyState,
@@ -36,7 +37,7 @@ from hermetic.formats.messages.keys import (
     ShowKey,
 )
 from hermetic.ids import AssetId, DataKeyId, KekId, KeyState, VersionId
-from hermetic.keys import hierarchy, roots, states, wrap
+from hermetic.keys import hierarchy, roots, wrap
 from hermetic.keys import kek as keks
 from hermetic.keys.kek import slots_of
 from hermetic.policy.request import Action, DomainResource
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 PREFIX = 4  # shortest prefix of an id that names a key
 BATCH = 2000  # data keys in one transaction, which stays well under 50 ms
+COUNTED = 10_000  # data keys that are counted when the answer says how many are left
+ASKED = 500  # version ids in one query
 VERBS = {"suspend": KeyState.SUSPENDED, "resume": KeyState.ACTIVE, "revoke": KeyState.COMPROMISED}
 
 
@@ -143,6 +146,7 @@ def _resource(call: Call, kek: Kek) -> DomainResource:
 
 def _administrator(call: Call, text: str) -> tuple[Caller, Kek]:
     with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
         kek = find_key(session, text)
     return allowed_caller(call, Action.ADMINISTER_KEYS, _resource(call, kek)), kek
 
@@ -151,6 +155,7 @@ def rotate_key(call: Call, request: RotateKey) -> KeyChanged:
     """Make the next version active. Raises NotFound, PolicyDenied, KeyUnusable, Conflict."""
     caller, kek = _administrator(call, request.kek)
     with unit(call.custodian, "custody.rotate.committed", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms)
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         work.log(Entry("key.rotated", {"key": kek.kek_id, "number": made.number}, hidden))
@@ -164,9 +169,9 @@ def change_key_state(call: Call, request: ChangeKeyState) -> KeyChanged:
         raise UsageError("say suspend, resume or revoke, and why", hint="--reason TEXT goes on record")
     caller, kek = _administrator(call, request.kek)
     with unit(call.custodian, f"custody.key.{request.verb}", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         if request.verb == "revoke":
-            hierarchy.compromise(work.session, kek.kek_id, now_ms=call.now_ms)
-            hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms)
+            _revoke(call, work, kek.kek_id)
         else:
             hierarchy.set_state(work.session, kek.kek_id, VERBS[request.verb])
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
@@ -175,25 +180,54 @@ def change_key_state(call: Call, request: ChangeKeyState) -> KeyChanged:
     return KeyChanged(row, receipt(call.custodian.generation, work.logged()))
 
 
+def _revoke(call: Call, work: Work, kek_id: KekId) -> None:
+    """Close every version and make a fresh one; a KEK that was suspended first, as one does in an incident, stays suspended."""
+    suspended = keks.get(work.session, kek_id).state is KeyState.SUSPENDED
+    if suspended:
+        hierarchy.set_state(work.session, kek_id, KeyState.ACTIVE)
+    hierarchy.compromise(work.session, kek_id, now_ms=call.now_ms)
+    hierarchy.rotate(work.session, call.custodian.anchors, kek_id, now_ms=call.now_ms)
+    if suspended:
+        hierarchy.set_state(work.session, kek_id, KeyState.SUSPENDED)
+
+
 def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
-    """Move data keys to the active version; call again until nothing is left. Raises NotFound, PolicyDenied, KeyUnusable."""
+    """Move data keys to the active version; call again until nothing is left. Raises NotFound, PolicyDenied, KeyUnusable.
+
+    What takes time, reading, unwrapping and wrapping, is done before the transaction, which writers wait for; it holds for the
+    revisions that were read, so a key that moved meanwhile makes the batch start again.
+    """
     if not 0 < request.limit <= BATCH:
         raise UsageError(f"a batch has 1 to {BATCH} data keys")
     caller, kek = _administrator(call, request.kek)
-    number = kek.active().number
-    moved = 0
-    with call.custodian.database.read(call.custodian.row_keys) as session:
-        todo = _waiting(session, kek, number, request.limit)
+    for _ in range(TRIES):
+        try:
+            return _batch(call, caller, kek.kek_id, request.limit)
+        except Conflict:
+            continue
+    raise Conflict("the data keys kept changing while they were rewrapped", hint="try again")
+
+
+def _batch(call: Call, caller: Caller, kek_id: KekId, limit: int) -> Rewrapped:
+    custodian = call.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        kek = keks.get(session, kek_id)
+        number = kek.active().number
+        todo = _waiting(session, kek, number, limit)
+        changes = _rewrap(call, session, (kek, number), todo)
     if todo:
-        with unit(call.custodian, "custody.rewrap.batch", call.now_ms) as work:
-            number = keks.get(work.session, kek.kek_id).active().number
-            moved = _rewrap(call, work, (kek.kek_id, number), todo)
+        with unit(custodian, "custody.rewrap.batch", call.now_ms) as work:
+            still_the_same(call, work.session, caller)
+            if keks.get(work.session, kek_id).epoch != kek.epoch:
+                raise Conflict("the key changed while a batch was rewrapped", hint="try again")
+            hierarchy.count_wraps(work.session, kek_id, number, len(todo), now_ms=call.now_ms)
+            work.session.update_many(tables.data_key, changes)
             listed = hashlib.sha256("\n".join(row["id"] for row in todo).encode("ascii")).digest()
-            facts: dict[str, JsonValue] = {"key": kek.kek_id, "number": number, "count": moved, "list": to_base64url(listed)}
+            facts: dict[str, JsonValue] = {"key": kek_id, "number": number, "count": len(todo), "list": to_base64url(listed)}
             work.log(Entry("key.rewrapped", facts, {"principal": caller.hidden()}))
-    with call.custodian.database.read(call.custodian.row_keys) as session:
+    with custodian.database.read(custodian.row_keys) as session:
         left = _count_waiting(session, kek, number)
-    return Rewrapped(kek.kek_id, number, moved, left)
+    return Rewrapped(kek_id, number, len(todo), left)
 
 
 def _usable(kek: Kek, number: int) -> list[int]:
@@ -209,34 +243,50 @@ def _waiting(session: ReadSession, kek: Kek, number: int, limit: int) -> list[di
 
 
 def _count_waiting(session: ReadSession, kek: Kek, number: int) -> int:
+    """Return how many data keys still wait, counted up to COUNTED: what matters is whether any do."""
     key = tables.data_key
-    query = sa.select(sa.func.count()).where(
-        key.c.kek_id == kek.kek_id, key.c.kek_number.in_(_usable(kek, number)), key.c.state == "active"
-    )
-    return int(session.connection.execute(query).scalar_one())
+    where = (key.c.kek_id == kek.kek_id, key.c.kek_number.in_(_usable(kek, number)), key.c.state == "active")
+    some = sa.select(sa.literal(1)).where(*where).limit(COUNTED).subquery()
+    return int(session.connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
-def _rewrap(call: Call, work: Work, target: tuple[KekId, int], rows: list[dict[str, Any]]) -> int:
-    kek = keks.get(work.session, target[0])
+def _rewrap(
+    call: Call, session: ReadSession, target: tuple[Kek, int], rows: list[dict[str, Any]]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return (row as read, its changes) for every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
+    kek, number = target
+    needed = {number, *(row["kek_number"] for row in rows)} if rows else set()
     loaded: dict[int, Secret] = {}
-    for number in {target[1], *(row["kek_number"] for row in rows)}:
-        states.check_use(kek.version(number).state, "unwrap")
-        loaded[number] = hierarchy.load_kek(work.session, call.custodian.anchors, kek.kek_id, number)
-    hierarchy.count_wraps(work.session, kek.kek_id, target[1], len(rows), now_ms=call.now_ms)
-    contexts = _contexts(call, work.session, rows)
+    for item in needed:
+        loaded[item] = hierarchy.load_kek(session, call.custodian.anchors, kek.kek_id, item)
+    contexts = _contexts(call, session, kek, rows)
     changes = []
     for row in rows:
         old = (loaded[row["kek_number"]], kek.context(row["kek_number"]))
-        new = (loaded[target[1]], kek.context(target[1]))
+        new = (loaded[number], kek.context(number))
         wrapped = wrap.rewrap_data_key(row["wrapped"], contexts[row["id"]], old=old, new=new)
-        changes.append((row, {"wrapped": wrapped, "kek_number": target[1]}))
-    return int(work.session.update_many(tables.data_key, changes))
+        changes.append((row, {"wrapped": wrapped, "kek_number": number}))
+    return changes
 
 
-def _contexts(call: Call, session: ReadSession, rows: list[dict[str, Any]]) -> dict[str, wrap.DataKeyContext]:
-    found = {}
-    for row in rows:
-        version = versions.get(session, VersionId(row["version_id"]))
-        asset = assets.get(session, version.asset_id)
-        found[row["id"]] = wrap.DataKeyContext(call.custodian.domain, asset.environment, asset.id, version.id, DataKeyId(row["id"]))
-    return found
+def _contexts(call: Call, session: ReadSession, kek: Kek, rows: list[dict[str, Any]]) -> dict[str, wrap.DataKeyContext]:
+    """Return the context of each data key by id.
+
+    Asset ids are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as WrongKey.
+    """
+    version = tables.version
+    found: dict[str, AssetId] = {}
+    for at in range(0, len(rows), ASKED):
+        ids = [row["version_id"] for row in rows[at : at + ASKED]]
+        query = sa.select(version.c.id, version.c.asset_id).where(version.c.id.in_(ids))
+        found |= {str(row[0]): AssetId(str(row[1])) for row in session.connection.execute(query)}
+    missing = next((row["id"] for row in rows if row["version_id"] not in found), None)
+    if missing is not None:
+        raise RowTampered(f"the version of data key {missing} is gone", hint="it was deleted by hand: run `hermetic log verify`")
+    domain = call.custodian.domain
+    return {
+        row["id"]: wrap.DataKeyContext(
+            domain, kek.environment, found[row["version_id"]], VersionId(row["version_id"]), DataKeyId(row["id"])
+        )
+        for row in rows
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hermetic.access import grants, identity
 from hermetic.access.grants import Terms
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody.decide import allowed_caller
+from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
 from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.base import Done
@@ -38,6 +38,7 @@ def give_grant(call: Call, request: GiveGrant) -> GrantRow:
         raise UsageError(f"unknown action {request.action!r}", hint=f"actions are {', '.join(Action)}")
     caller = allowed_caller(call, Action.GRANT)
     with unit(call.custodian, "custody.grant.given", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         grantee = _by_text(work.session, request.principal)
         terms = Terms(
             principal_id=grantee.principal.id,
@@ -64,6 +65,7 @@ def revoke_grant(call: Call, request: RevokeGrant) -> Done:
     """End a grant. Raises NotFound, Conflict, PolicyDenied."""
     caller = allowed_caller(call, Action.GRANT)
     with unit(call.custodian, "custody.grant.revoked", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         grant = grants.revoke(work.session, request.grant, now_ms=call.now_ms)
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         work.log(Entry("grant.revoked", {"grant": grant.id}, hidden))
@@ -104,6 +106,7 @@ def set_roles(call: Call, request: SetRoles) -> PrincipalRow:
     """Enrol a user of this machine, or change a principal's roles; no roles disables it. Raises as `identity.set_roles`."""
     caller = allowed_caller(call, Action.ENROL)
     with unit(call.custodian, "custody.roles.set", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         document = call.custodian.policy.current(work.session).document
         known = identity.by_name(work.session, request.principal) or identity.find(work.session, request.principal)
         if known is not None:

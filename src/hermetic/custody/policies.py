@@ -10,7 +10,7 @@ from hermetic.catalog import versions
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
-from hermetic.custody.decide import Question, allowed_caller, as_request
+from hermetic.custody.decide import Question, allowed_caller, as_request, still_the_same
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -44,6 +44,7 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
         raise ConfigError("this policy names another domain", hint="restore the `domain:` line of hermetic.yaml", file="hermetic.yaml")
     caller = allowed_caller(call, Action.APPLY_POLICY)
     with unit(call.custodian, "custody.policy.applied", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
         previous = call.custodian.policy.current(work.session).digest
         for row in work.session.find(tables.policy, current=1):
             work.session.update(tables.policy, row["digest"], row["revision"], current=0)

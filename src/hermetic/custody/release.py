@@ -23,7 +23,7 @@ from hermetic.catalog import exposures
 from hermetic.custody import callers, denial, leasing
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
-from hermetic.custody.resolve import Resolved, again, as_resource, resolve
+from hermetic.custody.resolve import Memo, Resolved, again, as_resource, resolve
 from hermetic.custody.views import members_of, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -112,7 +112,8 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
     run = callers.live_run(session, caller, request.run)
-    found = tuple(resolve(session, text, policy.document.environment) for text in request.refs)
+    memo: Memo = {}
+    found = tuple(resolve(session, text, policy.document.environment, memo) for text in request.refs)
     for item in found:
         item.kek.check(item.kek_number, "unwrap")
     purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
@@ -163,11 +164,12 @@ def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Inten
     """Step 5: check the epoch once more; unwrap. Should that fail, everything that step 4 consumed is given back, on record."""
     custodian = call.custodian
     keys: list[Secret] = []
+    loaded: dict[tuple[str, int], Secret] = {}
     try:
         with custodian.database.read(custodian.row_keys) as session:
             _still(call, session, request, prepared)
             for item in prepared.versions:
-                keys.append(leasing.unwrap(call, session, item))  # noqa: PERF401 - those unwrapped so far are wiped on an error
+                keys.append(leasing.unwrap(call, session, item, loaded))  # noqa: PERF401 - those unwrapped so far are wiped on an error
     except HermeticError as error:
         for key in keys:
             key.wipe()
@@ -190,11 +192,11 @@ def _take_back(call: Call, request: OpenVersions, intent: Intent, failure: str) 
 
 def _still(call: Call, session: ReadSession, request: OpenVersions, prepared: Prepared) -> None:
     """Compare what the decision relied on with what stands now. Raises Moved, and Conflict once the run has ended."""
-    caller = callers.require(call, session)
+    caller, memo = callers.require(call, session), Memo()
     now = (
         caller.fixed_points(),
         call.custodian.policy.current(session).digest,
-        *(again(session, item).fixed_points() for item in prepared.versions),
+        *(again(session, item, memo).fixed_points() for item in prepared.versions),
     )
     if now != prepared.fixed_points():
         raise Moved("something moved")

@@ -15,7 +15,7 @@ from hermetic.catalog.values import Asset, NewAsset, NewDraft, RunState, Version
 from hermetic.custody import callers, denial, leasing, publishing
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.cataloguing import ref_of
-from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, domain_resource, may
+from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, domain_resource, may, still_the_same
 from hermetic.custody.newkeys import new_key
 from hermetic.custody.resolve import again, resolve_version
 from hermetic.custody.work import unit
@@ -57,6 +57,8 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
         verdict = decide(call, session, Question(caller, Action.START_RUN, domain_resource(call), policy, request.purpose))
     denial.refuse_unless(call, caller, verdict)
     with unit(call.custodian, "custody.run.started", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
+        consume_grant(call, work.session, verdict)
         run = runs.start(
             work.session,
             request.name,
@@ -236,16 +238,19 @@ def finish_run(call: Call, request: FinishRun) -> RunRow:
         shredded = _end_drafts(work, run)
         facts_ = {"run": run.id, "state": run.state.value, "scratch_destroyed": len(shredded)}
         work.log(Entry("run.ended", facts_, {"principal": caller.hidden()}))
-    if shredded:
-        call.custodian.database.scrub(shredded)
+    call.custodian.scrub(shredded)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         return run_row(session, run)
 
 
 def _end_drafts(work: Work, run: Run) -> list[bytes]:
-    """Abandon what the run left unpublished, scratch included; return the wraps that went."""
-    drafts = [item for item in versions.of_run(work.session, run.id) if item.state is VersionState.DRAFT]
-    return [wrapped for version in drafts for wrapped in publishing.abandon(work, version)]
+    """Abandon what the run left unpublished, scratch included, one entry each; return the wraps that went."""
+    gone: list[bytes] = []
+    for version in versions.of_run(work.session, run.id):
+        if version.state is VersionState.DRAFT:
+            gone += publishing.abandon(work, version)
+            work.log(Entry("version.abandoned", {"version": version.id, "run": run.id}))
+    return gone
 
 
 def show_run(call: Call, request: ShowRun) -> RunRow:
