@@ -48,6 +48,23 @@ def test_every_edit_of_every_column_is_refused(table, column, filled, keys, samp
         assert session.require(table, key)
 
 
+@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=case)
+@pytest.mark.parametrize("tag", ["x''", "''"])
+def test_no_code_fits_a_row_that_cannot_be_encoded(table, column, tag, filled, keys, samples, hand):
+    """A fraction has no encoding: whatever stands in for the tag then, an attacker could write it into the column too."""
+    if column == "mac":
+        return
+    saved = hand.save()
+    test = " AND ".join(f"{c.name} = {literal(p)}" for c, p in zip(table.primary_key.columns, samples.key(table, 1), strict=True))
+    try:
+        hand.run(f'UPDATE "{table.name}" SET {column} = 0.5, mac = {tag} WHERE {test}')
+    except sqlite3.IntegrityError:
+        return  # the schema itself refuses it
+    with filled.read(keys) as session, pytest.raises(RowTampered):
+        session.find(table)
+    hand.restore(saved)
+
+
 def literal(value):
     return f"x'{value.hex()}'" if isinstance(value, bytes) else repr(value)
 
