@@ -87,8 +87,10 @@ class Connection:
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Ask custody, verify the receipt, and move the pins. Raises HermeticError."""
-        answer = self.port.ask(request)
-        self.pins.check_answer(request, answer)
+        port = self.port
+        before = self.pins.pins
+        answer = port.ask(request)
+        self.pins.check_answer(request, answer, before)
         return answer
 
     def close(self) -> None:

@@ -36,8 +36,15 @@ def boot_ms() -> int:
 class LeasedKey:
     """One key under one lease. Thread safe."""
 
-    def __init__(self, port: Port, lease: Lease, *, clock: Callable[[], int] = boot_ms) -> None:
-        self._port, self._lease, self._clock = port, lease, clock
+    def __init__(
+        self,
+        port: Port,
+        lease: Lease,
+        *,
+        clock: Callable[[], int] = boot_ms,
+        over: Callable[[LeasedKey], None] = lambda _: None,
+    ) -> None:
+        self._port, self._lease, self._clock, self._over = port, lease, clock, over
         self._secret: Secret | None = port.redeem(lease.key)
         self._confirmed = clock()
         self._pid = os.getpid()
@@ -87,6 +94,7 @@ class LeasedKey:
         if self._secret is not None:
             self._secret.wipe()
             self._secret = None
+        self._over(self)
 
     def end(self) -> None:
         """Wipe the key and give the lease back; a second call does nothing."""
@@ -104,16 +112,16 @@ class LeaseHolder:
 
     def __init__(self, port: Port, *, clock: Callable[[], int] = boot_ms) -> None:
         self._port, self._clock = port, clock
-        self._held: list[LeasedKey] = []
+        self._held: set[LeasedKey] = set()
 
     def take(self, lease: Lease) -> LeasedKey:
         """Redeem a lease's key and hold it."""
-        leased = LeasedKey(self._port, lease, clock=self._clock)
-        self._held.append(leased)
+        leased = LeasedKey(self._port, lease, clock=self._clock, over=self._held.discard)
+        self._held.add(leased)
         return leased
 
     def end_all(self) -> None:
         """Give every lease back."""
-        held, self._held = self._held, []
-        for leased in held:
+        for leased in list(self._held):
             leased.end()
+        self._held.clear()

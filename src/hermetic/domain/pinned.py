@@ -6,6 +6,7 @@ thousand openings does not write a thousand files; `flush` at the end of the con
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ class PinKeeper:
         self.first_use = found is None
         self._pins = found or Pins(domain)
         self._written_ms = clock()
-        self._dirty = False
+        self._dirty, self._at_once = False, found is None
+        self._lock = threading.RLock()
 
     @property
     def pins(self) -> Pins:
@@ -77,17 +79,22 @@ class PinKeeper:
             )
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
         changed = self._pins.trusting((welcome.log_key,), keys)
-        self._set(files.replace_check(changed, check.hex()))
+        self._move(lambda _: files.replace_check(changed, check.hex()))
         self._note(welcome.checkpoint)
 
-    def check_answer(self, request: Request[Any], answer: Any) -> None:
-        """Verify the receipt of an answer, and that `latest` is not older than what was seen. Raises LogTampered and others."""
+    def check_answer(self, request: Request[Any], answer: Any, before: Pins) -> None:
+        """Verify the receipt of an answer, and that `latest` is not older than what was seen `before` asking.
+
+        Later would be unfair: another thread may have seen a version published while this answer was on its way.
+        Raises LogTampered, SignatureError, IntegrityError.
+        """
         receipt = getattr(answer, "receipt", None)
         if receipt is not None:
             self.verified(receipt)
         if isinstance(request, OpenVersions):
             for text, item in zip(request.refs, answer.released, strict=False):
-                self._check_number(Ref.parse(text), item.asset, item.number)
+                self._check_number(Ref.parse(text), item.number, before.versions.get(item.asset, 0))
+                self.see_version(item.asset, item.number)
 
     def verified(self, receipt: Receipt) -> Logged:
         """Return what a receipt proves, checked with the pinned log keys. Raises LogTampered, SignatureError, FormatError."""
@@ -100,16 +107,14 @@ class PinKeeper:
 
     def see_version(self, asset: str, number: int) -> None:
         """Remember that a version exists."""
-        self._set(self._pins.with_version(asset, number))
+        self._move(lambda pins: pins.with_version(asset, number))
 
-    def _check_number(self, ref: Ref, asset: str, number: int) -> None:
-        highest = self._pins.versions.get(asset, 0)
+    def _check_number(self, ref: Ref, number: int, highest: int) -> None:
         if ref.number is None and number < highest:
             raise IntegrityError(
                 f"{ref.name} was at version {highest} before, and custody now calls {number} the latest",
                 hint="the catalogue was put back to an older state: run `hermetic log verify`",
             )
-        self.see_version(asset, number)
 
     def _note(self, note: str) -> None:
         self._advance(Pin.from_note(note, "custody").checkpoint, note)
@@ -119,17 +124,24 @@ class PinKeeper:
         now = (checkpoint.origin.generation, checkpoint.size)
         if now == before and self._pins.checkpoint and files.root_of(self._pins.checkpoint) != checkpoint.root:
             raise LogTampered("custody shows another log of the same size than it did before", hint="run `hermetic log verify`")
-        self._set(self._pins.with_checkpoint(*now, note))
+        self._move(lambda pins: pins.with_checkpoint(*now, note))
 
-    def _set(self, changed: Pins) -> None:
-        if changed is self._pins or changed == self._pins:
-            return
-        self._pins, self._dirty = changed, True
-        if self.first_use or self._clock() - self._written_ms >= DELAY_MS:
-            self.flush()
+    def _move(self, change: Callable[[Pins], Pins]) -> None:
+        with self._lock:
+            changed = change(self._pins)
+            if changed == self._pins:
+                return
+            self._pins, self._dirty = changed, True
+            if self._at_once or self._clock() - self._written_ms >= DELAY_MS:
+                self.flush()
 
     def flush(self) -> None:
-        """Write what has moved."""
-        if self._dirty:
+        """Write what has moved, together with what other processes of this user have written meanwhile."""
+        with self._lock:
+            if not self._dirty:
+                return
+            theirs = files.load(self._path, self._pins.domain)
+            if theirs is not None:
+                self._pins = self._pins.merged(theirs)
             files.save(self._path, self._pins)
-            self._dirty, self.first_use, self._written_ms = False, False, self._clock()
+            self._dirty, self._at_once, self._written_ms = False, False, self._clock()

@@ -84,6 +84,12 @@ class Pins:
             return self
         return replace(self, generation=generation, size=size, checkpoint=note)
 
+    def merged(self, other: Pins) -> Pins:
+        """Return pins as far on as either. Raises nothing: what contradicts is found when it is next compared with custody."""
+        further = self.with_checkpoint(other.generation, other.size, other.checkpoint)
+        versions = {asset: max(number, self.versions.get(asset, 0)) for asset, number in other.versions.items()}
+        return replace(further, versions={**self.versions, **versions})
+
     def trusting(self, log_keys: tuple[str, ...], manifest_keys: dict[str, str]) -> Pins:
         """Take keys on first use; afterwards a log key that is not pinned, or a changed manifest key, is refused."""
         if self.log_keys and not set(log_keys) <= set(self.log_keys):
