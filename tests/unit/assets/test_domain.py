@@ -28,8 +28,9 @@ def patients(domain):  # noqa: F811
 def days_later(h, days):
     """Let custody believe that time has passed: a vanished writer's lease runs out after a day."""
     custodian = h.connection.port._custodian
-    clock = custodian.clock
+    clock, steady = custodian.clock, custodian.steady
     object.__setattr__(custodian, "clock", lambda: clock() + days * 86_400_000)
+    object.__setattr__(custodian, "steady", lambda: steady() + days * 86_400_000)
 
 
 def store_of(h):
