@@ -1,0 +1,84 @@
+"""The tutorial and the how-tos: every command and script in them runs, in order, and shows what the page says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hermetic.errors import HermeticError
+from hermetic.providers import kernel_keyring
+from tests.docs.pages import ROOT, Step, check, first_missing, merge, normal, run, steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+HOW_TO = ROOT / "docs" / "how-to"
+
+# What a how-to says that you have.
+DOMAIN = ["hermetic init --root local:insecure-file --project clinic"]
+SEALED = [*DOMAIN, "hermetic seal patients.parquet --as dataset/patients --class restricted --remove-original"]
+NOTES = [
+    *DOMAIN,
+    "rm patients.parquet",
+    "mkdir -p notes/more data",
+    "printf 'first, note\\n\\n' > notes/a.txt && printf 'second, note\\n' > notes/more/b.txt",
+    "printf 'case,age\\n1,44\\n2,53\\n' > data/visits.csv",
+]
+BEFORE = {
+    "seal-a-folder": NOTES,
+    "read-in-pandas": SEALED,
+    "runs": SEALED,
+    "expose": SEALED,
+    "rotate-keys": SEALED,
+    "back-up-and-restore": [],
+    "change-the-policy": SEALED,
+}
+
+pytest.importorskip("pyarrow")
+
+
+def test_tutorial(folder: Path, home: Path) -> None:
+    check(TUTORIAL, run(steps(TUTORIAL), folder, home))
+
+
+@pytest.mark.parametrize("name", sorted(BEFORE))
+def test_how_to(name: str, folder: Path, home: Path, patients: None) -> None:
+    page = HOW_TO / f"{name}.md"
+    if "unlock" in page.read_text(encoding="utf-8") and not kernel_keyring_works():
+        pytest.skip("the kernel keyring is not available here")
+    check(page, run([*(Step(command, 0) for command in BEFORE[name]), *steps(page)], folder, home))
+
+
+def test_every_how_to_is_run_and_listed() -> None:
+    names = {page.stem for page in HOW_TO.glob("*.md")}
+    assert names == set(BEFORE)
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"how-to/{name}.md" not in index] == []
+
+
+def kernel_keyring_works() -> bool:
+    """Tell whether this machine lets a process keep something in the kernel's keyring."""
+    try:
+        kernel_keyring.unlocked()
+    except HermeticError:
+        return False
+    return True
+
+
+def test_what_the_checks_themselves_catch() -> None:
+    output = "sealed     dataset/a@1\nsize       5.9 KiB in 1 object\nlog entry  8\n"
+    assert first_missing(("sealed dataset/a@1", "…", "log entry 8"), output) is None
+    assert first_missing(("size 6.0 KiB in 1 object",), output) is None
+    assert first_missing(("log entry 8", "sealed dataset/a@1"), output) == "sealed dataset/a@1"
+    assert first_missing(("sealed … @2",), output) == "sealed … @2"
+    assert normal("at 2026-11-21 08:51:54Z") == normal("at 2027-01-01 00:00:00Z")
+
+
+def test_sections_are_replaced() -> None:
+    text = "a: 1\nrules: []\n# why\nb:\n  c: 2\n"
+    once = merge(text, "rules:\n  - {x: 1}\n")
+    assert merge(once, "rules:\n  - {y: 2}\n").count("rules:") == 1
+    assert "c: 2" in once
+    assert "- {x: 1}" in once
