@@ -78,7 +78,8 @@ def test_exposure_is_on_record(real, patients, tmp_path):  # noqa: F811
     assert real.exposures() == ()
 
 
-def test_lineage_of_a_run(real, patients):  # noqa: F811
+def test_lineage_of_a_run(real, patients, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sys, "argv", [__file__])
     real.seal(patients)
     with real.run("prepare", purpose="prepare") as run:
         with real.open("dataset/patients") as file:
