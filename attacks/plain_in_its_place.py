@@ -1,8 +1,8 @@
 """A plain file takes the place of the sealed one.
 
 Attacker: whoever can write the store.
-Tries:    put plain safetensors, Parquet, CSV and pickle bytes where the object lies; a sealed object of the attacker's own domain; an empty
-          file; and plain files of the expected names beside it, for readers that look for `model.safetensors` first.
+Tries:    put plain safetensors, Parquet, CSV and pickle bytes where the object lies; a sealed object of the attacker's own domain; an
+          empty file; and plain files of the expected names beside it, for readers that look for `model.safetensors` first.
 Stops it: a reader of a governed asset requires the sealed object that was signed; there is no fallback to plain files.
 """
 

@@ -2,8 +2,8 @@
 
 Attacker: whoever can write the store, and kept copies of everything that ever lay there.
 Tries:    put the old object, and the old manifest with its genuine signature, in the place of the new ones.
-Stops it: which version is the latest is custody's word (and this user's pins), never the store's; the old root is not the one signed for
-          the new version.
+Stops it: which version is the latest is custody's word (and this user's pins), never the store's; the old root is not the one
+          signed for the new version.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Chunks are reordered, repeated, dropped, cut and appended, in files that agree with themselves.
 
 Attacker: whoever can write the store (chunked formats of others authenticate chunks, but not their order and number).
-Tries:    every such change with leaf table, lengths and root made anew; plain truncation and extension of the file; and the same against
-          FLOE alone with the data key at hand.
+Tries:    every such change with leaf table, lengths and root made anew; plain truncation and extension of the file; and the same
+          against FLOE alone with the data key at hand.
 Stops it: length and root are signed; in FLOE position and final mark are authenticated.
 """
 

@@ -1,8 +1,8 @@
 """The signature is stripped, emptied or replaced, and the object left as it is or replaced by another.
 
 Attacker: whoever can write the store; no key.
-Tries:    drop manifest.json, empty its list of signatures, put in the signature of nobody, relabel the payload type, wrap the payload in
-          another spelling, and put an unsigned manifest of a forged object beside that object.
+Tries:    drop manifest.json, empty its list of signatures, put in the signature of nobody, relabel the payload type, spell the same
+          envelope in another way, leave the payload alone.
 Stops it: readers take the manifest from custody and know which keys may sign; what lies beside the objects is compared byte for
           byte, and an envelope without a trusted signature is no manifest.
 """
@@ -41,11 +41,14 @@ def attack(stage: Stage) -> None:
     stage.found("the manifest is back after that", path.read_bytes() == good)
 
 
+def dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
 def _variants(envelope: dict) -> dict[str, bytes]:
     payload, signature = envelope["payload"], envelope["signatures"][0]
     raw = base64.b64decode(payload)
     stranger = SigningKey.generate()
-    dump = lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
     return {
         "no signatures": dump({**envelope, "signatures": []}),
         "the field left out": dump({key: value for key, value in envelope.items() if key != "signatures"}),
