@@ -1,138 +1,161 @@
-"""A process that does one scenario and dies at a named durable step. Run by test_kill.py, never collected.
+"""A process that has imported everything, and forks a child for each task of the crash tests. Run by `places`, never collected.
 
-    python killing_child.py SCENARIO STEP OCCURRENCE REPORT_FD PROJECT PLACE
+One task a line of standard input, as JSON; for each, one line of standard output: the child's exit code, or minus the signal.
 
-STEP "-" kills nowhere and prints every step that was reached, one a line, to the report. Every key obtained is written to the report,
-unbuffered, before it is used: `key VERSION REQUEST`. The kill is SIGKILL from inside the process, so nothing can be tidied up.
+    {"do": "scenario", "root": R, "scenario": S, "step": N, "occurrence": K, "report": F, "layer": L, "errors": E}
+    {"do": "check", "root": R, "scenario": S, "lines": [...], "errors": E}
+
+A scenario dies at the K-th time that the durable step N is reached ("-": never), by SIGKILL from inside, so that nothing can be tidied
+up. Its report gets a line for each step, each promise (`scenarios`), each key obtained, before it is used (`key VERSION REQUEST`), and
+for all bytes that custody says it has destroyed (`gone HEX`). On a FUSE layer, L, the same lines are marks in the layer's journal.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
+import pkgutil
 import signal
 import sys
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hermetic import steps
-from hermetic.crypto.secret import Secret
-from hermetic.domain.local import LocalPort
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
-PASSPHRASE = b"correct horse battery staple"
+LONGEST_S = 240
+ROOMS = ("assets", "custody", "db", "domain", "sealed", "stores", "providers", "integrations", "keys", "audit", "policy", "formats")
+NOT_NEEDED = ("hermetic.providers.local_keyring", "hermetic.integrations.frames")
 
 
 def main() -> None:
-    """Install the hook, report keys, run the scenario."""
-    scenario, step, occurrence, report, project, place = sys.argv[1:7]
-    fd, left = int(report), [int(occurrence)]
+    """Import, then serve tasks until standard input ends."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    _warm_up()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        task = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _child(task)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _warm_up() -> None:
+    import fsspec.core  # noqa: F401
+
+    for room in ROOMS:
+        package = importlib.import_module(f"hermetic.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"hermetic.{room}."):
+            if not module.name.startswith(NOT_NEEDED) and ".versions." not in module.name and not module.name.endswith(".env"):
+                importlib.import_module(module.name)
+    for name in ("checking", "scenarios"):
+        importlib.import_module(f"tests.faults.{name}")
+
+
+def _child(task: dict[str, Any]) -> None:
+    code = 1
+    try:
+        signal.alarm(LONGEST_S)
+        errors = os.open(task["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(errors, 2)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(2, 1)
+        os.environ["HERMETIC_HOME"] = str(Path(task["root"]) / "home")
+        {"scenario": _scenario, "check": _check}[task["do"]](task)
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _check(task: dict[str, Any]) -> None:
+    from tests.faults import checking
+
+    checking.check(Path(task["root"]), task["scenario"], task["lines"])
+
+
+def _scenario(task: dict[str, Any]) -> None:
+    from hermetic import steps
+    from tests.faults import scenarios
+
+    report = os.open(task["report"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    layer: str | None = task["layer"]
+
+    def say(text: str) -> None:
+        os.write(report, f"{text}\n".encode())
+        if layer:
+            os.setxattr(layer, "user.hermetic.mark", text.encode())
+
+    if layer:
+        _allow_fuse()
+    steps.install(_hook(say, task["step"], task["occurrence"]))
+    _report_keys(say)
+    _report_destroyed(say)
+    scenarios.SCENARIOS[task["scenario"]](Path(task["root"]), say)
+    say("finished")
+
+
+def _hook(say: Callable[[str], None], step: str, occurrence: int) -> Callable[[str], None]:
+    left = [occurrence]
 
     def hook(name: str) -> None:
-        if step == "-":
-            os.write(fd, f"step {name}\n".encode())
-        elif name == step:
+        say(f"step {name}")
+        if name == step:
             left[0] -= 1
             if left[0] == 0:
-                os.write(fd, f"killed {name}\n".encode())
+                say(f"killed {name}")
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    steps.install(hook)
-    _report_keys(fd)
-    SCENARIOS[scenario](Path(project), Path(place))
-    os.write(fd, b"finished\n")
+    return hook
 
 
-def _report_keys(fd: int) -> None:
+def _allow_fuse() -> None:
+    """Let the database lie on the layer, which keeps what FUSE in general does not promise: one machine, locks, shared memory."""
+    from hermetic.db import filesystems
+
+    check = filesystems.check
+    filesystems.check = lambda path, unsafe: check(path, {})
+
+
+def _report_keys(say: Callable[[str], None]) -> None:
+    from hermetic.domain.local import LocalPort
+
     redeem, ask = LocalPort.redeem, LocalPort.ask
     leases: dict[str, str] = {}
 
-    def asking(self: LocalPort, request: object) -> object:
-        answer = ask(self, request)
+    def asking(self: LocalPort, request: Any) -> Any:
+        answer: Any = ask(self, request)
         for lease in [getattr(answer, "lease", None), *(item.lease for item in getattr(answer, "released", ()))]:
             if lease is not None:
                 leases[lease.key.handle] = f"{lease.version} {request.request}"
         return answer
 
-    def redeeming(self: LocalPort, blob: object) -> Secret:
+    def redeeming(self: LocalPort, blob: Any) -> Any:
         secret = redeem(self, blob)
-        os.write(fd, f"key {leases[blob.handle]}\n".encode())
+        say(f"key {leases[blob.handle]}")
         return secret
 
-    LocalPort.ask, LocalPort.redeem = asking, redeeming
+    LocalPort.ask, LocalPort.redeem = asking, redeeming  # type: ignore[method-assign]
 
 
-def _workspace(project: Path):
-    import hermetic
+def _report_destroyed(say: Callable[[str], None]) -> None:
+    from hermetic.db.engine import Database
 
-    return hermetic.connect(project)
+    scrub = Database.scrub
 
+    def scrubbing(self: Database, gone: Iterable[bytes]) -> None:
+        needles = list(gone)
+        scrub(self, needles)
+        for needle in needles:
+            say(f"gone {needle.hex()}")
 
-def seal(project: Path, _place: Path) -> None:
-    """Three versions: a file, a folder of shards, the file once more."""
-    with _workspace(project) as h:
-        h.seal(project / "one.bin", name="dataset/one", data_class="restricted", purpose="ingest")
-        h.seal(project / "shards", name="dataset/shards", data_class="confidential", purpose="ingest")
-        h.seal(project / "one.bin", name="dataset/one", purpose="ingest", remove_original=False)
+    Database.scrub = scrubbing  # type: ignore[method-assign]
 
-
-def release(project: Path, _place: Path) -> None:
-    """Open three times, once in a batch."""
-    with _workspace(project) as h:
-        for _ in range(2):
-            with h.open("dataset/base", purpose="prepare") as file:
-                file.read()
-        for version in h.open_many(["dataset/base@1", "dataset/more@1"], purpose="prepare"):
-            version.end()
-
-
-def rotate(project: Path, _place: Path) -> None:
-    """Rotate and rewrap, twice; suspend and resume."""
-    from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey
-
-    with _workspace(project) as h:
-        ask = h.connection.ask
-        for kek in [row.kek for row in ask(ListKeys()).keys] * 2:
-            ask(RotateKey(kek, "schedule"))
-            while ask(RewrapKey(kek, 1)).left:
-                pass
-        ask(ChangeKeyState(kek, "suspend", "drill"))
-        ask(ChangeKeyState(kek, "resume", "drill"))
-
-
-def run(project: Path, _place: Path) -> None:
-    """A run that reads, uses scratch, and writes."""
-    import fsspec
-
-    with _workspace(project) as h:
-        for _ in range(2):
-            with h.run("train", purpose="train") as handle:
-                with h.open("dataset/base") as file:
-                    data = file.read()
-                os.environ["HERMETIC_RUN"] = handle.id
-                os.chdir(project)
-                with fsspec.open("hermetic://scratch/part.bin", "wb") as file:
-                    file.write(data[:1000])
-                del os.environ["HERMETIC_RUN"]
-                h.seal(data, name="model/fitted", data_class="restricted", member="weights.bin")
-
-
-def expose(project: Path, _place: Path) -> None:
-    """Three exposures, two of them ended."""
-    with _workspace(project) as h:
-        for name in ("a.bin", "b.bin"):
-            h.expose("dataset/base", project / name, seconds=600, purpose="prepare")
-            h.end_exposure(project / name)
-        h.expose("dataset/base", project / "c.bin", seconds=600, purpose="prepare")
-
-
-def restore(project: Path, place: Path) -> None:
-    """Restore into the home that HERMETIC_HOME names, and open everything."""
-    from hermetic.domain.home import Home
-    from hermetic.domain.restore import restore_domain
-
-    restore_domain(place, Home.locate(os.environ), project, lambda *_: Secret(PASSPHRASE), provider_uri="local:insecure-file")
-    release(project, place)
-
-
-SCENARIOS = {"seal": seal, "release": release, "rotate": rotate, "run": run, "expose": expose, "restore": restore}
 
 if __name__ == "__main__":
     main()

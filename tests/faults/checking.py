@@ -1,0 +1,172 @@
+"""What must hold whenever a process died or the power went (DESIGN sections 1, 4, 5; spec/port.md, "No record, no key").
+
+1.  The log verifies whole, and agrees with the rows.
+2.  Every key that was reported has an intent entry with its request and version.
+3.  Every file under a final name in the store is a whole sealed object or a manifest.
+4.  Every committed version opens and holds what was sealed.
+5.  Plaintext lies only where an exposure that has not ended says so.
+6.  What was promised is there (`scenarios`); what was said to be destroyed is in no file of the home.
+7.  The backup place holds a whole copy with every version that was promised.
+8.  Sealing and opening go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+import hermetic
+from hermetic.assets.exposing import TEMPORARY
+from hermetic.domain.backup import Copies
+from hermetic.domain.home import PROJECT_FILE
+from hermetic.errors import NotFound
+from hermetic.formats.messages.keys import ChangeKeyState, ListKeys
+from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
+from hermetic.ids import Purpose
+from hermetic.sealed.inspection import inspect
+from hermetic.stores.local import LocalStore
+from tests.faults.places import BASE
+
+AFTER = b"after the crash"
+ORIGINALS = {"one.bin", "two.bin"}
+SHORT = 1 << 20
+
+
+def check(root: Path, scenario: str, lines: list[str]) -> None:
+    """Check everything; raises AssertionError or what Hermetic raises."""
+    nothing_is_left(root, lines)
+    if scenario == "init":
+        second_domain(root / "second", lines)
+    check_project(root, root / "project", lines if scenario != "init" else [])
+
+
+def check_project(root: Path, project: Path, lines: list[str]) -> None:
+    """Check one domain."""
+    with hermetic.connect(project) as h:
+        copy_is_whole(h, root / "backup", project, lines)
+        resume(h)
+        log_is_whole(h)
+        every_key_has_an_intent(h, lines)
+        store_is_whole(project)
+        refs = versions_open(h)
+        if project.name == "project":
+            promises_are_kept(root, refs, lines)
+        plaintext_is_on_record(h, project)
+        goes_on(h)
+
+
+def resume(h: hermetic.Workspace) -> None:
+    """What a person does after a crash in a drill: resume the key that was suspended."""
+    for row in h.connection.ask(ListKeys()).keys:
+        if row.state == "suspended":
+            h.connection.ask(ChangeKeyState(row.kek, "resume", "after the crash"))
+
+
+def log_is_whole(h: hermetic.Workspace) -> None:
+    pins = h.connection.pins
+    done = h.connection.ask(VerifyLog((Anchor(pins.checkpoint, "pins", external=False),), pins.log_keys))
+    bad = [pair for pair in done.findings if pair.value.startswith("high") or pair.name.startswith("row-")]
+    assert not bad, bad
+
+
+def every_key_has_an_intent(h: hermetic.Workspace, lines: list[str]) -> None:
+    wanted = {tuple(line.split()[1:]) for line in lines if line.startswith("key ")}
+    intents: set[tuple[str, ...]] = set()
+    for generation in range(1, max(row.generation for row in h.connection.ask(ReadLog()).rows) + 1):
+        start = 0
+        while rows := h.connection.ask(ReadLog(start=start, limit=2000, generation=generation)).rows:
+            for row in rows:
+                facts = json.loads(row.leaf)["facts"]
+                if row.kind == "release.intent":
+                    intents |= {(version, facts["request"]) for version in facts["versions"]}
+            start = rows[-1].index + 1
+    assert wanted <= intents, f"keys left without a record: {wanted - intents}"
+
+
+def store_is_whole(project: Path) -> None:
+    store = LocalStore(project / "sealed")
+    for key, _ in list(store.list()):
+        if key.endswith(".sealed"):
+            with store.open(key) as source:
+                inspect(source)
+        else:
+            assert key.endswith("manifest.json"), key
+            json.loads(store.read_bytes(key, limit=SHORT))
+
+
+def versions_open(h: hermetic.Workspace) -> set[str]:
+    """Open and compare every version; return their references."""
+    refs = {f"{row.name}@{number}" for row in h.list() for number in range(1, row.latest + 1)}
+    for ref in sorted(refs):
+        h.verify(ref)
+        with h.version(ref, purpose=Purpose.EVALUATE if ref.startswith("model/") else Purpose.PREPARE) as version:
+            for member in version.members:
+                with version.reader(member) as reader:
+                    data = bytearray(reader.length)
+                    reader.readinto_at(0, memoryview(data))
+                    assert BASE.startswith(bytes(data)) or bytes(data) in {AFTER, b"first"}, ref
+    return refs
+
+
+def promises_are_kept(root: Path, refs: set[str], lines: list[str]) -> None:
+    missing = {line.split()[1] for line in lines if line.startswith("sealed ")} - refs
+    assert not missing, f"said to be sealed, and gone: {missing}"
+    if not (root / "project" / "two.bin").exists():
+        assert "dataset/two@1" in refs, "an original was removed, and its version is gone"
+    if not {"dataset/more@1", "dataset/other@1"} & refs or "dataset/base@1" not in refs:
+        raise AssertionError("what was sealed before is gone")
+    for word, name in (line.split() for line in lines if line.startswith(("removed ", "ended "))):
+        assert not (root / "project" / name).exists(), f"{word}, and back: {name}"
+
+
+def plaintext_is_on_record(h: hermetic.Workspace, project: Path) -> None:
+    rows = h.exposures(ended=False)
+    recorded = {Path(row.path).name for row in rows} | {TEMPORARY + row.id for row in rows}
+    found = {path.name for path in project.iterdir() if path.is_file() and path.read_bytes()[:32] == BASE[:32]}
+    assert found <= recorded | ORIGINALS, f"plaintext without a record: {found - recorded - ORIGINALS}"
+    exposed = {path.name for path in project.iterdir() if path.suffix == ".bin"} - ORIGINALS
+    assert exposed <= recorded
+
+
+def nothing_is_left(root: Path, lines: list[str]) -> None:
+    """Look for destroyed bytes before anything is opened: opening may tidy up."""
+    needles = [bytes.fromhex(line.split()[1]) for line in lines if line.startswith("gone ")]
+    for path in (root / "home").rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not any(needle in content for needle in needles), f"destroyed, and still in {path.name}"
+
+
+def goes_on(h: hermetic.Workspace) -> None:
+    made = h.seal(AFTER, name="dataset/after", data_class="restricted", member="x", purpose="ingest")
+    with h.open(made.ref, purpose="prepare") as file:
+        assert file.read() == AFTER
+
+
+def copy_is_whole(h: hermetic.Workspace, place: Path, project: Path, lines: list[str]) -> None:
+    """Open the newest copy that the crash has left; it holds what was sealed before and what was promised."""
+    custodian = h.connection.port._custodian
+    copies = Copies(LocalStore(place / custodian.domain), custodian.keys.backup)
+    database = bytearray(copies.fetch(copies.latest()))
+    database[18:20] = b"\1\1"  # a database in memory has no write-ahead log
+    with contextlib.closing(sqlite3.connect(":memory:")) as memory:
+        memory.deserialize(bytes(database))
+        assert memory.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        (versions,) = memory.execute("SELECT count(*) FROM version WHERE state = 'published'").fetchone()
+    promised = [line for line in lines if line.startswith("sealed ")] if project.name == "project" else ["made dataset/first@1"]
+    before = 3 if project.name == "project" else 0
+    assert versions >= before + len(set(promised) & set(lines)), "the backup lacks a version that was promised"
+
+
+def second_domain(project: Path, lines: list[str]) -> None:
+    made = [line for line in lines if line.startswith("made")]
+    if not (project / PROJECT_FILE).exists():
+        assert not made, "the project was made, and is gone"
+        return
+    try:
+        check_project(project.parent, project, lines)
+    except NotFound as error:
+        raise AssertionError("a project without custody") from error
+    with hermetic.connect(project) as h:
+        assert "made dataset/first@1" not in made or "dataset/first" in {row.name for row in h.list()}

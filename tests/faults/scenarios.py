@@ -1,0 +1,223 @@
+"""What the crash tests let a process do. Each scenario gets the root of a `places.Place` and a function that says what is done.
+
+What a scenario says is a promise that a crash afterwards must keep:
+
+    sealed REF       the version is there
+    removed NAME     the original is gone, and a version was sealed from it
+    ended NAME       the exposed file is gone
+    made             the second domain is there
+    restored         the domain is there again
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from hermetic.crypto.secret import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PASSPHRASE = b"correct horse battery staple"
+Say = Callable[[str], None]
+
+
+def _workspace(root: Path):
+    import hermetic
+
+    return hermetic.connect(root / "project")
+
+
+def seal(root: Path, say: Say) -> None:
+    """Four versions: a file, a folder of shards, the file once more, and one whose original goes."""
+    project = root / "project"
+    with _workspace(root) as h:
+        say("sealed " + h.seal(project / "one.bin", name="dataset/one", data_class="restricted", purpose="ingest").ref)
+        say("sealed " + h.seal(project / "shards", name="dataset/shards", data_class="confidential", purpose="ingest").ref)
+        say("sealed " + h.seal(project / "one.bin", name="dataset/one", purpose="ingest").ref)
+        done = h.seal(project / "two.bin", name="dataset/two", data_class="internal", purpose="ingest", remove_original=True)
+        say("sealed " + done.ref)
+        say("removed two.bin")
+
+
+def release(root: Path, _say: Say) -> None:
+    """Open three times, once in a batch."""
+    with _workspace(root) as h:
+        for _ in range(2):
+            with h.open("dataset/base", purpose="prepare") as file:
+                file.read()
+        for version in h.open_many(["dataset/base@1", "dataset/more@1"], purpose="prepare"):
+            version.end()
+
+
+def rotate(root: Path, _say: Say) -> None:
+    """Rotate and rewrap, twice; suspend and resume."""
+    from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey
+
+    with _workspace(root) as h:
+        ask = h.connection.ask
+        for kek in [row.kek for row in ask(ListKeys()).keys] * 2:
+            ask(RotateKey(kek, "schedule"))
+            while ask(RewrapKey(kek, 1)).left:
+                pass
+        ask(ChangeKeyState(kek, "suspend", "drill"))
+        ask(ChangeKeyState(kek, "resume", "drill"))
+
+
+def run(root: Path, say: Say) -> None:
+    """Runs that read, use scratch and write, in one call and in files; the last one fails."""
+    os.chdir(root / "project")
+    with _workspace(root) as h:
+        for _ in range(2):
+            with h.run("train", purpose="train") as handle:
+                _work(h, handle)
+            say(f"sealed {handle.outputs[0]}")
+        with contextlib.suppress(KeyError), h.run("train", purpose="train") as handle:
+            _work(h, handle)
+            raise KeyError
+
+
+def _work(h, handle) -> None:
+    import fsspec
+
+    with h.open("dataset/base") as file:
+        data = file.read()
+    os.environ["HERMETIC_RUN"] = handle.id
+    for url in ("hermetic://scratch/part.bin", "hermetic://features/halves/first.bin", "hermetic://features/halves/second.bin"):
+        with fsspec.open(url, "wb") as file:
+            file.write(data[:1000])
+    del os.environ["HERMETIC_RUN"]
+    h.seal(data, name="model/fitted", data_class="restricted", member="weights.bin")
+
+
+def expose(root: Path, say: Say) -> None:
+    """Three exposures, two of them ended."""
+    project = root / "project"
+    with _workspace(root) as h:
+        for name in ("a.bin", "b.bin"):
+            h.expose("dataset/base", project / name, seconds=600, purpose="prepare")
+            h.end_exposure(project / name)
+            say(f"ended {name}")
+        h.expose("dataset/base", project / "c.bin", seconds=600, purpose="prepare")
+
+
+def manage(root: Path, _say: Say) -> None:
+    """What owners do: grants, names, decisions, roles, policy; refusals; drafts given up, garbage collected."""
+    with _workspace(root) as h:
+        _drafts(h)
+        _people_and_policy(h)
+        _grants(h)
+    with _workspace(root):  # notes what has run out meanwhile
+        pass
+
+
+def _drafts(h) -> None:
+    from hermetic.assets.sealing import Terms, begin
+
+    with contextlib.suppress(KeyError), h.writer("dataset/more") as file:
+        file.write(b"given up")
+        raise KeyError
+    begin(h.session, Terms(name="dataset/more")).leased.end()
+    _wait_for(time.time_ns() // 1_000_000)  # a draft of this millisecond is not old
+    h.gc(older_than_ms=0)
+
+
+def _grants(h) -> None:
+    from hermetic.formats.messages.policy import GiveGrant, RevokeGrant
+    from hermetic.ids import Purpose
+
+    ask, now = h.connection.ask, time.time_ns() // 1_000_000
+    given = ask(GiveGrant("nobody", "open", "dataset/*", (Purpose.PREPARE,), now + 3_600_000, "a look"))
+    ask(RevokeGrant(given.id, "looked"))
+    ask(GiveGrant("nobody", "rename", "dataset/*", (), now + 3_600_000, "order", uses=2))
+    with _as_user(h, "nobody"):
+        h.rename("dataset/more", "dataset/other")
+        h.rename("dataset/other", "dataset/more")
+    until = time.time_ns() // 1_000_000 + 100
+    ask(GiveGrant("nobody", "rename", "dataset/*", (), until, "soon over"))
+    _wait_for(until)
+
+
+@contextlib.contextmanager
+def _as_user(h, name: str) -> Iterator[None]:
+    """Let custody take this process for another user of the machine."""
+    from hermetic.access import identity
+
+    port = h.connection.port
+    before, port._caller = port._caller, identity.local_id(h.session.domain, pwd.getpwnam(name).pw_uid)
+    yield
+    port._caller = before
+
+
+def _wait_for(moment_ms: int) -> None:
+    while time.time_ns() // 1_000_000 <= moment_ms:
+        os.sched_yield()
+
+
+def _people_and_policy(h) -> None:
+    from hermetic.audit.pins import Pin
+    from hermetic.errors import PolicyDenied
+    from hermetic.formats.messages.domain import RecordRestoreCheck, TakeBackup
+    from hermetic.formats.messages.policy import ApplyPolicy, SetRoles
+
+    ask = h.connection.ask
+    h.decide("dataset/more", "less than it seemed", retention_days=30)
+    ask(SetRoles("nobody", ("data-steward",), "joins"))
+    ask(ApplyPolicy(h.connection.project.bundle().to_bytes()))
+    ask(TakeBackup())
+    seen = Pin.from_note(h.connection.pins.checkpoint, "pins").checkpoint
+    ask(RecordRestoreCheck("dataset/base@1", seen.size, seen.root))
+    with contextlib.suppress(PolicyDenied):
+        h.open("dataset/base", purpose="debug").close()
+
+
+def upkeep(root: Path, _say: Say) -> None:
+    """The database's own maintenance."""
+    from hermetic.db import migrate
+    from hermetic.db.engine import Database
+
+    (path,) = (root / "home" / "data").glob("*/custody.db")
+    migrate.upgrade(path)
+    database = Database.open(path)
+    database.checkpoint_truncate()
+    database.scrub([b"nothing that is there"])
+    database.close()
+
+
+def init(root: Path, say: Say) -> None:
+    """A second domain in the same home, in use at once."""
+    import hermetic
+    from hermetic.domain.create import create_domain
+    from hermetic.domain.home import Home
+
+    create_domain(
+        root / "second",
+        provider_uri="local:insecure-file",
+        project_name="second",
+        backup=root / "backup",
+        recovery_passphrase=Secret(PASSPHRASE),
+        home=Home.locate(os.environ),
+    )
+    say("made")
+    with hermetic.connect(root / "second") as h:
+        h.seal(b"first", name="dataset/first", data_class="restricted", member="x", purpose="ingest")
+        say("made dataset/first@1")
+
+
+def restore(root: Path, say: Say) -> None:
+    """Restore into the home that HERMETIC_HOME names, and open everything."""
+    from hermetic.domain.home import Home
+    from hermetic.domain.restore import restore_domain
+
+    given = lambda *_: Secret(PASSPHRASE)  # noqa: E731 - as the command line gives it
+    restore_domain(root / "backup", Home.locate(os.environ), root / "project", given, provider_uri="local:insecure-file")
+    say("restored")
+    release(root, say)
+
+
+SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, expose, manage, upkeep, init, restore)}
