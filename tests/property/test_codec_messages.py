@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermetic.custody import dispatch  # noqa: F401 - loads every module of messages
 from hermetic.errors import FormatError
 from hermetic.formats import canonical, codec
 

@@ -44,6 +44,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     for kind, facts in {
         "domain.created": "key",
         "domain.restored": "key restored highest",
+        "domain.recovered": "copy",
         "log.key-changed": "old new signature",
         "subject.erased": "openings",
         "release.intent": "request",

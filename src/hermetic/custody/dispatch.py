@@ -1,81 +1,80 @@
-"""Which handler answers which request. The only table of what custody does."""
+"""Which handler answers which request, by wire name. The only table of what custody does.
+
+Handlers are imported when they are first needed: a command that opens one asset does not pay for those that draw maps.
+"""
 
 from __future__ import annotations
 
+import importlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hermetic.custody import (
-    cataloguing,
-    denial,
-    facts,
-    keyring,
-    leasing,
-    logbook,
-    people,
-    policies,
-    publishing,
-    release,
-    running,
-    sealing,
-)
+from hermetic.custody import denial
 from hermetic.errors import HermeticError, UsageError
-from hermetic.formats import messages as _messages  # noqa: F401 - loads the package whose modules register
-from hermetic.formats.messages import catalogue, domain, keys, log, policy, runs, versions
+from hermetic.formats import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hermetic.custody.call import Call
 
-HANDLERS: dict[type, Callable[[Call, Any], Any]] = {
-    domain.Hello: facts.hello,
-    domain.GatherFacts: facts.gather_facts,
-    domain.RecordRestoreCheck: facts.record_restore_check,
-    versions.OpenVersions: release.open_versions,
-    versions.BeginVersion: sealing.begin_version,
-    versions.PublishVersion: publishing.publish_version,
-    versions.AbandonVersion: publishing.abandon_version,
-    versions.CheckLeases: leasing.check_leases,
-    versions.EndLeases: leasing.end_leases,
-    versions.RecogniseDigests: cataloguing.recognise_digests,
-    catalogue.ListAssets: cataloguing.list_assets,
-    catalogue.ShowVersion: cataloguing.show_version,
-    catalogue.RenameAsset: cataloguing.rename_asset,
-    catalogue.RecordDecision: cataloguing.record_decision,
-    catalogue.TraceLineage: cataloguing.trace_lineage,
-    catalogue.EndExposure: cataloguing.end_exposure,
-    catalogue.ListExposures: cataloguing.list_exposures,
-    catalogue.CollectGarbage: cataloguing.collect_garbage,
-    runs.StartRun: running.start_run,
-    runs.OpenScratch: running.open_scratch,
-    runs.FinishRun: running.finish_run,
-    runs.ShowRun: running.show_run,
-    runs.ListRuns: running.list_runs,
-    keys.ListKeys: keyring.list_keys,
-    keys.ShowKey: keyring.show_key,
-    keys.RotateKey: keyring.rotate_key,
-    keys.RewrapKey: keyring.rewrap_key,
-    keys.ChangeKeyState: keyring.change_key_state,
-    policy.ShowPolicy: policies.show_policy,
-    policy.ApplyPolicy: policies.apply_policy,
-    policy.Explain: policies.explain,
-    policy.GiveGrant: people.give_grant,
-    policy.RevokeGrant: people.revoke_grant,
-    policy.ListGrants: people.list_grants,
-    policy.ListPrincipals: people.list_principals,
-    policy.SetRoles: people.set_roles,
-    log.ReadLog: logbook.read_log,
-    log.VerifyLog: logbook.verify_log,
-    log.ProveEntry: logbook.prove_entry,
-    log.ExportLog: logbook.export_log,
+HANDLERS: dict[str, str] = {
+    "hello": "greeting.hello",
+    "gather-facts": "facts.gather_facts",
+    "record-check": "facts.record_restore_check",
+    "open-versions": "release.open_versions",
+    "begin-version": "sealing.begin_version",
+    "publish-version": "publishing.publish_version",
+    "abandon-version": "publishing.abandon_version",
+    "check-leases": "leasing.check_leases",
+    "end-leases": "leasing.end_leases",
+    "recognise-digests": "cataloguing.recognise_digests",
+    "list-assets": "cataloguing.list_assets",
+    "show-version": "cataloguing.show_version",
+    "rename-asset": "cataloguing.rename_asset",
+    "record-decision": "cataloguing.record_decision",
+    "trace-lineage": "cataloguing.trace_lineage",
+    "end-exposure": "cataloguing.end_exposure",
+    "list-exposures": "cataloguing.list_exposures",
+    "collect-garbage": "cataloguing.collect_garbage",
+    "start-run": "running.start_run",
+    "open-scratch": "running.open_scratch",
+    "finish-run": "running.finish_run",
+    "show-run": "running.show_run",
+    "list-runs": "running.list_runs",
+    "list-keys": "keyring.list_keys",
+    "show-key": "keyring.show_key",
+    "rotate-key": "keyring.rotate_key",
+    "rewrap-key": "keyring.rewrap_key",
+    "change-key-state": "keyring.change_key_state",
+    "show-policy": "policies.show_policy",
+    "apply-policy": "policies.apply_policy",
+    "explain": "policies.explain",
+    "give-grant": "people.give_grant",
+    "revoke-grant": "people.revoke_grant",
+    "list-grants": "people.list_grants",
+    "list-principals": "people.list_principals",
+    "set-roles": "people.set_roles",
+    "read-log": "logbook.read_log",
+    "verify-log": "logbook.verify_log",
+    "prove-entry": "logbook.prove_entry",
+    "export-log": "logbook.export_log",
 }
+
+
+@cache
+def handler_of(name: str) -> Callable[[Call, Any], Any]:
+    """Return the function that answers the request with this wire name. Raises UsageError when custody answers no such request."""
+    if name not in HANDLERS:
+        raise UsageError(f"custody does not answer {name!r}")
+    module, _, function = HANDLERS[name].partition(".")
+    found: Callable[[Call, Any], Any] = getattr(importlib.import_module(f"hermetic.custody.{module}"), function)
+    return found
 
 
 def answer(call: Call) -> Any:
     """Answer a request; a refusal is on the log before it is told. Raises HermeticError."""
-    handler = HANDLERS.get(type(call.request))
-    if handler is None:
-        raise UsageError(f"custody does not answer {type(call.request).__name__}")
+    handler = handler_of(codec.name_of(type(call.request)))
     try:
         return handler(call, call.request)
     except HermeticError as error:

@@ -1,4 +1,4 @@
-"""Everything that `status` and `map` need, in one consistent read; and the first message of a connection."""
+"""Everything that `status` and `map` need, in one consistent read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import assets, exposures, runs, versions
 from hermetic.catalog.values import VersionState
-from hermetic.custody import callers, denial
 from hermetic.custody.callers import Caller
 from hermetic.custody.cataloguing import asset_row, exposure_row
 from hermetic.custody.decide import Question, allowed_caller, decide, still_the_same
@@ -20,12 +19,12 @@ from hermetic.custody.resolve import as_resource
 from hermetic.custody.running import run_row
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import LogTampered, UsageError
+from hermetic.errors import LogTampered
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Done, Pair
-from hermetic.formats.messages.domain import Facts, GatherFacts, Hello, OpenerFact, RecordRestoreCheck, RootFact, UseFact, Welcome
+from hermetic.formats.messages.domain import Facts, GatherFacts, OpenerFact, RecordRestoreCheck, RootFact, UseFact
 from hermetic.ids import AssetId, Kind, Purpose, VersionId
-from hermetic.keys import roots, secret_keys
+from hermetic.keys import roots
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -35,34 +34,7 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
 
-PROTOCOL = 1
 RUNS = 200
-
-
-def hello(call: Call, request: Hello) -> Welcome:
-    """Greet the caller. Raises UsageError for another protocol, NotAuthenticated."""
-    if request.protocol != PROTOCOL:
-        raise UsageError(f"this custody speaks version {PROTOCOL} of the port")
-    custodian = call.custodian
-    with custodian.database.read(custodian.row_keys) as session:
-        caller = callers.require(call, session)
-        policy = custodian.policy.current(session)
-        _, note = custodian.log.head(TablesStore(session.connection))
-        keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
-        overdue = denial.overdue_grants(session, call.now_ms)
-    if overdue:
-        denial.close_overdue(call)
-    return Welcome(
-        domain=custodian.domain,
-        generation=custodian.generation,
-        enforcement=custodian.enforcement.value,
-        principal=caller.name,
-        roles=caller.principal.roles,
-        policy_digest=policy.digest,
-        log_key=str(custodian.log.verifier_key),
-        manifest_keys=tuple(Pair(key.key_id, to_base64url(key.public)) for key in keys),
-        checkpoint=str(note),
-    )
 
 
 def gather_facts(call: Call, _request: GatherFacts) -> Facts:

@@ -49,9 +49,12 @@ class PolicyCache:
 
     def current(self, session: ReadSession) -> InForce:
         """Return the policy in force in this transaction. Raises NotFound when none was ever applied, RowTampered."""
-        row = session.first(tables.policy, current=1)
-        if row is None:
+        rows = session.find(tables.policy, current=1)
+        if not rows:
             raise NotFound("no policy is in force", hint="run `hermetic policy apply`")
+        if len(rows) > 1:  # an older row put back is authentic; beside the one in force it is seen without the log
+            raise RowTampered("two policies are in force at once: an older one was put back", hint="run `hermetic log verify`")
+        row = rows[0]
         with self._lock:
             known = self._known
         if known is not None and known.digest.hex() == row["digest"]:

@@ -125,13 +125,14 @@ def unit(custodian: Custodian, step: str, now_ms: int) -> Iterator[Work]:
         tracked = TrackedSession(session)
         work = Work(tracked, now_ms)
         yield work
-        entries = _with_rows(work.entries, tracked.states())
+        entries = spread(work.entries, tracked.states())
         if entries:
             work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=now_ms)
     custodian.committed()
 
 
-def _with_rows(entries: list[Entry], states: tuple[RowState, ...]) -> list[Entry]:
+def spread(entries: list[Entry], states: tuple[RowState, ...]) -> list[Entry]:
+    """Return the entries with the row states among them, as many in each as it takes. Raises UsageError when there is no room."""
     if not states:
         return entries
     if not entries:
@@ -139,5 +140,5 @@ def _with_rows(entries: list[Entry], states: tuple[RowState, ...]) -> list[Entry
     room = len(entries) * ROW_LIMIT
     if len(states) > room:
         raise UsageError(f"a unit of work changed more than {room} policy-relevant rows")
-    spread = [states[at : at + ROW_LIMIT] for at in range(0, len(states), ROW_LIMIT)]
-    return [replace(entry, rows=(*entry.rows, *(spread[at] if at < len(spread) else ()))) for at, entry in enumerate(entries)]
+    parts = [states[at : at + ROW_LIMIT] for at in range(0, len(states), ROW_LIMIT)]
+    return [replace(entry, rows=(*entry.rows, *(parts[at] if at < len(parts) else ()))) for at, entry in enumerate(entries)]

@@ -17,10 +17,8 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
 from hermetic.errors import HermeticError, IntegrityError, StorageError
+from hermetic.formats import codec
 from hermetic.formats.messages.domain import BackupState
-from hermetic.formats.messages.keys import ChangeKeyState, RewrapKey, RotateKey
-from hermetic.formats.messages.policy import ApplyPolicy, SetRoles
-from hermetic.formats.messages.versions import PublishVersion
 from hermetic.keys import domain_file
 from hermetic.providers import private_file
 from hermetic.stores.local import LocalStore
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from hermetic.custody.custodian import Custodian
     from hermetic.formats.messages.base import Request
 
-IMPORTANT = (PublishVersion, RotateKey, RewrapKey, ChangeKeyState, ApplyPolicy, SetRoles)
+IMPORTANT = {"publish-version", "rotate-key", "rewrap-key", "change-key-state", "apply-policy", "set-roles"}  # by wire name
 DELAY_S = 60.0
 LOCK_FILE = "backup.lock"
 
@@ -59,7 +57,7 @@ class BackupKeeper:
         """Look at what a request changed, and copy now or soon."""
         if self._custodian.commits == max(self._copied, 0):
             return
-        if isinstance(request, IMPORTANT):
+        if codec.name_of(type(request)) in IMPORTANT:
             self.take()
         elif self._timer is None:
             self._timer = threading.Timer(DELAY_S, self._later)

@@ -6,10 +6,10 @@ Invariants:
    and a pack is removed only after a later index without it is durable.
 3. A copy is small: the database is cut into chunks of 32 KiB, and a chunk that the last index already has is not written again.
 
-    <place>/<domain id>/recovery.json      the root, wrapped under the recovery passphrase (Argon2id)
-                       domain.json         the domain secret, wrapped under the roots
-                       pack-<number>       sealed chunks, one after another
-                       index-<number>      sealed list of (chunk name, pack, offset, length), newest number wins
+    <place>/<domain id>/recovery-<root>.json  the root, wrapped under the recovery passphrase (Argon2id)
+                        domain.json           the domain secret, wrapped under the roots
+                        pack-<number>         sealed chunks, one after another
+                        index-<number>        sealed list of (chunk name, pack, offset, length), newest number wins
 
 A worked example: a database of 1 MiB has 32 chunks. The first copy writes pack-1 with 32 of them and index-1. Publishing a version
 changes 5 pages in 4 chunks: pack-2 holds 4, index-2 names 28 chunks in pack-1 and 4 in pack-2.
@@ -39,6 +39,7 @@ HEAD: Final = b"hermetic/v1/backup-index\n"
 CHUNK_LABEL: Final = b"hermetic/v1/backup-chunk\n"
 INDEX_LIMIT: Final = 256 * 1024 * 1024
 PACKS_LIMIT: Final = 48  # above this many packs the next copy writes everything anew
+NUMBER_LIMIT: Final = 10**12 - 1
 KEPT: Final = 2  # indexes that stay, so that one damaged index loses nothing
 _INDEX: Final = re.compile(r"index-([0-9]{12})")
 _PACK: Final = re.compile(r"pack-([0-9]{12})")
@@ -115,22 +116,27 @@ class Copies:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the indexes present, rising. Raises StorageError."""
-        found = (_INDEX.fullmatch(name) for name, _ in self._store.list())
+        found = (_INDEX.fullmatch(name) for name, _ in self._store.list("index-"))
         return sorted(int(match.group(1)) for match in found if match)
 
-    def latest(self) -> Index:
-        """Return the newest index that opens. Raises NotFound when there is none, IntegrityError when none opens."""
+    def newest(self, *, older: bool = False) -> tuple[Index, int]:
+        """Return the newest index, and how many newer ones were passed over: none, unless `older` allows it.
+
+        Raises NotFound when there is no copy, IntegrityError when the index does not open.
+        """
         numbers = self.numbers()
         if not numbers:
             raise NotFound("the backup place holds no copy of this domain")
+        tried = numbers[: -KEPT - 1 : -1] if older else numbers[-1:]
         problem: IntegrityError | None = None
-        for number in reversed(numbers[-KEPT:]):
+        for skipped, number in enumerate(tried):
             try:
-                return self.read(number)
+                return self.read(number), skipped
             except IntegrityError as error:
                 problem = error
+        before = "" if older or len(numbers) < 2 else "; --reason TEXT takes the copy before it, on record"
         raise IntegrityError(
-            "no index in the backup place opens", hint="the copies were changed or belong to another domain"
+            "the newest index in the backup place does not open", hint=f"it was changed or belongs to another domain{before}"
         ) from problem
 
     def read(self, number: int) -> Index:
@@ -145,12 +151,9 @@ class Copies:
 
     def write(self, database: bytes, *, generation: int, log_size: int, log_root: bytes, at_ms: int) -> Index:
         """Add a copy of `database`. Raises StorageError; then the earlier copies are as they were."""
-        last = self._known()
+        last = self.known()
         number = self._next_number()
-        reuse = (
-            {} if last is None or len({item.pack for item in last.chunks}) > PACKS_LIMIT else {item.name: item for item in last.chunks}
-        )
-        pack, chunks = self._gather(database, number, reuse)
+        pack, chunks = self._gather(database, number, {} if last is None else self._reusable(last))
         if pack:
             self._store.put_bytes(_pack_name(number), pack)
             reached("backup.pack.written")
@@ -166,12 +169,8 @@ class Copies:
         """Return the database of a copy. Raises IntegrityError when any chunk is missing or changed."""
         return b"".join(self._chunk(item, at) for at, item in enumerate(index.chunks))
 
-    def _next_number(self) -> int:
-        """Return a number that neither an index has nor a pack whose index a crash kept away."""
-        found = (_INDEX.fullmatch(name) or _PACK.fullmatch(name) for name, _ in self._store.list())
-        return max((int(match.group(1)) for match in found if match), default=0) + 1
-
-    def _known(self) -> Index | None:
+    def known(self) -> Index | None:
+        """Return the newest index, None when there is none or it is damaged: then a copy builds on nothing."""
         numbers = self.numbers()
         if not numbers:
             return None
@@ -179,8 +178,25 @@ class Copies:
             return self._last
         try:
             return self.read(numbers[-1])
-        except IntegrityError:  # a damaged last index: write everything anew rather than build on it
+        except IntegrityError:
             return None
+
+    def _next_number(self) -> int:
+        """Return a number that neither an index has nor a pack whose index a crash kept away. Raises IntegrityError."""
+        packs = (_PACK.fullmatch(name) for name, _ in self._store.list("pack-"))
+        number = max((*self.numbers(), *(int(match.group(1)) for match in packs if match)), default=0) + 1
+        if number > NUMBER_LIMIT:
+            raise IntegrityError(
+                "the backup place holds a copy with an impossible number", hint="somebody else wrote there: remove it"
+            )
+        return number
+
+    def _reusable(self, last: Index) -> dict[bytes, Placed]:
+        """Return the chunks of the last copy that are still where it put them, by name."""
+        if len({item.pack for item in last.chunks}) > PACKS_LIMIT:
+            return {}
+        sizes = dict(self._store.list("pack-"))
+        return {item.name: item for item in last.chunks if item.offset + item.length <= sizes.get(_pack_name(item.pack), 0)}
 
     def _gather(self, database: bytes, number: int, reuse: dict[bytes, Placed]) -> tuple[bytes, list[Placed]]:
         """Return the new pack's bytes and the chunks in order."""
@@ -196,10 +212,16 @@ class Copies:
         return bytes(pack), chunks
 
     def _chunk(self, item: Placed, at: int) -> bytes:
+        if item.length > CHUNK + aead.OVERHEAD:
+            raise FormatError(f"chunk {at} of the backup is too long")
         buffer = bytearray(item.length)
-        with self._store.open(_pack_name(item.pack)) as source:
-            if item.length > CHUNK + aead.OVERHEAD or source.readinto_at(item.offset, buffer) != item.length:
-                raise IntegrityError(f"chunk {at} of the backup is cut")
+        try:
+            with self._store.open(_pack_name(item.pack)) as source:
+                count = source.readinto_at(item.offset, buffer)
+        except NotFound:
+            raise IntegrityError(f"{_pack_name(item.pack)} of the backup is missing", hint="the copy is not whole") from None
+        if count != item.length:
+            raise IntegrityError(f"chunk {at} of the backup is cut", hint="the copy is not whole")
         piece = aead.open_(self._chunk_key, bytes(buffer), CHUNK_LABEL + item.name)
         mac.check(item.name, mac.hmac_sha256(self._name_key, piece)[:NAME], f"chunk {at} of the backup")
         return piece

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from hermetic.domain import config, project
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
-from hermetic.domain.create import PINS_FILE
 from hermetic.domain.home import Home, private_folder
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
-from hermetic.domain.pinned import PinKeeper
+from hermetic.domain.pinned import PINS_FILE, PinKeeper
 from hermetic.errors import ConfigError, HermeticError, Unsupported
-from hermetic.formats.messages.domain import Hello
+from hermetic.formats.messages.greeting import Hello
 from hermetic.policy.model import StoreKind
 from hermetic.stores.local import LocalStore
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from hermetic.domain.port import Port
     from hermetic.domain.project import Project
     from hermetic.formats.messages.base import Request
-    from hermetic.formats.messages.domain import Welcome
+    from hermetic.formats.messages.greeting import Welcome
     from hermetic.stores.base import Store
 
 Answer = TypeVar("Answer")

@@ -30,9 +30,10 @@ from hermetic.domain import config
 from hermetic.domain.backing import BackupKeeper
 from hermetic.domain.home import PROJECT_FILE, Home, private_folder
 from hermetic.domain.opening import DATABASE, custodian_of, wall_ms
+from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.pins import Pins
 from hermetic.domain.pins import save as save_pins
-from hermetic.errors import ConfigError, Conflict, StorageError
+from hermetic.errors import ConfigError, Conflict, StorageError, Unsupported
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.findings import Finding
 from hermetic.ids import DomainId
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from hermetic.keys.provider import Provider
     from hermetic.policy.bundle import PolicyBundle
 
-PINS_FILE = "pins.json"
 STORE_FOLDER = "sealed"
 UNLOCK_S = 8 * 3600
 
@@ -86,7 +86,7 @@ def create_domain(
     root = root.absolute()
     _check_root(root)
     home = home or Home.locate(os.environ)
-    _check_places(root, home, backup)
+    check_places(root, home, backup)
     domain = DomainId(fresh_id())
     bundle = defaults.default_bundle(domain, project_name)
     Rulebook.load(bundle, now_ms=wall_ms())
@@ -112,8 +112,10 @@ def _check_root(root: Path) -> None:
         raise Conflict(f"{root} has a {PROJECT_FILE} already", hint="this project has a domain: `hermetic status`")
 
 
-def _check_places(root: Path, home: Home, backup: Path | None) -> None:
-    if home.data.is_relative_to(root):
+def check_places(root: Path, home: Home, backup: Path | None) -> None:
+    """Refuse a custody home in the project, and a backup place in either. Links are followed. Raises ConfigError."""
+    root, data = root.resolve(), home.data.resolve()
+    if data.is_relative_to(root):
         raise ConfigError(
             f"the custody home {home.data} would lie inside the project",
             hint="keys are never stored beside the data: set HERMETIC_HOME to a folder outside every project",
@@ -122,8 +124,8 @@ def _check_places(root: Path, home: Home, backup: Path | None) -> None:
         return
     if not backup.is_absolute():
         raise ConfigError("the backup place is an absolute path")
-    for near, name in ((root, "project"), (home.data, "custody home")):
-        if backup.is_relative_to(near):
+    for near, name in ((root, "project"), (data, "custody home"), (home.config.resolve(), "settings folder")):
+        if backup.resolve().is_relative_to(near):
             raise ConfigError(f"the backup place {backup} lies in the {name}", hint="choose another disk, or at least another folder")
 
 
@@ -140,7 +142,10 @@ def _custody(folder: Path, domain: DomainId, how: tuple[str, Callable[..., Secre
     provider = registry.create_root(uri, place, Asked(ask=None if ask is None else once))
     reached("init.root.created")
     if given:  # whoever just typed the passphrase need not type it again
-        unlock.unlock(provider, once, UNLOCK_S)
+        try:
+            unlock.unlock(provider, once, UNLOCK_S)
+        except Unsupported:  # no kernel keyring here: later commands ask for it
+            unlock.unlock_here(provider, once)
     file, secret = domain_file.create(domain, {provider.root_id: provider})
     private_file.write(folder / domain_file.NAME, file.encode(), replace=False)
     reached("init.domain-file.written")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.formats.messages.base import Receipt, Request
-    from hermetic.formats.messages.domain import Welcome
+    from hermetic.formats.messages.greeting import Welcome
 
 DELAY_MS = 1000
 PINS_FILE = "pins.json"

@@ -1,58 +1,61 @@
-"""A domain back from its backup copy, as the next generation of the log (spec/backup.md section 5, whose numbers the code repeats)."""
+"""A domain back from its backup copy, as the next generation of the log (spec/backup.md section 5, whose numbers the code repeats).
+
+Everything is put together in a folder beside the final one, `<data>/.restoring/<domain>`, and appears at once by a rename. A restore
+that was interrupted leaves nothing but that folder, which the next one removes: it never touches a custody home that is there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit import verify as verifying
-from hermetic.audit.leaf import Entry
-from hermetic.audit.log import Log
-from hermetic.audit.note import Checkpoint, Note, Origin, VerifierKey
-from hermetic.audit.openings import LogKeys
+from hermetic.audit.note import VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
-from hermetic.catalog.values import RunState
 from hermetic.custody.logbook import present_rows
-from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import config, pins
-from hermetic.domain.backup import Copies
-from hermetic.domain.create import PINS_FILE, write_new
+from hermetic.domain.create import PINS_FILE, check_places, write_new
 from hermetic.domain.home import PROJECT_FILE, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
-from hermetic.errors import Conflict, FormatError, NotFound, StorageError, UsageError
-from hermetic.ids import DomainId, check_id
-from hermetic.keys import domain_file, secret_keys
-from hermetic.keys.derived import DomainKeys
+from hermetic.domain.recovering import Recovered, find_domain, recover
+from hermetic.domain.succession import Known, begin_generation, later
+from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
+from hermetic.keys import domain_file
 from hermetic.keys.domain_file import DomainFile
-from hermetic.keys.passphrase_wrap import LIMIT as WRAP_LIMIT
-from hermetic.keys.passphrase_wrap import recovery_unwrap
-from hermetic.keys.roots import Anchors
 from hermetic.policy.bundle import PolicyBundle
 from hermetic.providers import private_file, registry, unlock
-from hermetic.providers.local_memory import MemoryRoot
 from hermetic.providers.place import Asked, Place
 from hermetic.steps import reached
-from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hermetic.audit.note import Checkpoint
     from hermetic.crypto.secret import Secret
-    from hermetic.domain.backup import Index
     from hermetic.domain.home import Home
+    from hermetic.formats.findings import Finding
+    from hermetic.ids import DomainId
     from hermetic.keys.provider import Provider
+
+__all__ = ["Recovered", "Restored", "find_domain", "recover", "restore_domain"]
 
 UNLOCK_S = 8 * 3600
 DEFAULT_ROOT = "local:passphrase"
+WORKSHOP = ".restoring"
+LOST_PIN = "pin-in-lost-entries"
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back. `lost` says that a later state of the log was known than the copy holds."""
+    """What came back. `lost` says that a later state of the log was known than the copy holds; findings are those of its log."""
 
     domain_id: DomainId
     generation: int
@@ -61,63 +64,7 @@ class Restored:
     highest_size: int
     lost: bool
     copied_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """A copy opened with the recovery passphrase, not yet anywhere."""
-
-    domain: DomainId
-    file: DomainFile
-    root: Secret
-    root_id: str
-    keys: DomainKeys
-    copies: Copies
-    index: Index
-
-
-def find_domain(place: Path, wanted: DomainId | None = None) -> DomainId:
-    """Return the domain whose copy lies in `place`. Raises NotFound, UsageError when there are several."""
-    try:
-        names = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
-    except OSError as error:
-        raise StorageError(f"cannot read {place}: {error.strerror}", hint="is the disk mounted?") from error
-    domains = [name for name in names if _is_id(name) and (place / name / domain_file.NAME).is_file()]
-    if wanted is not None and wanted in domains:
-        return wanted
-    if wanted is not None or not domains:
-        raise NotFound(f"{place} holds no copy of {'this domain' if wanted else 'a domain'}")
-    if len(domains) > 1:
-        raise UsageError(
-            f"{place} holds copies of {len(domains)} domains", hint=f"run it in the project of one of {', '.join(domains)}"
-        )
-    return DomainId(domains[0])
-
-
-def _is_id(text: str) -> bool:
-    try:
-        check_id(text)
-    except UsageError:
-        return False
-    return True
-
-
-def recover(place: Path, domain: DomainId, passphrase: Secret) -> Recovered:
-    """Open a copy. Raises NotFound (no recovery wrap), WrongKey, FormatError, IntegrityError, StorageError."""
-    store = LocalStore(place / domain)
-    wraps = [name for name, _ in store.list("recovery-")]
-    if not wraps:
-        raise NotFound("this copy has no recovery wrap", hint="it opens only with the root itself: put root-*.json back instead")
-    # 1. The passphrase opens the root.
-    subject, root = recovery_unwrap(store.read_bytes(wraps[0], limit=WRAP_LIMIT), passphrase)
-    if subject.domain != domain or subject.holds != "root":
-        raise FormatError("the recovery wrap is of another domain")
-    # 2. The root opens the domain secret.
-    file = DomainFile.decode(store.read_bytes(domain_file.NAME, limit=domain_file.LIMIT))
-    keys = DomainKeys.from_secret(file.open({subject.root: MemoryRoot("local:memory", Place(place, domain, subject.root), root)}))
-    # 3. The newest index that opens.
-    copies = Copies(store, keys.backup)
-    return Recovered(domain, file, root, subject.root, keys, copies, copies.latest())
+    findings: tuple[Finding, ...] = ()
 
 
 def restore_domain(
@@ -128,104 +75,163 @@ def restore_domain(
     *,
     provider_uri: str = DEFAULT_ROOT,
     ask: Callable[..., Secret] | None = None,
+    reason: str | None = None,
 ) -> Restored:
     """Bring a domain back under `home`. `ask` gives the new root's passphrase; without it the recovery passphrase is taken.
 
-    Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, StorageError.
+    A copy that is older than what this user has seen, or whose newest index is damaged, is taken only with a `reason`, on record.
+    Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, StorageError.
     """
-    wanted = _wanted(project_root)
-    domain = find_domain(place, wanted)
-    folder = home.domain_data(domain)
-    if (folder / domain_file.NAME).exists():
-        raise Conflict("this user has custody of this domain already", hint=f"move {folder} away first if it is damaged")
+    if reason is not None and not reason.strip():
+        raise UsageError("a reason is a sentence, for those who ask later")
+    project_root = _project_of(project_root)
+    domain = find_domain(place, _wanted(project_root))
+    check_places(project_root, home, place)
+    final = home.domain_data(domain)
+    _must_be_free(final)
     given = passphrase("recovery passphrase: ")
-    recovered = recover(place, domain, given)
-    private_folder(folder)
-    database = Database.from_snapshot(folder / DATABASE, recovered.copies.fetch(recovered.index))
-    reached("restore.database.written")
-    settings = private_folder(home.domain_config(domain))
-    known = pins.load(settings / PINS_FILE, domain)
-    highest = _verify(database, recovered, known)  # 3, 4
-    # 5. The root goes under a provider of this home.
-    provider = registry.create_root(
-        provider_uri, Place(folder, domain, recovered.file.roots[0].root_id), Asked(ask=ask or (lambda: given), root=recovered.root)
+    with _workshop(home, domain) as folder:
+        recovered = recover(place, domain, given, older=reason is not None)  # 1, 2, 3
+        database = Database.from_snapshot(folder / DATABASE, recovered.copies.fetch(recovered.index))
+        try:
+            reached("restore.database.written")
+            settings = private_folder(home.domain_config(domain))
+            known, findings = _verify(database, recovered, (pins.load(settings / PINS_FILE, domain), reason))  # 3, 4
+            provider = _keep_root(recovered, folder, provider_uri, ask or (lambda: given))  # 5
+            versions = begin_generation(database, recovered, provider, known, now_ms=wall_ms())  # 6
+            _project(project_root, database, recovered)
+        finally:
+            database.close()
+        config.save(settings, replace(config.load(settings), backup_place=place))
+        _domain_file(folder, recovered, provider)  # last: only now could this folder be used
+        reached("restore.domain-file.written")
+        _appear(folder, final)
+    reached("restore.home.renamed")
+    return Restored(
+        domain_id=domain,
+        generation=known.restored.origin.generation + 1,
+        versions=versions,
+        restored_size=known.restored.size,
+        highest_size=known.highest.size,
+        lost=known.lost,
+        copied_ms=recovered.index.at_ms,
+        findings=findings,
     )
-    reached("restore.root.created")
-    if provider_uri == DEFAULT_ROOT:
-        unlock.unlock(provider, ask or (lambda: given), UNLOCK_S)
-    # 6. The next generation begins.
-    done = _next_generation(database, recovered, provider, highest)
-    reached("restore.generation.begun")
-    config.save(settings, config.UserConfig(backup_place=place))
-    _project(project_root, database, recovered)
-    database.close()
-    _domain_file(folder, recovered, provider)  # last: only now does this user have custody
-    reached("restore.domain-file.written")
-    return done
+
+
+def _project_of(start: Path) -> Path:
+    """Return the root of the project around `start`; a folder outside any project is where its files will be written."""
+    from hermetic.domain import project  # noqa: PLC0415 - parses policy, which a restore without project does not need
+
+    try:
+        return project.find_root(start)
+    except NotFound:
+        return start.resolve()
 
 
 def _wanted(project_root: Path) -> DomainId | None:
     """Return the domain that the project in `project_root` names, if there is a project."""
-    from hermetic.domain import project  # noqa: PLC0415 - parses policy, which a restore without project does not need
+    from hermetic.domain import project  # noqa: PLC0415 - as above
 
     return project.load(project_root).domain if (project_root / PROJECT_FILE).is_file() else None
 
 
-def _verify(database: Database, recovered: Recovered, known: pins.Pins | None) -> Checkpoint:
-    """Verify log and rows of the copy; return the highest checkpoint that is known from anywhere. Raises LogTampered, RowTampered."""
+def _must_be_free(final: Path) -> None:
+    if (final / domain_file.NAME).exists():
+        raise Conflict("this user has custody of this domain already", hint=f"move {final} away first if it is damaged")
+    if final.is_dir() and any(final.iterdir()):
+        raise Conflict(
+            f"{final} holds files of a custody home without its domain.json",
+            hint="if the database in it is whole, put domain.json back from the backup place; else move the folder away",
+        )
+
+
+@contextlib.contextmanager
+def _workshop(home: Home, domain: DomainId) -> Iterator[Path]:
+    """Lend an empty private folder on the file system of the custody home, to one restore of a domain at a time."""
+    base = private_folder(private_folder(home.data) / WORKSHOP)
+    descriptor = os.open(base / f"{domain}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = base / domain
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        yield private_folder(folder)
+    except BlockingIOError:
+        raise Conflict("another restore of this domain is at work", hint="wait for it to end") from None
+    finally:
+        os.close(descriptor)
+
+
+def _verify(database: Database, recovered: Recovered, given: tuple[pins.Pins | None, str | None]) -> tuple[Known, tuple[Finding, ...]]:
+    """Verify log and rows of the copy, and compare it with what this user has seen. Raises LogTampered, RowTampered, FormatError."""
+    seen, reason = given
+    pinned = Pin.from_note(seen.checkpoint, "this user's pins") if seen is not None and seen.checkpoint else None
     with database.read(recovered.keys.row_keys()) as session:
         store = TablesStore(session.connection)
-        keys = [VerifierKey.parse(text) for text in (known.log_keys if known else ())]
-        report = verifying.verify(store, recovered.domain, keys=keys, rows=present_rows(session))
-    newest = report.newest
-    if (newest.size, newest.root) != (recovered.index.log_size, recovered.index.log_root):
+        newest = _newest(store, recovered)
+        beyond = pinned is not None and later(pinned.checkpoint, newest)
+        keys = [VerifierKey.parse(text) for text in (seen.log_keys if seen else ())]
+        compared = [pinned] if pinned is not None and not beyond else []
+        report = verifying.verify(store, recovered.domain, keys=keys, pins=compared, rows=present_rows(session))
+    if report.newest != newest:
         raise FormatError("the copied database and its index disagree about the log")
-    if known is None or not known.checkpoint:
-        return newest
-    pinned = Pin.from_note(known.checkpoint, "pins").checkpoint
-    later = (pinned.origin.generation, pinned.size) > (newest.origin.generation, newest.size)
-    return pinned if later else newest
+    known = Known(newest, pinned.checkpoint if pinned is not None and beyond else newest, reason)
+    given_up = any(item.code == LOST_PIN and item.severity == "high" for item in report.findings)
+    if (known.lost or given_up) and reason is None:
+        raise LogTampered(
+            f"the copy ends at log entry {newest.size} of generation {newest.origin.generation}, and this user has seen more",
+            hint="somebody may have put an older copy back; --reason TEXT takes it all the same, on record",
+        )
+    return known, tuple(item for item in report.findings if item.code not in {"log-never-anchored", "log-key-first-use"})
 
 
-def _next_generation(database: Database, recovered: Recovered, provider: Provider, highest: Checkpoint) -> Restored:
-    now, row_keys = wall_ms(), recovered.keys.row_keys()
-    anchors = Anchors(recovered.domain, {provider.root_id: provider})
-    with database.write(row_keys, step="restore.generation.committed") as plain:
-        session = TrackedSession(plain)
-        store = TablesStore(plain.connection)
-        generation = store.generations()[-1]
-        head = store.head(generation)
-        if head is None:
-            raise FormatError("the copied log has no checkpoint")
-        restored = Checkpoint.parse(Note.parse(head.note.encode("utf-8")).text)
-        signer = secret_keys.load(session, anchors, secret_keys.active(session, secret_keys.LOG_SIGNING).key_id)  # type: ignore[arg-type]
-        log = Log(Origin(recovered.domain, generation + 1), signer, LogKeys(recovered.keys.log_openings))
-        log.begin(store, now_ms=now, restored=(restored, highest))
-        row = session.require(tables.root, provider.root_id)
-        kind = provider.uri
-        session.update(tables.root, provider.root_id, row["revision"], provider_uri=provider.uri, kind=kind)
-        _end_what_ran(session, now)
-        rows = session.states()
-        log.append(store, [Entry("root.added", {"root": provider.root_id, "provider": provider.uri}, rows=rows)], now_ms=now)
-        versions = len(session.find(tables.version, state="published"))
-    lost = (highest.origin.generation, highest.size) > (restored.origin.generation, restored.size)
-    return Restored(
-        recovered.domain, generation + 1, versions, restored.size, highest.size, lost=lost, copied_ms=recovered.index.at_ms
-    )
+def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:
+    generation = store.generations()[-1] if store.generations() else 0
+    head = store.head(generation) if generation else None
+    if head is None or (generation, head.size, head.root) != (
+        recovered.index.generation,
+        recovered.index.log_size,
+        recovered.index.log_root,
+    ):
+        raise FormatError("the copied database and its index disagree about the log")
+    return Pin.from_note(head.note, "the copy").checkpoint
 
 
-def _end_what_ran(session: TrackedSession, now_ms: int) -> None:
-    """Leases and runs of the old generation are over; its drafts are left to `gc`."""
-    for row in session.find(tables.lease, state="active"):
-        session.update(tables.lease, row["id"], row["revision"], state="ended")
-    for row in session.find(tables.run, state=RunState.RUNNING.value):
-        session.update(tables.run, row["id"], row["revision"], state=RunState.ABORTED.value, ended_ms=now_ms)
+def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret]) -> Provider:
+    """Keep the root under a provider of this home; one that an interrupted restore left there is taken if it is the same."""
+    place = Place(folder, recovered.domain, recovered.root.root_id)
+    try:
+        provider = registry.create_root(uri, place, Asked(ask=ask, root=recovered.root.load_root()))
+    except Conflict:
+        provider = registry.open_provider(uri, place)
+        recovered.file.open({provider.root_id: provider})
+    reached("restore.root.created")
+    if uri == DEFAULT_ROOT:
+        with contextlib.suppress(Unsupported):  # no kernel keyring here: commands ask for the passphrase
+            unlock.unlock(provider, ask, UNLOCK_S)
+    return provider
 
 
 def _domain_file(folder: Path, recovered: Recovered, provider: Provider) -> None:
-    secret = recovered.file.open({provider.root_id: provider})
-    file = DomainFile(recovered.domain, ()).with_root(secret, provider.uri, provider.root_id, {provider.root_id: provider})
+    root_id = recovered.root.root_id
+    secret = recovered.file.open({root_id: recovered.root})
+    file = DomainFile(recovered.domain, ()).with_root(secret, provider.uri, root_id, {root_id: recovered.root})
     private_file.write(folder / domain_file.NAME, file.encode(), replace=False)
+
+
+def _appear(folder: Path, final: Path) -> None:
+    """Give the finished folder its name; an empty one may be there. Raises Conflict, StorageError."""
+    try:
+        folder.rename(final)
+        for parent in {final.parent, folder.parent}:
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"cannot put the custody home at {final}: {error.strerror}") from error
 
 
 def _project(project_root: Path, database: Database, recovered: Recovered) -> None:

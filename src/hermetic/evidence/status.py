@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from hermetic.evidence.surroundings import Anchoring, Surroundings
     from hermetic.formats.findings import Finding
     from hermetic.formats.messages.catalogue import AssetRow
-    from hermetic.formats.messages.domain import Facts, RootFact, Welcome
+    from hermetic.formats.messages.domain import Facts, RootFact
+    from hermetic.formats.messages.greeting import Welcome
     from hermetic.formats.messages.keys import KeyRow
 
 DAY_MS = 86_400_000

@@ -14,6 +14,8 @@ import binascii
 import dataclasses
 import enum
 import functools
+import importlib
+import pkgutil
 import types
 import typing
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -49,6 +51,7 @@ def name_of(cls: type) -> str:
 
 def registered() -> dict[str, type]:
     """Return every message class by wire name."""
+    _load_all()
     return dict(_BY_NAME)
 
 
@@ -68,10 +71,23 @@ def decode(raw: bytes) -> Any:
         raise FormatError("not a port message")
     if outer["hermetic"] != WIRE_VERSION or isinstance(outer["hermetic"], bool):
         raise FormatError("port message of another version")
-    cls = _BY_NAME.get(outer["type"]) if isinstance(outer["type"], str) else None
+    cls = _class_of(outer["type"]) if isinstance(outer["type"], str) else None
     if cls is None:
         raise FormatError("port message of an unknown type")
     return _load(cls, outer["body"], cls.__name__)
+
+
+def _class_of(name: str) -> type | None:
+    """Return the class of a wire name. Message modules register when they are imported, so an unknown name loads all of them."""
+    if name not in _BY_NAME:
+        _load_all()
+    return _BY_NAME.get(name)
+
+
+def _load_all() -> None:
+    package = importlib.import_module("hermetic.formats.messages")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
 
 
 def _dump(value: object) -> Any:

@@ -7,7 +7,8 @@ import types
 from hermetic.evidence.surroundings import Anchoring, PlainFile, Surroundings, SwapArea
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.catalogue import AssetRow, ExposureRow
-from hermetic.formats.messages.domain import Facts, OpenerFact, RootFact, UseFact, Welcome
+from hermetic.formats.messages.domain import Facts, OpenerFact, RootFact, UseFact
+from hermetic.formats.messages.greeting import Welcome
 from hermetic.formats.messages.keys import KeyRow, KeyVersionRow
 from hermetic.formats.messages.runs import RunRow
 from hermetic.ids import DataClass, Environment, Purpose, Stage

@@ -7,7 +7,8 @@
     keys       list, show, rotate, rewrap, change state
     policy     show, apply, explain; grants
     log        read, verify, prove, export
-    domain     hello, facts, backup
+    greeting   hello
+    domain     facts, backup
 
 A request class names its answer: `class Hello(Request["Welcome"])`; `Port.ask` is typed by it. A key is never a field: in process
 it is an opaque handle that `Port.redeem` exchanges once, between processes it is an HPKE blob in `KeyBlob.sealed`.

@@ -1,4 +1,4 @@
-"""The domain as a whole: who is there, what is the state of things, backup."""
+"""The domain as a whole: what is the state of things, backup."""
 
 from __future__ import annotations
 
@@ -10,30 +10,6 @@ from hermetic.formats.messages.catalogue import AssetRow, ExposureRow
 from hermetic.formats.messages.keys import KeyRow
 from hermetic.formats.messages.runs import RunRow
 from hermetic.ids import Purpose
-
-
-@message("hello")
-@dataclass(frozen=True, slots=True)
-class Hello(Request["Welcome"]):
-    """The first message of a connection."""
-
-    protocol: int = 1
-
-
-@message("welcome")
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """Who the caller is to this domain, how far custody is away, and what to pin."""
-
-    domain: str
-    generation: int
-    enforcement: str
-    principal: str
-    roles: tuple[str, ...]
-    policy_digest: bytes
-    log_key: str
-    manifest_keys: tuple[Pair, ...]
-    checkpoint: str
 
 
 @dataclass(frozen=True, slots=True)

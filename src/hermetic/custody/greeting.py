@@ -1,0 +1,44 @@
+"""The first message of a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.audit.tables_store import TablesStore
+from hermetic.custody import callers, denial
+from hermetic.errors import UsageError
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.messages.base import Pair
+from hermetic.formats.messages.greeting import Hello, Welcome
+from hermetic.keys import secret_keys
+
+if TYPE_CHECKING:
+    from hermetic.custody.call import Call
+
+PROTOCOL = 1
+
+
+def hello(call: Call, request: Hello) -> Welcome:
+    """Greet the caller. Raises UsageError for another protocol, NotAuthenticated."""
+    if request.protocol != PROTOCOL:
+        raise UsageError(f"this custody speaks version {PROTOCOL} of the port")
+    custodian = call.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        caller = callers.require(call, session)
+        policy = custodian.policy.current(session)
+        _, note = custodian.log.head(TablesStore(session.connection))
+        keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
+        overdue = denial.overdue_grants(session, call.now_ms)
+    if overdue:
+        denial.close_overdue(call)
+    return Welcome(
+        domain=custodian.domain,
+        generation=custodian.generation,
+        enforcement=custodian.enforcement.value,
+        principal=caller.name,
+        roles=caller.principal.roles,
+        policy_digest=policy.digest,
+        log_key=str(custodian.log.verifier_key),
+        manifest_keys=tuple(Pair(key.key_id, to_base64url(key.public)) for key in keys),
+        checkpoint=str(note),
+    )

@@ -1,0 +1,143 @@
+"""The next generation of a restored domain: what begins, what is over, and who may act (spec/backup.md section 5, step 6).
+
+A restore never continues a log. Entry 0 of the new generation names the checkpoint that was restored and the highest one known; the
+next says which copy it was, who brought it back, why if something was lost, and under which provider the root is kept. Then come the
+ends of what ran: leases, runs, drafts.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hermetic.access import identity
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.audit.log import Log
+from hermetic.audit.note import Checkpoint, Origin
+from hermetic.audit.openings import LogKeys
+from hermetic.audit.tables_store import TablesStore
+from hermetic.catalog.values import RunState, VersionState
+from hermetic.custody.work import TrackedSession, spread
+from hermetic.db import tables
+from hermetic.ids import KeyState
+from hermetic.keys import secret_keys
+from hermetic.keys.roots import Anchors
+from hermetic.steps import reached
+
+if TYPE_CHECKING:
+    from hermetic.db.engine import Database
+    from hermetic.domain.recovering import Recovered
+    from hermetic.keys.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known when a copy comes back: its own newest checkpoint, the highest seen anywhere, and the reason given, if any."""
+
+    restored: Checkpoint
+    highest: Checkpoint
+    reason: str | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether a later state was seen than the copy holds."""
+        return later(self.highest, self.restored)
+
+
+def later(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether one checkpoint is of a later state than another."""
+    return (one.origin.generation, one.size) > (other.origin.generation, other.size)
+
+
+def begin_generation(database: Database, recovered: Recovered, provider: Provider, known: Known, *, now_ms: int) -> int:
+    """Begin the next generation, all in one transaction; return how many published versions the domain has."""
+    anchors = Anchors(recovered.domain, {recovered.root.root_id: recovered.root})
+    with database.write(recovered.keys.row_keys(), step="restore.generation.committed") as plain:
+        session: Any = TrackedSession(plain)
+        store = TablesStore(plain.connection)
+        signer = secret_keys.load(session, anchors, secret_keys.active(session, secret_keys.LOG_SIGNING).key_id)
+        origin = Origin(recovered.domain, known.restored.origin.generation + 1)
+        log = Log(origin, signer, LogKeys(recovered.keys.log_openings))
+        log.begin(store, now_ms=now_ms, restored=(known.restored, known.highest))
+        _keep_root(session, provider)
+        owner, appointed = _owner(session, recovered.domain, now_ms)
+        entries = [
+            _recovered(recovered, known, owner),
+            Entry("root.added", {"root": provider.root_id, "provider": provider.uri}),
+            *appointed,
+            *_end_what_ran(session, now_ms),
+        ]
+        log.append(store, spread(entries, session.states()), now_ms=now_ms)
+        count = len(session.find(tables.version, state=VersionState.PUBLISHED.value))
+    reached("restore.generation.begun")
+    return count
+
+
+def _recovered(recovered: Recovered, known: Known, owner: Any) -> Entry:
+    subject = f"principal:{owner.id}"
+    hidden = {"principal": Hidden(owner.name, subject)}
+    if known.reason is not None:
+        hidden["reason"] = Hidden(known.reason, subject)
+    index = recovered.index
+    facts = {"copy": index.number, "copied_ms": index.at_ms, "lost": known.lost, "skipped": recovered.skipped}
+    return Entry("domain.recovered", facts, hidden)
+
+
+def _keep_root(session: Any, provider: Provider) -> None:
+    """Say where the root is kept from now on; other roots are not at hand here and must not stop new keys."""
+    for row in session.find(tables.root):
+        if row["id"] == provider.root_id:
+            session.update(tables.root, row["id"], row["revision"], provider_uri=provider.uri, kind=provider.uri)
+        elif row["state"] == KeyState.ACTIVE.value:
+            session.update(tables.root, row["id"], row["revision"], state=KeyState.SUSPENDED.value)
+
+
+def _owner(session: Any, domain: str, now_ms: int) -> tuple[Any, list[Entry]]:
+    """Make sure that whoever restores is known and a domain owner: it holds the root. Returns the principal and what to log.
+
+    On another machine the same person may have another number. The former holder of the name keeps its record under a longer name,
+    disabled, so that what the domain says of the name's owner goes on to mean this person.
+    """
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    mine = identity.local_principal(domain, user=user, uid=os.geteuid())
+    known = identity.find(session, mine.id)
+    if known is not None and known.active and identity.OWNER in known.principal.roles:
+        return known.principal, []
+    if known is not None:
+        session.update(tables.principal, mine.id, known.revision, roles=[identity.OWNER], state=identity.ACTIVE)
+        return known.principal, [Entry("principal.state", {"principal": mine.id, "state": identity.ACTIVE})]
+    entries = []
+    namesake = identity.by_name(session, user)
+    if namesake is not None:
+        former = f"{user} ({namesake.principal.id.rpartition(':')[2]})"
+        session.update(tables.principal, namesake.principal.id, namesake.revision, name=former, state=identity.DISABLED)
+        entries.append(Entry("principal.state", {"principal": namesake.principal.id, "state": identity.DISABLED}))
+    session.insert(
+        tables.principal,
+        id=mine.id,
+        name=mine.name,
+        kind=str(mine.kind),
+        roles=[identity.OWNER],
+        state=identity.ACTIVE,
+        created_ms=now_ms,
+    )
+    entries.append(Entry("principal.enrolled", {"principal": mine.id, "state": identity.ACTIVE}))
+    return replace(mine, roles=(identity.OWNER,)), entries
+
+
+def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
+    """End leases, runs and drafts, scratch included; return one entry for each run and draft."""
+    entries = []
+    for row in session.find(tables.lease, state="active"):
+        session.update(tables.lease, row["id"], row["revision"], state="ended")
+    for row in session.find(tables.run, state=RunState.RUNNING.value):
+        session.update(tables.run, row["id"], row["revision"], state=RunState.ABORTED.value, ended_ms=now_ms)
+        entries.append(Entry("run.ended", {"run": row["id"], "state": RunState.ABORTED.value}))
+    for row in session.find(tables.version, state=VersionState.DRAFT.value):
+        session.update(tables.version, row["id"], row["revision"], state=VersionState.ABANDONED.value, details=None)
+        for key in session.find(tables.data_key, version_id=row["id"]):
+            session.update(tables.data_key, key["id"], key["revision"], wrapped=None, state="destroyed")
+        entries.append(Entry("version.abandoned", {"version": row["id"]}))
+    return entries

@@ -1,0 +1,32 @@
+"""The first message of a connection, and its answer. Apart from the others, since every command needs it and few need those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hermetic.formats.codec import message
+from hermetic.formats.messages.base import Pair, Request
+
+
+@message("hello")
+@dataclass(frozen=True, slots=True)
+class Hello(Request["Welcome"]):
+    """The first message of a connection."""
+
+    protocol: int = 1
+
+
+@message("welcome")
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Who the caller is to this domain, how far custody is away, and what to pin."""
+
+    domain: str
+    generation: int
+    enforcement: str
+    principal: str
+    roles: tuple[str, ...]
+    policy_digest: bytes
+    log_key: str
+    manifest_keys: tuple[Pair, ...]
+    checkpoint: str
