@@ -43,6 +43,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "out")
     parser.add_argument("--keep", type=Path)
     wanted = parser.parse_args()
+    if wanted.keep and wanted.keep.exists():
+        parser.error(f"{wanted.keep} exists")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hermetic-demo-") as folder:
         place = wanted.keep.resolve() if wanted.keep else Path(folder)
@@ -52,6 +54,8 @@ def main() -> int:
         except NotAsItMustBe as failure:
             print(f"\ndemo: failed: {failure}", file=sys.stderr)
             return 1
+    if wanted.keep:
+        print(f"\nTo look around: cd {place / 'clinic'}; export HERMETIC_HOME={place / 'home'}")
     print(f"\nAll {len(stage.checked)} claims hold, and every command ended as it must. {time.monotonic() - started:.0f} s in all.")
     return 0
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WIDTH = 118
+WIDTH = max(100, shutil.get_terminal_size((150, 0)).columns - 6)
 
 
 class NotAsItMustBe(Exception):
@@ -42,7 +44,8 @@ class Stage:
         done = self.quietly(*words, home=home)
         seconds = time.monotonic() - started
         for line in excerpt((done.stdout + done.stderr).splitlines(), lines, since):
-            print(f"     {line}"[:WIDTH])
+            for number, part in enumerate(textwrap.wrap(line, WIDTH, drop_whitespace=False) or [""]):
+                print(f"     {'    ' * (number > 0)}{part}")
         print(f"   exit code {done.returncode}, {seconds:.1f} s", flush=True)
         self.must(done.returncode == expect, f"{words[0]} {words[1]} exits with {expect}", silent=True)
         return done.stdout
