@@ -139,6 +139,10 @@ class Copies:
             "the newest index in the backup place does not open", hint=f"it was changed or belongs to another domain{before}"
         ) from problem
 
+    def latest(self) -> Index:
+        """Return the newest index that opens. Raises NotFound when there is none, IntegrityError when none opens."""
+        return self.newest(older=True)[0]
+
     def read(self, number: int) -> Index:
         """Return index `number`. Raises WrongKey, FormatError, NotFound."""
         sealed = self._store.read_bytes(_index_name(number), limit=INDEX_LIMIT)

@@ -21,9 +21,10 @@ from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import config, pins
-from hermetic.domain.create import PINS_FILE, check_places, write_new
+from hermetic.domain.create import check_places, write_new
 from hermetic.domain.home import PROJECT_FILE, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
+from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.recovering import Recovered, find_domain, recover
 from hermetic.domain.succession import Known, begin_generation, later
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
@@ -80,7 +81,8 @@ def restore_domain(
     """Bring a domain back under `home`. `ask` gives the new root's passphrase; without it the recovery passphrase is taken.
 
     A copy that is older than what this user has seen, or whose newest index is damaged, is taken only with a `reason`, on record.
-    Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, StorageError.
+    Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, and
+    StorageError.
     """
     if reason is not None and not reason.strip():
         raise UsageError("a reason is a sentence, for those who ask later")
