@@ -7,7 +7,9 @@ and sign could; without it, an edit is that of somebody who can only change stor
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass, field
+from functools import partial
 
 from hermetic.crypto.digests import digest
 from hermetic.crypto.floe import HEADER, FloeEncryptor
@@ -15,7 +17,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.formats import canonical
 from hermetic.formats.object_header import FIXED, MAGIC
 from hermetic.formats.suites import SUITES, Suite
-from hermetic.formats.trailer import TRAILER, Layout, parse_trailer, root_input
+from hermetic.formats.trailer import ROOT_LABEL, TRAILER, Layout, length_prefixed, parse_trailer
 from hermetic.ids import id_from_bytes
 from hermetic.sealed._binding import METADATA, PAYLOAD, associated_data, parameters
 
@@ -84,18 +86,17 @@ class Forged:
     def data(self) -> bytes:
         return self.prefix + self.payload + self.metadata + self.leaf_table + self.trailer
 
-    def reseal(self) -> Forged:
-        """Make leaf table, trailer and record agree with the parts."""
+    def reseal(self, leaf_table: bytes | None = None) -> Forged:
+        """Make leaf table (unless one is given), trailer and record agree with the parts."""
         name = self.suite.digest
-        self.leaf_table = b"".join(digest(name, segment) for segment in self.segments)
+        self.leaf_table = b"".join(digest(name, segment) for segment in self.segments) if leaf_table is None else leaf_table
         layout = Layout(self.suite, len(self.prefix), len(self.payload), len(self.metadata), len(self.leaf_table))
-        parts = {
-            "prefix": self.prefix,
-            "metadata": self.metadata,
-            "floe_header": self.floe_header,
-            "leaf_table": self.leaf_table,
-        }
-        root = digest(name, root_input(layout, **{key: digest(name, value) for key, value in parts.items()}))
+        number, hashed = struct.Struct(">Q").pack, partial(digest, name)
+        parts = (
+            *(ROOT_LABEL, name.encode(), number(layout.file_length), hashed(self.prefix), hashed(self.metadata)),
+            *(hashed(self.floe_header), number(len(self.segments)), number(len(self.payload)), hashed(self.leaf_table)),
+        )
+        root = hashed(length_prefixed(parts))
         self.trailer = layout.encode(root)
         self.record |= {"root": root.hex(), "algorithm": name, "length": len(self.data())}
         return self

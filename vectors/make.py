@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import make_manifests  # noqa: E402 - found beside this file
+import make_object_edges  # noqa: E402
 import make_objects  # noqa: E402
 
 
@@ -25,7 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=HERE)
     folder = parser.parse_args().into
-    files = {**make_objects.files(), **make_manifests.files()}
+    objects = make_objects.files()
+    files = {**objects, **make_object_edges.files(objects), **make_manifests.files()}
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

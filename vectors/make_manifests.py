@@ -19,6 +19,8 @@ from hermetic.signing.manifests import commitments_of, manifest_hash, new_openin
 Files = dict[str, "bytes | dict[str, object]"]
 SIGNER, STRANGER = SigningKey(Secret(bytes(range(32)))), SigningKey(Secret(b"\x07" * 32))
 KEY_ID, STRANGER_ID = "manifest-1", "stranger-1"
+TRUSTED = (KEY_ID, "a b", "k" * 129, "é")  # for the scenarios of odd key ids
+ODD = {"key-id-space", "key-id-long", "key-id-beyond-ascii"}
 NAMES = ("name", "class", "writer")
 
 
@@ -70,7 +72,7 @@ def _envelope(payload: bytes, *, kind: str = PAYLOAD_TYPE, key: SigningKey = SIG
 
 
 def _scenario(about: str, raw: bytes, **more: object) -> dict[str, object]:
-    trusted = {KEY_ID: SIGNER.public.hex()}
+    trusted = dict.fromkeys(TRUSTED, SIGNER.public.hex()) if more.pop("trust_odd", False) else {KEY_ID: SIGNER.public.hex()}
     return {"kind": "manifest", "about": about, "trusted": trusted, "envelope": base64.b64encode(raw).decode(), **more}
 
 
@@ -124,6 +126,16 @@ def _bad_payloads() -> dict[str, tuple[str, bytes]]:
         "payload-short-previous": value("payload: a hash of 31 bytes", previous=to_base64url(bytes(31))),
         "payload-loose-previous": value("payload: a hash with unused bits set", previous="A" * 42 + "B"),
         "payload-padded-previous": value("payload: base64url with padding", previous="A" * 43 + "="),
+        "payload-number-true": value("payload: a number that is true", number=True),
+        "payload-number-over-limit": value("payload: a number of 11 digits", number=10_000_000_000),
+        "payload-time-over-limit": ("payload: a time of 2^53", good.replace(b"1790000000000", b"9007199254740992")),
+        "payload-short-commitment": value(
+            "payload: a commitment of 31 bytes", commitments={**_openings("bad")[1], "name": to_base64url(bytes(31))}
+        ),
+        "payload-unknown-commitment": value(
+            "payload: a fourth commitment", commitments={**_openings("bad")[1], "reason": to_base64url(bytes(32))}
+        ),
+        "payload-byte-order-mark": ("payload: a byte-order mark", b"\xef\xbb\xbf" + good),
         "payload-clear-name": value("payload: a name in clear", name="dataset/patients"),
         "objects-none": value("objects: none", objects=[]),
         "objects-index-gap": value("objects: the second has index 2", objects=[_object(0), _object(2)]),
@@ -132,8 +144,24 @@ def _bad_payloads() -> dict[str, tuple[str, bytes]]:
         "objects-unknown-digest": value("objects: an unknown digest", objects=[_object(0, algorithm="md5")]),
         "objects-short-root": value("objects: a root of 16 bytes", objects=[_object(0, root=to_base64url(bytes(16)))]),
         "objects-length-zero": value("objects: a file of no bytes", objects=[_object(0, length=0)]),
+        "objects-index-false": value("objects: an index that is false", objects=[{**_object(0), "index": False}]),
+        "objects-bad-id": value("objects: an id that is none", objects=[_object(0, id="first")]),
+        "objects-bad-data-key": value("objects: a data key that is no id", objects=[_object(0, data_key="")]),
+        "objects-no-array": value("objects: an object instead of an array", objects={"0": _object(0)}),
         "objects-unknown-member": value("objects: an unknown member", objects=[_object(0, size=1)]),
     }
+
+
+def _malleable(signature: bytes) -> bytes:
+    """Return the signature with the group order added to S: the same equation, which RFC 8032 refuses."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    scalar = int.from_bytes(signature[32:], "little") + order
+    return signature[:32] + scalar.to_bytes(32, "little")
+
+
+def _loose(base64_text: str) -> str:
+    """Return the base64 of 64 bytes with an unused bit set."""
+    return base64_text[:-3] + {"A": "B", "Q": "R", "g": "h", "w": "x"}[base64_text[-3]] + "=="
 
 
 def _bad_envelopes() -> dict[str, tuple[str, str, bytes]]:
@@ -154,6 +182,12 @@ def _bad_envelopes() -> dict[str, tuple[str, str, bytes]]:
         "signature-changed": ("one bit of the signature differs", "signature", signed(sig=to_base64(bytes(flipped)))),
         "signature-empty": ("no bytes of signature", "signature format", signed(sig="")),
         "signature-short": ("a signature of 63 bytes", "signature format", signed(sig=to_base64(bytes(63)))),
+        "signature-malleable": (
+            "the group order added to S",
+            "signature",
+            signed(sig=to_base64(_malleable(base64.b64decode(signature["sig"])))),
+        ),
+        "signature-loose-bits": ("unused bits of the base64 are set", "format", signed(sig=_loose(signature["sig"]))),
         "signature-none": ("no signature", "format signature", changed(signatures=[])),
         "signature-two": ("two signatures", "format", changed(signatures=[signature, signature])),
         "signature-over-other-payload": ("the payload was exchanged", "signature", changed(payload=to_base64(other))),
@@ -174,6 +208,15 @@ def _bad_envelopes() -> dict[str, tuple[str, str, bytes]]:
         ),
         "key-id-changed": ("the signature is good, the key id another", "signature", signed(keyid="manifest-2")),
         "key-id-empty": ("an empty key id", "format signature", signed(keyid="")),
+        "key-id-space": ("a space in the key id, which is trusted", "format", canonical.encode(_envelope(payload, key_id="a b"))),
+        "key-id-long": ("a key id of 129 letters, which is trusted", "format", canonical.encode(_envelope(payload, key_id="k" * 129))),
+        "key-id-beyond-ascii": ("a key id beyond ASCII, which is trusted", "format", canonical.encode(_envelope(payload, key_id="é"))),
+        "type-long": (
+            "properly signed, but the type has 256 letters",
+            "format signature",
+            canonical.encode(_envelope(payload, kind="t" * 256)),
+        ),
+        "type-empty": ("properly signed, but without a type", "format signature", canonical.encode(_envelope(payload, kind=""))),
         "type-other": (
             "properly signed, but as another kind of document",
             "signature",
@@ -197,7 +240,7 @@ def _invalid() -> Files:
         raw = canonical.encode(_envelope(payload))
         made[f"manifest/invalid/{name}.json"] = _scenario(f"{about}; properly signed", raw, expect="refused", classes=["format"])
     for name, (about, classes, raw) in _bad_envelopes().items():
-        made[f"manifest/invalid/{name}.json"] = _scenario(about, raw, expect="refused", classes=classes.split())
+        made[f"manifest/invalid/{name}.json"] = _scenario(about, raw, expect="refused", classes=classes.split(), trust_odd=name in ODD)
     raw = canonical.encode(_envelope(canonical.encode(_payload("openings"))))
     for name in NAMES:
         openings = _openings("openings")[0]
@@ -208,6 +251,16 @@ def _invalid() -> Files:
             expect="refused",
             classes=["integrity"],
             openings=openings,
+        )
+    for name, change in {"long": lambda salt: salt + b"\0", "short": lambda salt: salt[:31]}.items():
+        openings = _openings("openings")[0]
+        salt = change(bytes.fromhex(openings["name"]["salt"]))
+        made[f"manifest/invalid/opening-salt-{name}.json"] = _scenario(
+            f"a salt of {len(salt)} bytes" + ("; HMAC itself would take it for the one without the zero" if name == "long" else ""),
+            raw,
+            expect="refused",
+            classes=["format", "integrity"],
+            openings={**openings, "name": {**openings["name"], "salt": salt.hex()}},
         )
     return made
 

@@ -74,7 +74,7 @@ def _write(name: str, length: int, changes: dict[str, object], metadata: ObjectM
     return data, {**{field: getattr(record, field) for field in fields}, "root": record.root.hex()}
 
 
-def _reads(content: bytes) -> list[dict[str, object]]:
+def reads_of(content: bytes) -> list[dict[str, object]]:
     """Ranges that a random-access reader should try: offset, wanted bytes, and what comes back."""
     places = {(0, 1), (0, len(content) + 10), (len(content) // 2, 100), (len(content), 5), (SEGMENT - 1, 2), (SEGMENT, SEGMENT)}
     return [
@@ -105,7 +105,7 @@ def _valid() -> Files:
                 "shake256_of": name,
                 "length": length,
                 "sha256": hashlib.sha256(content).hexdigest(),
-                "reads": _reads(content),
+                "reads": reads_of(content),
             },
             "metadata": json.loads(metadata.with_length(length).encode()),
         }
@@ -148,7 +148,7 @@ def _flip(name: str, data: bytes, offset: int, mask: int = 1) -> list[object]:
     return [_slice(name, 0, offset), {"hex": changed.hex()}, _slice(name, offset + 1, len(data))]
 
 
-def _glue(name: str, base: bytes, data: bytes) -> list[object]:
+def glue(name: str, base: bytes, data: bytes) -> list[object]:
     """Describe `data` by what it shares with the valid file `name` at the same offsets, in blocks of 256 bytes."""
     pieces: list[tuple[bool, int, int]] = []
     for start in range(0, len(data), 256):
@@ -265,7 +265,7 @@ def _resealed_segments(out: Invalid) -> None:
     def case(name: str, about: str, classes: str, change: Callable[[Forged], None]) -> None:
         made = Forged.parse(base, record)
         change(made)
-        pieces = _glue("one-byte-over-a-segment", base, made.reseal().data())
+        pieces = glue("one-byte-over-a-segment", base, made.reseal().data())
         out.add(f"resealed-{name}", f"{about}; leaves, root and record agree", classes, pieces, made.record)
 
     def truncate(made: Forged) -> None:

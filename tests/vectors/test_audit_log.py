@@ -115,12 +115,24 @@ def check_tree(scenario: dict[str, Any]) -> None:
         verify_consistency(pair[0], pair[1], list(map(bytes.fromhex, item["proof"])))
 
 
+def check_inclusion(scenario: dict[str, Any]) -> None:
+    leaf, root = (bytes.fromhex(scenario[name]) for name in ("leaf_hash", "root"))
+    verify_inclusion(leaf, scenario["index"], scenario["size"], list(map(bytes.fromhex, scenario["proof"])), root=root)
+
+
+def check_consistency(scenario: dict[str, Any]) -> None:
+    old, new = ((scenario[name], bytes.fromhex(scenario[f"{name}_root"])) for name in ("old", "new"))
+    verify_consistency(old, new, list(map(bytes.fromhex, scenario["proof"])))
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "audit-log": check_log,
     "audit-receipt": check_receipt,
     "audit-leaf": check_leaf,
     "audit-opening": check_opening_of,
     "audit-tree": check_tree,
+    "audit-inclusion": check_inclusion,
+    "audit-consistency": check_consistency,
 }
 
 
