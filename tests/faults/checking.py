@@ -148,7 +148,9 @@ def copy_is_whole(h: hermetic.Workspace, place: Path, project: Path, lines: list
     """Open the newest copy that the crash has left; it holds what was sealed before and what was promised."""
     custodian = h.connection.port._custodian
     copies = Copies(LocalStore(place / custodian.domain), custodian.keys.backup)
-    database = bytearray(copies.fetch(copies.latest()))
+    index, damaged = copies.newest()
+    assert damaged == 0, f"{damaged} indexes of the backup do not open"
+    database = bytearray(copies.fetch(index))
     database[18:20] = b"\1\1"  # a database in memory has no write-ahead log
     with contextlib.closing(sqlite3.connect(":memory:")) as memory:
         memory.deserialize(bytes(database))

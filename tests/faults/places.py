@@ -49,20 +49,20 @@ def make_template(root: Path) -> None:
         h.seal(BASE[:1000], name="features/halves", data_class="restricted", member="first.bin")
 
 
-def move_in(root: Path, scenario: str = "") -> None:
-    """Make the settings of a copied home name the backup place beside it."""
+def move_in(root: Path, as_root: Path | None = None) -> None:
+    """Make the settings of a home that was copied to `root` name the backup place beside it; `as_root` is where that will be."""
     for config in (root / "home" / "config").glob("*/config.yaml"):
         lines = config.read_text().splitlines()
-        config.write_text("\n".join(f"  place: {root}/backup" if "place:" in line else line for line in lines) + "\n")
-    if scenario == "restore":
-        shutil.rmtree(root / "home")
+        config.write_text("\n".join(f"  place: {as_root or root}/backup" if "place:" in line else line for line in lines) + "\n")
 
 
-def copy_template(template: Path, root: Path, scenario: str) -> None:
-    """Copy the template to the new folder `root`."""
+def copy_template(template: Path, root: Path, scenario: str, as_root: Path | None = None) -> None:
+    """Copy the template to the new folder `root`. A restore begins without a home."""
     for name in FOLDERS:
         shutil.copytree(template / name, root / name, symlinks=True)
-    move_in(root, scenario)
+    move_in(root, as_root)
+    if scenario == "restore":
+        shutil.rmtree(root / "home")
 
 
 class Zygote:

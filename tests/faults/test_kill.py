@@ -17,6 +17,7 @@ import pytest
 
 from scripts import kill_table
 from tests.faults.places import Zygote, copy_template
+from tests.faults.recovery import recover
 from tests.faults.scenarios import SCENARIOS
 
 ROUNDS = int(os.environ.get("HERMETIC_KILLS", "1"))
@@ -71,18 +72,6 @@ def dry_run(scenario: str, template: Path, zygote: Zygote, root: Path) -> collec
     problem = zygote.check(root, scenario, lines)
     assert problem is None, f"after {scenario} without a kill:\n{problem}"
     return collections.Counter(line.removeprefix("step ") for line in lines if line.startswith("step "))
-
-
-def recover(zygote: Zygote, root: Path, scenario: str) -> bool:
-    """Do what a person does after the crash: for restore, the same command again. False when that is refused."""
-    if scenario == "restore" and not list((root / "home").glob("data/*/domain.json")):
-        try:
-            assert zygote.run(root, scenario)[-1] == "finished"
-        except AssertionError as error:
-            if "the database exists already" in str(error):
-                return False
-            raise
-    return True
 
 
 def count(scenario: str, step: str) -> None:

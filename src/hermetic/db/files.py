@@ -17,6 +17,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from hermetic.errors import Conflict, Denied, NotFound, StorageError
+from hermetic.stores.durable import make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,11 +77,9 @@ def _check_mode(path: Path, is_kind: Callable[[int], bool], what: str, *, follow
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder with mode 0700, and its parents, if missing. Raises StorageError."""
+    """Make the folder with mode 0700, and its parents, if missing, durable. Raises StorageError, Conflict for a file in the way."""
     with storage_errors("the folder of the database cannot be made"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        make_folders(folder)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import platformdirs
 
 from hermetic.errors import ConfigError, Denied, StorageError
 from hermetic.ids import DomainId, check_id
+from hermetic.stores.durable import make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,8 @@ class Home:
             data = environment.get("XDG_DATA_HOME") or platformdirs.user_data_dir()
             config = environment.get("XDG_CONFIG_HOME") or platformdirs.user_config_dir()
             home = cls(Path(data) / "hermetic", Path(config) / "hermetic")
-        _refuse_inside_project(home.data)
+        for folder in (home.data, home.config):
+            _refuse_inside_project(folder)
         return home
 
     def domain_data(self, domain: DomainId) -> Path:
@@ -58,18 +60,28 @@ class Home:
 
 
 def _refuse_inside_project(folder: Path) -> None:
-    for parent in (folder, *folder.parents):
-        if (parent / PROJECT_FILE).exists():
+    """Look at the path as it is written and as links lead it."""
+    real = folder.resolve()
+    for parent in (folder, *folder.parents, real, *real.parents):
+        if has_project(parent):
             raise ConfigError(
                 f"the custody home {folder} lies inside the project {parent}",
                 hint="keys are never stored beside the data: set HERMETIC_HOME to a folder outside every project",
             )
 
 
-def private_folder(folder: Path) -> Path:
-    """Create `folder` with mode 0700, or check that it is the user's and nobody else can write it. Raises Denied, StorageError."""
+def has_project(folder: Path) -> bool:
+    """Whether a folder holds a hermetic.yaml; one that this user may not look into does not count."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (folder / PROJECT_FILE).exists()
+    except OSError:
+        return False
+
+
+def private_folder(folder: Path) -> Path:
+    """Create `folder`, mode 0700, durable, or check that only this user can write it. Raises Denied, StorageError."""
+    try:
+        make_folders(folder)
         facts = folder.stat()
     except OSError as error:
         raise StorageError(f"cannot use {folder}: {error.strerror}") from error

@@ -3,7 +3,8 @@
 A pin file holds the log's and the manifests' public keys, the highest checkpoint seen as a signed note, and for every asset the
 highest version number met. It only moves forward: another key, a smaller tree or a lower number is an error, never an update.
 
-The file is replaced atomically but not synced: losing the last second of pins after a power cut makes the anchor older, never wrong.
+The file is synced, then replaced atomically; its new name is not synced: after a power cut the pins may be those of a moment before,
+which makes the anchor older, never wrong. Only the first pins are durable at once, since without them everything is trusted again.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from hermetic.audit.note import VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.errors import FormatError, LogTampered, SignatureError, StorageError
 from hermetic.formats import canonical
+from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMIT = 4 * 1024 * 1024
+LIMIT = 64 * 1024 * 1024  # a million assets and more
 MARKER = "hermetic-pins/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """One user's memory of one domain. Keys are texts as the port gives them; `versions` maps asset id to number."""
+    """One user's memory of one domain. Keys are texts as the port gives them; `versions` maps asset id to number.
+
+    `earlier` are the highest checkpoints of generations that a restore has ended: what was seen of them stays to be compared.
+    """
 
     domain: str
     generation: int = 0
@@ -36,6 +42,7 @@ class Pins:
     checkpoint: str = ""
     domain_check: str = ""
     versions: dict[str, int] = field(default_factory=dict)
+    earlier: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return canonical JSON."""
@@ -49,6 +56,7 @@ class Pins:
             "checkpoint": self.checkpoint,
             "domain_check": self.domain_check,
             "versions": self.versions,
+            "earlier": list(self.earlier),
         }
         return canonical.encode(body)
 
@@ -68,6 +76,7 @@ class Pins:
                 checkpoint=_text(body["checkpoint"]),
                 domain_check=_text(body["domain_check"]),
                 versions={_text(asset): _count(number) for asset, number in body["versions"].items()},
+                earlier=tuple(_text(note) for note in body.get("earlier", ())),
             )
         except (KeyError, TypeError, AttributeError):
             raise FormatError("pin file lacks a field") from None
@@ -82,26 +91,35 @@ class Pins:
         """Remember a checkpoint if it is further on. A smaller one is left to `log verify`: answers may arrive out of order."""
         if (generation, size) <= (self.generation, self.size):
             return self
-        return replace(self, generation=generation, size=size, checkpoint=note)
+        ended = (self.checkpoint,) if generation > self.generation and self.checkpoint else ()
+        return replace(self, generation=generation, size=size, checkpoint=note, earlier=(*self.earlier, *ended))
 
     def merged(self, other: Pins) -> Pins:
         """Return pins as far on as either. Raises nothing: what contradicts is found when it is next compared with custody."""
         further = self.with_checkpoint(other.generation, other.size, other.checkpoint)
         versions = {asset: max(number, self.versions.get(asset, 0)) for asset, number in other.versions.items()}
-        return replace(further, versions={**self.versions, **versions})
+        earlier = tuple(dict.fromkeys((*further.earlier, *other.earlier)))
+        return replace(further, versions={**self.versions, **versions}, earlier=earlier)
 
     def trusting(self, log_keys: tuple[str, ...], manifest_keys: dict[str, str]) -> Pins:
-        """Take keys on first use; afterwards a log key that is not pinned, or a changed manifest key, is refused."""
-        if self.log_keys and not set(log_keys) <= set(self.log_keys):
+        """Take keys on first use; afterwards a key that is not pinned is refused.
+
+        A log key counts by its public part: each generation of the log signs under a name of its own, with the same key.
+        """
+        known = {VerifierKey.parse(key).public for key in self.log_keys}
+        if known and not {VerifierKey.parse(key).public for key in log_keys} <= known:
             raise LogTampered(
                 "the log is signed by a key that is not pinned",
-                hint="if the signing key was rotated or the domain restored, `hermetic log verify` shows the chain",
+                hint="somebody replaced the log, or its signing key: `hermetic log verify` shows the chain of keys",
             )
         for name, key in manifest_keys.items():
-            if self.manifest_keys.get(name, key) != key:
-                raise SignatureError(f"manifest key {name} is not the one pinned")
-        known = {**self.manifest_keys, **manifest_keys}
-        return replace(self, log_keys=self.log_keys or log_keys, manifest_keys=known)
+            if self.manifest_keys and self.manifest_keys.get(name) != key:
+                raise SignatureError(
+                    f"manifest key {name} is not the one pinned",
+                    hint="versions signed with it prove nothing: find out who changed the signing key",
+                )
+        fresh = tuple(key for key in log_keys if key not in self.log_keys)
+        return replace(self, log_keys=self.log_keys + fresh, manifest_keys=self.manifest_keys or dict(manifest_keys))
 
 
 def load(path: Path, domain: str) -> Pins | None:
@@ -122,10 +140,15 @@ def save(path: Path, pins: Pins) -> None:
     """Replace the pin file atomically. Raises StorageError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        first = not path.exists()
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(pins.to_bytes())
+            file.flush()
+            os.fsync(descriptor)  # before the rename: else a power cut may leave an empty file under the name
         temporary.replace(path)
+        if first:
+            sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

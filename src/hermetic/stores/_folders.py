@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hermetic.errors import Conflict, IntegrityError
+from hermetic.stores.durable import make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +40,8 @@ def parent_of(root: Path, key: str, *, create: bool = False) -> Iterator[tuple[i
 
 
 def _open_root(root: Path, *, create: bool) -> int:
-    if create and not root.is_dir():
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        parent = os.open(root.parent, _FOLDER)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+    if create:
+        make_folders(root)
     return os.open(root, _FOLDER)  # the root itself may be reached through links: its owner chose it
 
 
