@@ -126,8 +126,8 @@ class Stage:
             return rows
 
     def save(self, what: Path | None = None) -> dict[Path, bytes]:
-        """Copy a file or folder (default: the custody home), to put it back later: a rollback."""
-        what = what or self.custody
+        """Copy a file or folder (default: custody home, settings and pins), to put it back later."""
+        what = what or self.home_folder
         self.sql("SELECT 1")
         files = [what] if what.is_file() else [path for path in what.rglob("*") if path.is_file() and path.suffix != ".lock"]
         return {path: path.read_bytes() for path in files}
@@ -168,9 +168,9 @@ class Stage:
         return {**json.loads(done.stdout or b"{}"), "exit": done.returncode, "err": done.stderr.decode()}
 
     def log_finds(self, *codes: str) -> str:
-        """Say what `log verify` finds: a failure (exit 4), or one of the findings named."""
+        """Say what `log verify` finds: a failure, or one of the findings named."""
         document = self.verify_log()
-        if document["exit"] == 4:
+        if document["exit"] not in {0, 7}:
             return document["err"]
         return " ".join(item["code"] for item in document.get("findings", []) if item["code"] in codes)
 

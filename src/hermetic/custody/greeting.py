@@ -26,7 +26,10 @@ def hello(call: Call, request: Hello) -> Welcome:
     with custodian.database.read(custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = custodian.policy.current(session)
-        _, note = custodian.log.head(TablesStore(session.connection))
+        store = TablesStore(session.connection)
+        checkpoint, note = custodian.log.head(store)
+        known = request.generation == custodian.generation and 0 < request.size <= checkpoint.size
+        continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
         keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
         overdue = denial.overdue_grants(session, call.now_ms)
     if overdue:
@@ -41,4 +44,5 @@ def hello(call: Call, request: Hello) -> Welcome:
         log_key=str(custodian.log.verifier_key),
         manifest_keys=tuple(Pair(key.key_id, to_base64url(key.public)) for key in keys),
         checkpoint=str(note),
+        continues=tuple(continues),
     )

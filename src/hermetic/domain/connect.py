@@ -20,7 +20,6 @@ from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
 from hermetic.domain.pinned import PINS_FILE, PinKeeper
 from hermetic.errors import ConfigError, HermeticError, Unsupported
-from hermetic.formats.messages.greeting import Hello
 from hermetic.policy.model import StoreKind
 from hermetic.stores.local import LocalStore
 
@@ -71,7 +70,7 @@ class Connection:
         settings = private_folder(self.home.domain_config(self.project.domain))
         try:
             self.pins = PinKeeper(settings / PINS_FILE, self.project.domain)
-            self.welcome: Welcome = self._port.ask(Hello())
+            self.welcome: Welcome = self._port.ask(self.pins.greeting())
             self.pins.meet(self.welcome, custodian.keys.check)
         except BaseException:
             custodian.close()

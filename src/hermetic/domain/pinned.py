@@ -10,14 +10,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from hermetic.audit.note import Checkpoint, VerifierKey
-from hermetic.audit.pins import Pin
+from hermetic.audit.note import Checkpoint, Note, VerifierKey, open_note
+from hermetic.audit.pins import FORK_HINT, Pin
 from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.receipts import Logged, verify_receipt
+from hermetic.audit.tree import verify_consistency
 from hermetic.domain import pins as files
 from hermetic.domain.pins import Pins
-from hermetic.errors import IntegrityError, LogTampered
+from hermetic.errors import FormatError, IntegrityError, LogTampered
 from hermetic.formats.binary_text import from_base64url
+from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Ref
 
@@ -79,8 +81,39 @@ class PinKeeper:
             )
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
         changed = self._pins.trusting((welcome.log_key,), keys)
+        checkpoint = self._continued(welcome)
         self._move(lambda _: files.replace_check(changed, check.hex()))
-        self._note(welcome.checkpoint)
+        self._advance(checkpoint, welcome.checkpoint)
+
+    def greeting(self) -> Hello:
+        """Return the first message, which asks custody to prove that its log continues what was seen."""
+        seen = self._seen()
+        return Hello() if seen is None else Hello(generation=seen.origin.generation, size=seen.size)
+
+    def _seen(self) -> Checkpoint | None:
+        return Pin.from_note(self._pins.checkpoint, "your pins").checkpoint if self._pins.checkpoint else None
+
+    def _continued(self, welcome: Welcome) -> Checkpoint:
+        """Return the checkpoint of a welcome once it is signed, and continues the pinned one: pins never move to a forked log.
+
+        A later generation is a restore: what was seen of the earlier one is kept, and `log verify` tells whether it was given up.
+        """
+        note = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass"))
+        open_note(note, [VerifierKey.parse(welcome.log_key)])
+        now, seen = Checkpoint.parse(note.text), self._seen()
+        if seen is None or now.origin.generation > seen.origin.generation:
+            return now
+        if now.origin != seen.origin or now.size < seen.size:
+            raise LogTampered(
+                f"your pins saw {seen.size} entries of generation {seen.origin.generation}, the log has {now.size} of "
+                f"{now.origin.generation}: an older copy of the custody database was put back",
+                hint="put the newest copy back; `hermetic restore` is how an older one is taken up, on record",
+            )
+        try:
+            verify_consistency((seen.size, seen.root), (now.size, now.root), welcome.continues)
+        except (FormatError, LogTampered) as error:
+            raise LogTampered(f"the log does not continue what your pins saw at size {seen.size}", hint=FORK_HINT) from error
+        return now
 
     def check_answer(self, request: Request[Any], answer: Any, before: Pins) -> None:
         """Verify the receipt of an answer, and that `latest` is not older than what was seen `before` asking.
@@ -115,9 +148,6 @@ class PinKeeper:
                 f"{ref.name} was at version {highest} before, and custody now calls {number} the latest",
                 hint="the catalogue was put back to an older state: run `hermetic log verify`",
             )
-
-    def _note(self, note: str) -> None:
-        self._advance(Pin.from_note(note, "custody").checkpoint, note)
 
     def _advance(self, checkpoint: Checkpoint, note: str) -> None:
         before = (self._pins.generation, self._pins.size)

@@ -4,7 +4,7 @@ A message is a frozen dataclass registered under a wire name. Its fields may be 
 another message part (frozen dataclass), `X | None`, and `tuple[X, ...]`. Decoding is strict: a missing or unknown field, a wrong
 type or a non-canonical byte is a FormatError; nothing is coerced.
 
-    encode(Hello())  ->  b'{"body":{"protocol":1},"hermetic":1,"type":"hello"}'
+    encode(Hello())  ->  b'{"body":{"generation":0,"protocol":1,"size":0},"hermetic":1,"type":"hello"}'
 """
 
 from __future__ import annotations

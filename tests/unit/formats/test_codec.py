@@ -37,7 +37,7 @@ def inner_types(hint):
 
 
 def test_the_words_of_the_specification():
-    assert codec.encode(greeting.Hello()) == b'{"body":{"protocol":1},"hermetic":1,"type":"hello"}'
+    assert codec.encode(greeting.Hello()) == b'{"body":{"generation":0,"protocol":1,"size":0},"hermetic":1,"type":"hello"}'
 
 
 def test_every_request_is_answered_or_is_the_backup():

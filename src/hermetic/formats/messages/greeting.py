@@ -11,15 +11,20 @@ from hermetic.formats.messages.base import Pair, Request
 @message("hello")
 @dataclass(frozen=True, slots=True)
 class Hello(Request["Welcome"]):
-    """The first message of a connection."""
+    """The first message of a connection; `generation` and `size` say how much of the log the caller has seen, 0 for nothing."""
 
     protocol: int = 1
+    generation: int = 0
+    size: int = 0
 
 
 @message("welcome")
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Who the caller is to this domain, how far custody is away, and what to pin."""
+    """Who the caller is to this domain, how far custody is away, and what to pin.
+
+    `continues` proves that `checkpoint` continues the log of the size that the caller has seen, if that is of this generation.
+    """
 
     domain: str
     generation: int
@@ -30,3 +35,4 @@ class Welcome:
     log_key: str
     manifest_keys: tuple[Pair, ...]
     checkpoint: str
+    continues: tuple[bytes, ...] = ()
