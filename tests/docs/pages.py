@@ -26,7 +26,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT_CODE = re.compile(r"\s+#\s*exit code (\d+)\b.*$")
 INSTALLATION = re.compile(r"^(make|pip install|git clone|cd) ")
 MARK = "<<<ended with"
-SECONDS = 300
+SECONDS = 900
 
 # What differs from run to run, and from machine to machine.
 VARIABLE = (
