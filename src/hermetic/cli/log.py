@@ -127,7 +127,7 @@ def _anchors(connection: Connection, files: tuple[Path, ...]) -> Iterator[Anchor
     """This user's pin, and what files were named; a file is external only as far as its keeper is."""
     if connection.pins.checkpoint:
         yield Anchor(connection.pins.checkpoint, "your pins", external=False)
-    for note in connection.pins.pins.earlier:
+    for note in connection.pins.earlier:
         yield Anchor(note, "your pins of an earlier generation", external=False)
     for path in files:
         try:

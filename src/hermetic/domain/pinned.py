@@ -62,6 +62,11 @@ class PinKeeper:
         return self._pins.checkpoint
 
     @property
+    def earlier(self) -> tuple[str, ...]:
+        """The highest checkpoints seen of generations that a restore has ended."""
+        return self._pins.earlier
+
+    @property
     def size(self) -> int:
         """Size of the log at that checkpoint."""
         return self._pins.size

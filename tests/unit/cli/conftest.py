@@ -33,7 +33,7 @@ class Told:
         bundle = defaults.default_bundle(sample.DOMAIN, "cardio")
         self.project = SimpleNamespace(root=root, document=sample.document(), bundle=lambda: bundle)
         self.welcome = sample.welcome()
-        self.pins = SimpleNamespace(size=214, checkpoint="note", log_keys=("key",), generation=1)
+        self.pins = SimpleNamespace(size=214, checkpoint="note", earlier=("older",), log_keys=("key",), generation=1)
         self.first_use = False
         self.stores = {}
 

@@ -218,7 +218,11 @@ def test_log_verify_compares_with_pins_and_anchors(hermetic, custody, tmp_path):
     (tmp_path / "anchor.txt").write_text("checkpoint")
     custody.answers[log.VerifyLog] = log.LogVerified(214, bytes(32), 1, 0, 214, 0, ())
     done = hermetic("log", "verify", "--anchor", "anchor.txt")
-    assert custody.asked[0].anchors == (log.Anchor("note", "your pins", False), log.Anchor("checkpoint", "anchor.txt", True))
+    assert custody.asked[0].anchors == (
+        log.Anchor("note", "your pins", False),
+        log.Anchor("older", "your pins of an earlier generation", False),
+        log.Anchor("checkpoint", "anchor.txt", True),
+    )
     assert custody.asked[0].log_keys == ("key",)
     assert done.code == 0
     assert "externally anchored      never" in done.out
