@@ -259,6 +259,8 @@ def cut_the_log(stage: Stage) -> None:
     (database,) = copy.glob("data/*/custody.db")
     stage.run("python", "attacks.py", "cut", f"../{database.relative_to(stage.folder.parent)}", "12")
     stage.run("hermetic", "log", "verify", expect=4, home=copy)
+    error = json.loads(stage.quietly("hermetic", "log", "verify", "--json", home=copy).stdout)["error"]
+    stage.must(error["kind"] == "log-tampered", "the database alone does not convince: the user's pins remember more")
     shutil.rmtree(copy)
 
 
