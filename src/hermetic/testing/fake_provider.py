@@ -10,6 +10,7 @@ It really encrypts, so that a wrong context or a changed wrap fails as it would 
 Traceback (most recent call last):
 ...
 hermetic.errors.KeyServiceUnavailable: the fake provider is unreachable
+hint: the test asked for that
 >>> len(provider.unwrap(wrapped, b"place"))
 32
 >>> [call.operation for call in provider.calls]
