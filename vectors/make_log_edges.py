@@ -26,7 +26,7 @@ from make_logs import (
 from hermetic.audit.leaf import Entry, RowState
 from hermetic.audit.note import COSIGNATURE, Checkpoint, Note, NoteSignature, Origin, VerifierKey, sign_note
 from hermetic.audit.proof import Receipt
-from hermetic.audit.store import MemoryStore
+from hermetic.audit.store import CheckpointRow, MemoryStore
 from hermetic.audit.tree import EMPTY_ROOT, Frontier, Growth, consistency_proof, inclusion_proof, leaf_hash
 from hermetic.formats.binary_text import to_base64url
 from hermetic.ids import DomainId, id_from_bytes
@@ -70,6 +70,8 @@ def leaves() -> Group:
         "kind-long-word": LEAF.replace("release.intent", "k" * 33 + ".intent"),
         "rows-object": LEAF[:-1] + ',"rows":{}}',
         "rows-five": one_row.replace("null]", "null,null]"),
+        "rows-too-many": LEAF[:-1] + ',"rows":[' + ",".join(['["kek","k1",3,null]'] * 513) + "]}",
+        "rows-key-number": one_row.replace('"k1"', "1"),
         "rows-table-number": one_row.replace('"kek"', "1"),
         "rows-revision-negative": one_row.replace("3,null", "-3,null"),
         "rows-revision-text": one_row.replace("3,null", '"3",null'),
@@ -179,6 +181,10 @@ def receipts() -> Group:
         text = Checkpoint(log.origin, 1, leaf_hash(leaf.encode())).text.replace(str(log.origin), origin)
         return bytes(Receipt(leaf.encode(), 0, (), sign_note(text, origin, [key(1)]))).decode()
 
+    foreign = "\u2014 stranger.example/x " + "A" * 92 + "\n"
+    checkpoints = (note.text.replace(note.text.split("\n")[2], "A" * 42 + "=="), note.text.replace("\n7\n", "\n07\n"))
+    short_root, odd_size = (plain[: plain.index(note.text)] + str(sign_note(text, str(log.origin), [key(1)])) for text in checkpoints)
+
     def of_origin(about: str, origin: str) -> dict[str, object]:
         return refused(about, alone(first, origin), "format", VerifierKey(origin, key(1).public))
 
@@ -190,6 +196,16 @@ def receipts() -> Group:
         "line-after-the-end": refused("an empty line after the signature", plain + "\n", "format"),
         "no-line-end": refused("the last line does not end", plain[:-1], "format"),
         "no-signature": refused("a checkpoint without a signature", plain[: plain.index("\u2014")], "format"),
+        "signature-of-four-bytes": refused(
+            "a line with a key id and nothing else", plain + "\u2014 stranger.example AAAAAA==\n", "format"
+        ),
+        "signature-loose-bits": refused(
+            "unused bits are set in a line that is ignored", plain + f"\u2014 stranger.example {'A' * 90}B=\n", "format"
+        ),
+        "control-character": refused("a control character in a line that is ignored", plain + foreign.replace("x", "\x01"), "format"),
+        "too-many-lines": refused("64 lines by strangers", plain + foreign * 64, "format"),
+        "root-short": refused("signed, but the root has 31 bytes", short_root, "format"),
+        "size-leading-zero": refused("signed, but the size has a leading zero", odd_size, "format"),
         "index-outside": refused("the index is the tree's size", plain.replace("index 4", "index 7"), "format"),
         "second-line-bad": refused("a second line by the log's key, which is bad", plain + bad, "signature"),
         "cosignature-short": refused("a witness's line of 71 bytes", plain + short, "format signature", log.verifier_key, witness),
@@ -259,11 +275,19 @@ def invalid_logs() -> dict[str, object]:
         return {"key": str(VerifierKey(str(origin), key(1).public))}
 
     fresh = MemoryStore()
-    forced(new_log(), fresh, Entry("domain.created", key_fact(Origin(OTHER_DOMAIN, 1))), (key(1),))
+    elsewhere = Origin(OTHER_DOMAIN, 1)
+    forced(new_log(), fresh, Entry("domain.created", key_fact(elsewhere)), (key(1),))
+    row = fresh.data[1].checkpoints[1]
+    text = Checkpoint(head.origin, row.size, row.root).text
+    fresh.data[1].checkpoints[1] = row._replace(note=str(sign_note(text, str(elsewhere), [key(1)])))
     attack("key-of-other-log", "the first entry names a key of another log", fresh)
     created = deepcopy(store)
     forced(new_log(2), created, Entry("domain.created", key_fact(Origin(DOMAIN, 2))), (key(1),))
     attack("created-again", "the second generation is created, not restored", created)
+    first = MemoryStore()
+    facts = {**key_fact(head.origin), "restored": head.text, "highest": head.text}
+    forced(new_log(), first, Entry("domain.restored", facts), (key(1),))
+    attack("restored-first", "the first generation is restored, not created", first)
     attack("key-not-handed-over", "restored under a key that nobody pinned", _begun(2, deepcopy(store), head, head, signer=7))
     later = Checkpoint(Origin(DOMAIN, 2), 4, bytes(32))
     attack("highest-of-its-own", "a restore knows of entries of its own generation", _begun(2, deepcopy(store), head, later))
@@ -282,8 +306,35 @@ def invalid_logs() -> dict[str, object]:
     moved = Checkpoint(Origin(DOMAIN, 2), head.size, head.root)
     held.checkpoints[7] = held.checkpoints[7]._replace(note=str(moved.sign(key(1))))
     del attack("no-checkpoint", "entries, and no checkpoint").data[1].checkpoints[7]
+    held = attack("checkpoint-of-other-origin", "the newest checkpoint names another generation; the right key signed it").data[1]
+    held.checkpoints[7] = held.checkpoints[7]._replace(note=str(sign_note(moved.text, str(head.origin), [key(1)])))
+    held = attack("checkpoint-of-nothing", "a checkpoint of no entries").data[1]
+    held.checkpoints[0] = CheckpointRow(0, EMPTY_ROOT, str(Checkpoint(head.origin, 0, EMPTY_ROOT).sign(key(1))), 0)
+    swapped = bytes(Receipt(log.raw(store, 2), 4, log.receipt(store, 4).path, log.receipt(store, 4).checkpoint)).decode()
+    attack("receipt-of-another-place", "a receipt shows the entry of another place there; its checkpoint is right", receipts=[swapped])
+    attack("nothing", "no generation at all", MemoryStore())
     _changes(attack, store)
-    return {name: written(about, victim, **more) | BAD for name, (victim, about, more) in made.items()}
+    logs = {name: written(about, victim, **more) | BAD for name, (victim, about, more) in made.items()}
+    whole = logs["nothing"]
+    raws = [row[3] for row in store.data[1].leaves]
+    for name, about, change in (
+        (
+            "leaf-of-other-generation",
+            "signed, but an entry says that it is of another generation",
+            (b'"generation":1', b'"generation":2'),
+        ),
+        ("leaf-of-other-place", "signed, but an entry says that it stands elsewhere", (b'"index":2', b'"index":3')),
+        ("leaf-not-canonical", "signed, but a space stands in an entry", (b'"index":2', b'"index": 2')),
+    ):
+        logs[name] = {**whole, "about": about, "generations": [_signed([*raws[:2], raws[2].replace(*change)])]}
+    return logs
+
+
+def _signed(raws: list[bytes]) -> dict[str, object]:
+    """Return generation 1 with these leaves, as somebody with the signing key could store it."""
+    root = Frontier().extended([leaf_hash(raw) for raw in raws]).after.root()
+    note = Checkpoint(Origin(DOMAIN, 1), len(raws), root).sign(key(1))
+    return {"generation": 1, "leaves": [raw.decode() for raw in raws], "checkpoints": [str(note)]}
 
 
 def _changes(attack, store: MemoryStore) -> None:
@@ -304,6 +355,11 @@ def _changes(attack, store: MemoryStore) -> None:
     signature = {"signature": to_base64url(key(1).sign(statement))}
     forced(log, again, Entry("log.key-changed", facts | signature), (key(1), key(7)))
     attack("handover-by-old-key", "the key before the last hands over once more", again)
+    named = deepcopy(store)
+    statement = f"hermetic/v1/log-key-change\n{log.origin}\n7\n{thief.verifier_key}\n".encode()
+    facts = {"old": str(new_log(1, 5).verifier_key), "new": str(thief.verifier_key), "signature": to_base64url(key(1).sign(statement))}
+    forced(log, named, Entry("log.key-changed", facts), (key(1), key(7)))
+    attack("handover-names-other-key", "the key in force signed the handover, which names another key as the old one", named)
 
 
 def files() -> dict[str, object]:

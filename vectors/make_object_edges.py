@@ -107,6 +107,10 @@ def _spellings(out: Invalid) -> None:
         "labels-too-many": (_metadata(1, labels={f"{number}": "" for number in range(1025)}), "1025 labels"),
         "media-type-too-long": (_metadata(1, media_type="é" * 128), "a media type of 256 bytes"),
         "too-deep": (text.replace(b'"details":{}', b'"details":{"a":' + b"[" * 31 + b"]" * 31 + b"}"), "33 containers"),
+        "too-deep-objects": (
+            text.replace(b'"details":{}', b'"details":' + b'{"a":' * 31 + b"{}" + b"}" * 31),
+            "33 containers, all objects",
+        ),
         "integer-too-large": (text.replace(b'"details":{}', b'"details":{"a":9007199254740992}'), "an integer of 2^53"),
         "byte-order-mark": (b"\xef\xbb\xbf" + text, "a byte-order mark"),
     }
@@ -209,10 +213,10 @@ def _lengths(out: Invalid) -> None:
 
     made = forge("lengths-metadata-over-limit", b"x")
     body = made.suite.message_length(16 * MIB + 1) - FLOE_HEADER
-    made.metadata = made.metadata[:FLOE_HEADER] + bytes(body)
+    made.metadata = made.metadata[:FLOE_HEADER] + b"\xff" * body
     made.reseal()
     data, start = made.data(), len(made.prefix + made.payload) + FLOE_HEADER
-    pieces = [{"hex": data[:start].hex()}, {"repeat": "00", "times": body}, {"hex": data[start + body :].hex()}]
+    pieces = [{"hex": data[:start].hex()}, {"repeat": "ff", "times": body}, {"hex": data[start + body :].hex()}]
     about = "metadata of 16 MiB and a byte; root and record agree"
     out.add("lengths-metadata-over-limit", about, "format", pieces, made.record)
 

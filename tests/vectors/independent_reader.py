@@ -383,6 +383,16 @@ def _check_name(name: str) -> None:
     must("\\" not in name and not {"", ".", ".."} & set(segments), "name: a bad segment")
 
 
+# section 14: content digest
+
+
+def content_digest(content: bytes, algorithm: str) -> bytes:
+    """Compute the digest by which a plaintext copy is recognised."""
+    digest = DIGESTS[algorithm]
+    pieces = b"".join(digest(content[start : start + 2**20]) for start in range(0, len(content), 2**20))
+    return digest(lengthed(b"hermetic/v1/content", algorithm.encode(), struct.pack(">Q", len(content)), pieces))
+
+
 # manifest.md
 
 PAYLOAD_TYPE = "application/vnd.hermetic.manifest+json"

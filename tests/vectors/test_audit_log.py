@@ -39,15 +39,14 @@ def stored(scenario: dict[str, Any]) -> MemoryStore:
     store = MemoryStore()
     for held in scenario["generations"]:
         rows, hashes = [], []
-        for text in held["leaves"]:
-            raw = text.encode()
-            leaf = Leaf.parse(raw)
-            hashes.append(leaf_hash(raw))
-            rows.append((leaf.index, leaf.at_ms, leaf.kind, raw, hashes[-1]))
+        for index, text in enumerate(held["leaves"]):
+            says = json.loads(text)
+            hashes.append(leaf_hash(text.encode()))
+            rows.append((index, says["at_ms"], says["kind"], text.encode(), hashes[-1]))
         nodes = Frontier().extended(hashes).stored()
         for number, note in enumerate(held["checkpoints"]):
-            says = Checkpoint.parse(Note.parse(note.encode()).text)
-            row = CheckpointRow(says.size, says.root, note, 0)
+            kept = Checkpoint.parse(Note.parse(note.encode()).text)
+            row = CheckpointRow(kept.size, kept.root, note, 0)
             store.append(held["generation"], Batch([] if number else rows, [] if number else nodes, [], row, None))
     return store
 
