@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hermetic.audit.tables_store import TablesStore
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
-from hermetic.errors import HermeticError, IntegrityError, StorageError
+from hermetic.errors import HermeticError, LogTampered, StorageError
 from hermetic.formats import codec
 from hermetic.formats.messages.domain import BackupState
 from hermetic.keys import domain_file
@@ -43,8 +43,9 @@ def recovery_name(root_id: str) -> str:
 class BackupKeeper:
     """Keeps the copy of one domain in one place up to date. `folder` is the custody home of the domain."""
 
-    def __init__(self, custodian: Custodian, folder: Path, place: Path) -> None:
-        self._custodian, self._folder, self._place = custodian, folder, place
+    def __init__(self, custodian: Custodian, folder: Path, place: Path, *, first: bool = False) -> None:
+        """`first` says that a place which is not there yet is to be made."""
+        self._custodian, self._folder, self._place, self._first = custodian, folder, place, first
         self._store = LocalStore(place / custodian.domain)
         self._copies = Copies(self._store, custodian.keys.backup)
         self._copied = -1  # commits that the last copy of this process covers
@@ -88,7 +89,7 @@ class BackupKeeper:
             commits = self._custodian.commits
             try:
                 size = self._copy()
-            except (StorageError, IntegrityError) as error:
+            except HermeticError as error:
                 return self._remember(problem=error.message)
             self._copied = commits
             return self._remember(log_size=size)
@@ -96,10 +97,13 @@ class BackupKeeper:
     def _copy(self) -> int:
         with self._alone():
             custodian = self._custodian
-            self._put_files()
-            database = custodian.database.snapshot_bytes()
+            self._must_be_there()
             with custodian.database.read(custodian.row_keys) as session:
-                checkpoint, _ = custodian.log.head(TablesStore(session.connection))
+                store = TablesStore(session.connection)
+                self._must_be_ours(store)
+                checkpoint, _ = custodian.log.head(store)
+                database = session.whole_database()
+            self._put_files()
             self._copies.write(
                 database,
                 generation=custodian.generation,
@@ -108,6 +112,31 @@ class BackupKeeper:
                 at_ms=custodian.clock(),
             )
             return checkpoint.size
+
+    def _must_be_there(self) -> None:
+        """Refuse an empty mount point: a copy that goes to the disk it should survive with is none. Raises StorageError."""
+        known = state_of(self._custodian)
+        if self._first:
+            self._first = False
+        elif known.place == str(self._place) and known.last_ms is not None:
+            if not (self._place / self._custodian.domain).is_dir():
+                raise StorageError(f"{self._place} no longer holds the copies of this domain", hint="is the disk mounted?")
+        elif not self._place.is_dir():
+            raise StorageError(
+                f"the backup place {self._place} is not there", hint="is the disk mounted? if it is new, make the folder"
+            )
+
+    def _must_be_ours(self, store: TablesStore) -> None:
+        """Refuse to cover the copy of a later state: this home may be stale, its domain restored elsewhere. Raises LogTampered."""
+        newest = self._copies.known()
+        ours = self._custodian.generation
+        if newest is None or newest.generation < ours:
+            return
+        if newest.generation > ours or self._custodian.log.root_at(store, newest.log_size) != newest.log_root:
+            raise LogTampered(
+                f"{self._place} holds a later or another state of this domain than this custody home",
+                hint="if the domain was restored on another machine, this home is stale: retire it",
+            )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -136,7 +165,7 @@ class BackupKeeper:
     def has_recovery(self) -> bool:
         """Whether some root can be recovered from the place with a passphrase. False when the place is out of reach."""
         try:
-            return any(name.startswith("recovery-") for name, _ in self._store.list())
+            return any(True for _ in self._store.list("recovery-"))
         except StorageError:
             return False
 

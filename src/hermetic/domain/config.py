@@ -10,6 +10,7 @@ A command lives here and not in the project because whoever can write the projec
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,10 @@ def load(folder: Path) -> UserConfig:
     except NotFound:
         return UserConfig()
     try:
-        body = YAML(typ="safe").load(raw.decode("utf-8")) or {}
+        body = YAML(typ="safe").load(raw.decode("utf-8"))
     except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ConfigError(f"not YAML: {str(error).splitlines()[0]}", file=str(path)) from None
-    return _read(body, str(path))
+    return _read({} if body is None else body, str(path))
 
 
 def save(folder: Path, config: UserConfig) -> None:
@@ -69,19 +70,21 @@ def save(folder: Path, config: UserConfig) -> None:
 
 def _read(body: Any, file: str) -> UserConfig:
     body = _mapping(body, {"backup", "anchor", "stores"}, file)
-    backup = _mapping(body.get("backup") or {}, _KEYS["backup"], file)
-    anchor = _mapping(body.get("anchor") or {}, _KEYS["anchor"], file)
-    command = anchor.get("command") or []
-    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+    backup = _mapping(body.get("backup", {}), _KEYS["backup"], file)
+    anchor = _mapping(body.get("anchor", {}), _KEYS["anchor"], file)
+    command = anchor.get("command", [])
+    if not isinstance(command, list) or not all(_is_plain(word) for word in command):
         raise ConfigError("anchor.command is a list of words", hint="command: [program, argument]", file=file)
-    stores = body.get("stores") or {}
-    if not isinstance(stores, dict):
+    stores = body.get("stores", {})
+    if not isinstance(stores, dict) or not all(isinstance(name, str) for name in stores):
         raise ConfigError("stores maps names to folders", file=file)
     folders = {str(name): _path(_mapping(item, {"folder"}, file).get("folder"), "folder", file) for name, item in stores.items()}
-    place = backup.get("place")
+    place, objects = backup.get("place"), backup.get("objects", False)
+    if not isinstance(objects, bool):
+        raise ConfigError("backup.objects is true or false", file=file)
     return UserConfig(
         backup_place=None if place is None else _path(place, "backup.place", file),
-        backup_objects=backup.get("objects") is True,
+        backup_objects=objects,
         anchor_command=tuple(command),
         store_folders=folders,
     )
@@ -93,7 +96,18 @@ def _mapping(value: Any, keys: set[str], file: str) -> dict[str, Any]:
     return value
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value is text that the system takes as a path or an argument."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _path(value: Any, name: str, file: str) -> Path:
-    if not isinstance(value, str) or not Path(value).is_absolute():
+    if not _is_plain(value) or not Path(value).is_absolute():
         raise ConfigError(f"{name} is an absolute path", file=file)
     return Path(value)

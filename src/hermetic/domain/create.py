@@ -202,7 +202,7 @@ def _first_copy(custodian: Custodian, where: tuple[Path, Path | None], provider:
     folder, place = where
     if place is None:
         return False
-    keeper = BackupKeeper(custodian, folder, place)
+    keeper = BackupKeeper(custodian, folder, place, first=True)
     if passphrase is not None:
         keeper.put_recovery(provider.root_id, unlock.export_root(provider, passphrase))
         reached("init.recovery.written")

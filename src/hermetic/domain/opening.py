@@ -86,7 +86,15 @@ def custodian_of(
     """Build the custodian of an existing database."""
     keys, providers = have
     database = Database.open(folder / DATABASE)
-    anchors = Anchors(domain, providers)
+    try:
+        return _custodian(database, domain, (keys, Anchors(domain, providers)), clock)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _custodian(database: Database, domain: DomainId, have: tuple[DomainKeys, Anchors], clock: Callable[[], int]) -> Custodian:
+    keys, anchors = have
     row_keys = keys.row_keys()
     with database.read(row_keys) as session:
         generations = TablesStore(session.connection).generations()

@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.domain.home import PROJECT_FILE
+from hermetic.domain.home import PROJECT_FILE, has_project
 from hermetic.errors import ConfigError, Denied, NotFound, StorageError
 from hermetic.ids import DomainId, check_id
 from hermetic.policy import bundle, document
@@ -48,7 +48,7 @@ def find_root(start: Path) -> Path:
     """Return the nearest folder from `start` upwards that holds a hermetic.yaml. Raises NotFound."""
     here = start.resolve()
     for folder in (here, *here.parents):
-        if (folder / PROJECT_FILE).is_file():
+        if has_project(folder):
             return folder
     raise NotFound(f"no {PROJECT_FILE} in {here} or above", hint="run `hermetic init` in the project's folder")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def verify_released(released: Released, pins: PinKeeper) -> Manifest:
     """Return the manifest of a released version. Raises SignatureError, IntegrityError, FormatError."""
+    if not released.openings:
+        raise IntegrityError(f"custody released {released.ref} without what opens its manifest", hint="run `hermetic log verify`")
     return verify_version(released, released.openings, pins)
 
 
@@ -45,6 +47,8 @@ def verify_version(said: Released | VersionDetails, opened: Sequence[Opened], pi
         raise IntegrityError(
             f"the signed manifest given for {said.ref} is of another version", hint="run `hermetic log verify`; restore the catalogue"
         )
+    if manifest.environment is not said.environment:
+        raise IntegrityError(f"{said.ref} was signed for {manifest.environment.value}, and custody calls it {said.environment.value}")
     # 3. Its commitments open, and the class is the one that custody says. A deleted version has no openings left.
     if opened:
         openings = manifests.check_openings(manifest, _openings(opened))
