@@ -35,6 +35,7 @@ MEMBER_LIMIT = 1024  # UTF-8 bytes of a member path inside a version
 
 _ID = re.compile(r"[a-z2-7]{25}[aeimquy4]")  # 128 bits leave 3 bits in the last of 26 letters; 2 low bits are zero
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NOT_A_WORD = re.compile(r"[^A-Za-z0-9._-]+")
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 
 
@@ -50,6 +51,15 @@ def check_id(text: str) -> str:
     if not isinstance(text, str) or not _ID.fullmatch(text):
         raise InvalidName("not an id: expected 26 lower-case base32 letters")
     return text
+
+
+def as_word(text: str, fallback: str = "data") -> str:
+    """Make a name of ASCII letters, digits, dot, dash and underscore from what a person called something.
+
+    `Übersicht größe 2025` becomes `Ubersicht-grosse-2025`. `fallback` is for text that leaves nothing.
+    """
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text.replace("ß", "ss")) if not unicodedata.combining(char))
+    return _NOT_A_WORD.sub("-", plain).strip("-._") or fallback
 
 
 class Kind(enum.StrEnum):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli import findings as findings_blocks
-from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark
+from hermetic.cli.blocks import Block, Facts, Heading, Mark
 from hermetic.cli.options import ANY_PATH, output, passphrase_file
 from hermetic.cli.passphrase import asker, from_file, from_terminal, has_terminal
 from hermetic.errors import UsageError
+from hermetic.ids import as_word
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hermetic.domain.create import Created
 
 NEEDS_UNLOCK = "local:passphrase"
+_LONGEST = 63  # characters of a project's name
 ROOTS = {
     NEEDS_UNLOCK: "a passphrase that you type once a day (Argon2id)",
     "local:keyring": "the keyring of your desktop",
@@ -28,7 +30,7 @@ ROOTS = {
 
 @click.command()
 @click.option("--root", "root", metavar="URI", help=f"Where the root key lives: {', '.join(ROOTS)}.")
-@click.option("--project", metavar="NAME", help="Name of the project; the folder's name if nothing is said.")
+@click.option("--project", metavar="NAME", help="Name of the project; made from the folder's name if nothing is said.")
 @click.option("--backup", type=ANY_PATH, metavar="DIR", help="Where an encrypted copy of custody is kept up to date.")
 @passphrase_file()
 @passphrase_file("recovery-passphrase")
@@ -44,11 +46,14 @@ def init(
 ) -> int:
     """Create a domain here: policy, keys, custody database.
 
-    Writes hermetic.yaml, policies/ and the store folder sealed/ with its .gitignore. Keys and records live elsewhere, never in the
-    project. On a terminal it asks for what is missing.
+    Writes hermetic.yaml, policies/ and the store folder sealed/, which .gitignore keeps out of git. Keys and records live
+    elsewhere, never in the project. On a terminal it asks for what is missing.
     """
     folder = Path.cwd()
+    name = project if project is not None else as_word(folder.name, "project")[:_LONGEST]
     uri = root if root is not None else _choose_root(out)
+    if ":" not in uri:
+        raise UsageError(f"{uri!r} does not say where a root key lives", hint=f"write {', '.join(ROOTS)}")
     place = backup if backup is not None or root is not None else _choose_backup(out)
     recovery = _recovery(recovery_passphrase_file, place)
     from hermetic.domain.create import create_domain  # noqa: PLC0415 - brings the database and its migrations
@@ -56,11 +61,13 @@ def init(
     created = create_domain(
         folder,
         provider_uri=uri,
-        project_name=project or folder.name,
-        ask=asker(passphrase_file, confirm=True),
+        project_name=name,
+        ask=asker(passphrase_file, confirm=True, label="passphrase that unlocks the root key on this machine"),
         backup=place.absolute() if place is not None else None,
         recovery_passphrase=recovery,
     )
+    if project is None and name != folder.name:
+        out.warn(f"the project is called {name}, since names have no other signs; --project NAME gives it another")
     out.emit(_document(created, folder, place), *_blocks(created, folder, uri))
     return 0
 
@@ -94,7 +101,7 @@ def _recovery(file: Path | None, place: Path | None) -> Secret | None:
         return None
     if not click.confirm("Set a recovery passphrase, which opens the backup on another machine?", default=True, err=True):
         return None
-    return from_terminal("recovery passphrase", confirm=True)
+    return from_terminal("recovery passphrase, to keep elsewhere", confirm=True)
 
 
 def _document(created: Created, folder: Path, place: Path | None) -> dict[str, object]:
@@ -108,15 +115,16 @@ def _document(created: Created, folder: Path, place: Path | None) -> dict[str, o
 
 
 def _blocks(created: Created, folder: Path, uri: str) -> list[Block]:
+    opened = "when the root is locked again: in eight hours, or after `hermetic lock`"
     steps = [
-        *(["hermetic unlock --for 8h"] if uri == NEEDS_UNLOCK else []),
-        "hermetic scan                                            what lies here unprotected",
-        "hermetic seal FILE --as dataset/NAME --class restricted --owner WHO",
-        "hermetic status                                          are we safe yet?",
+        *([("hermetic unlock --for 8h", opened)] if uri == NEEDS_UNLOCK else []),
+        ("hermetic scan", "what lies here unprotected"),
+        ("hermetic seal FILE --as dataset/NAME --class restricted", "you answer for it; --owner names somebody else"),
+        ("hermetic status", "are we safe yet?"),
     ]
     return [
         Facts([("created", Mark(str(folder), "name")), ("domain", created.domain_id), ("root", uri)]),
         *(findings_blocks.blocks(created.findings) if created.findings else ()),
         Heading("Next"),
-        *(Line(step, 2) for step in steps),
+        Facts(steps, 2),
     ]

@@ -8,6 +8,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from hermetic.crypto.secret import Secret
 from hermetic.errors import Denied, NotFound, UsageError
 
@@ -16,17 +18,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT = 1024  # bytes of a passphrase
+MINIMUM = 12  # bytes of a new one; what keys/passphrase_wrap.py asks for, said before it is typed
+TRIES = 3  # how often a new passphrase may be typed: whoever is asked late in a dialogue would lose all answers before
+_ADVICE = "five or six random words are easy to keep and hard to guess"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def asker(file: Path | None, *, confirm: bool = False) -> Callable[..., Secret]:
+def asker(file: Path | None, *, confirm: bool = False, label: str | None = None) -> Callable[..., Secret]:
     """Return the function that custody asks for a passphrase: from `file`, else from the terminal (twice with `confirm`).
 
-    The function takes an optional prompt. It raises UsageError when there is neither file nor terminal.
+    The function takes an optional prompt, which `label` replaces. It raises UsageError when there is neither file nor terminal.
     """
 
     def ask(prompt: str = "passphrase: ") -> Secret:
-        return from_file(file) if file is not None else from_terminal(prompt, confirm=confirm)
+        return from_file(file) if file is not None else from_terminal(label or prompt, confirm=confirm)
 
     return ask
 
@@ -37,16 +42,33 @@ def has_terminal() -> bool:
 
 
 def from_terminal(prompt: str, *, confirm: bool = False) -> Secret:
-    """Ask on the terminal. Raises UsageError without one, for an empty answer, or if two answers differ."""
+    """Ask on the terminal; a new passphrase (`confirm`) twice, and again if it will not do.
+
+    Raises UsageError without a terminal, for an empty answer, or when the last try at a new one will not do either.
+    """
     if not has_terminal():
         raise UsageError("a passphrase is needed and there is no terminal to ask on", hint="use --passphrase-file FILE (mode 0600)")
-    label = prompt.rstrip(": ") + ": "
-    typed = getpass.getpass(label, stream=sys.stderr)
+    label = prompt.rstrip(": ")
+    if confirm:
+        return _new(label)
+    typed = getpass.getpass(f"{label}: ", stream=sys.stderr)
     if not typed:
         raise UsageError("the passphrase is empty")
-    if confirm and getpass.getpass(f"{label.rstrip(': ')} again: ", stream=sys.stderr) != typed:
-        raise UsageError("the two passphrases differ")
     return Secret(typed.encode("utf-8"))
+
+
+def _new(label: str) -> Secret:
+    for left in reversed(range(TRIES)):
+        typed = getpass.getpass(f"{label} (at least {MINIMUM} characters): ", stream=sys.stderr)
+        if len(typed.encode("utf-8")) < MINIMUM:
+            problem = UsageError(f"a passphrase has at least {MINIMUM} characters", hint=_ADVICE)
+        elif getpass.getpass(f"{label}, again: ", stream=sys.stderr) != typed:
+            problem = UsageError("the two passphrases differ")
+        else:
+            return Secret(typed.encode("utf-8"))
+        if left:
+            click.echo(f"{problem}{f': {problem.hint}' if problem.hint else ''}", err=True)
+    raise problem
 
 
 def from_file(path: Path) -> Secret:

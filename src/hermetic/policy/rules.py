@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hermetic.errors import InvalidName
-from hermetic.ids import AssetName, DataClass, Environment, Kind, Purpose
+from hermetic.ids import AssetName, DataClass, Environment, Kind, Purpose, as_word
 from hermetic.policy import globs
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _KINDS = {
     Kind.LOG: (".log",),
     Kind.EMBEDDINGS: (".faiss", ".index"),
 }
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def suggest_rule(path: str, *, data_class: DataClass = DataClass.CONFIDENTIAL) -
     """Return the line to add under `rules:` for a path that nothing matches; the class is a careful guess to be looked at."""
     pure = PurePosixPath(path)
     kind = next((kind for kind, suffixes in _KINDS.items() if pure.suffix.lower() in suffixes), Kind.DATASET)
-    stem = _UNSAFE.sub("-", pure.stem).strip("-._") or "data"
+    stem = as_word(pure.stem)
     name = "" if stem == pure.stem else f", name: {_quoted(stem)}"
     glob = re.sub(r"[\[\]{}\\]", "?", path)
     return f"  - {{path: {_quoted(glob)}, kind: {kind}, class: {data_class}{name}}}"

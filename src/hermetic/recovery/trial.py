@@ -69,12 +69,12 @@ def try_copy(connection: Connection, place: Path, passphrase: Secret) -> Tried:
 
 
 def _open_something(root: Path, home: Home) -> tuple[str, int]:
-    """Decrypt the smallest asset to its end; return its reference and plaintext bytes."""
+    """Decrypt the smallest asset that holds anything to its end; return its reference and plaintext bytes."""
     with Workspace(connect(root, home=home)) as work:
         published = [row for row in work.list() if row.latest]
         if not published:
             return NOTHING, 0
-        smallest = min(published, key=lambda row: row.length)
+        smallest = min(published, key=lambda row: (row.length == 0, row.length))  # an empty one would prove little
         done = work.check(f"{smallest.name}@{smallest.latest}", purpose=Purpose.RECOVER)
         return done.ref, done.bytes
 

@@ -58,6 +58,15 @@ def test_init_twice_is_refused(project, hermetic):
     assert hermetic("init", "--root", "local:insecure-file").code == 1
 
 
+def test_a_folder_of_any_name_can_be_a_project(hermetic, domain_home, tmp_path, monkeypatch):
+    folder = tmp_path / "Größen, Übersicht"
+    folder.mkdir(mode=0o700)
+    monkeypatch.chdir(folder)
+    done = hermetic("init", "--root", "local:insecure-file")
+    assert (done.code, "the project is called Grossen-Ubersicht" in done.err) == (0, True)
+    assert "project: Grossen-Ubersicht\n" in (folder / "hermetic.yaml").read_text()
+
+
 def test_outside_a_project_the_way_in_is_told(hermetic, domain_home):
     done = hermetic("ls")
     assert done.code == 1
@@ -297,6 +306,8 @@ def test_a_suggested_pipeline_is_accepted_as_policy(sealed, hermetic):
 def test_a_backup_is_tried_and_restored(sealed, hermetic, tmp_path, monkeypatch):
     arguments = ("--recovery-passphrase-file", tmp_path / "passphrase", "--json")
     before = {path.name for path in Path("/dev/shm").glob("hermetic-trial-*")}
+    (sealed / "empty").touch()
+    assert hermetic("seal", "empty", "--as", "config/empty", "--class", "public").code == 0
     tried = hermetic("restore", "--check", *arguments).json
     assert (tried["ref"], tried["length"]) == ("dataset/patients@1", len(ROWS))
     assert {path.name for path in Path("/dev/shm").glob("hermetic-trial-*")} == before
@@ -307,7 +318,7 @@ def test_a_backup_is_tried_and_restored(sealed, hermetic, tmp_path, monkeypatch)
     monkeypatch.setenv("HERMETIC_HOME", str(new_home))
     assert hermetic("ls").code == 1
     restored = hermetic("restore", "--from", tmp_path / "backup", "--root", "local:insecure-file", *arguments).json
-    assert (restored["generation"], restored["versions"], restored["lost"]) == (2, 1, False)
+    assert (restored["generation"], restored["versions"], restored["lost"]) == (2, 2, False)
     assert process("cat", "dataset/patients", "--purpose", "prepare").stdout == ROWS
 
 

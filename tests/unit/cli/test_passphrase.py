@@ -9,6 +9,7 @@ import pytest
 
 from hermetic.cli import passphrase
 from hermetic.errors import Denied, NotFound, UsageError
+from hermetic.keys import passphrase_wrap
 
 
 def written(tmp_path, content, mode=0o600):
@@ -56,12 +57,51 @@ def test_nobody_is_asked_without_a_terminal(monkeypatch):
         passphrase.asker(None)("passphrase: ")
 
 
-def test_on_a_terminal_a_new_passphrase_is_asked_twice(monkeypatch):
-    typed = iter(["one", "one", "one", "two", ""])
+@pytest.fixture
+def typed(monkeypatch):
+    """What somebody types, one answer after the other; the prompts they saw."""
+    answers, prompts = [], []
+
+    def answer(prompt, **_):
+        prompts.append(prompt)
+        return answers.pop(0)
+
     monkeypatch.setattr(passphrase, "has_terminal", lambda: True)
-    monkeypatch.setattr(getpass, "getpass", lambda *_, **__: next(typed))
-    assert bytes(passphrase.asker(None, confirm=True)("new: ").view()) == b"one"
+    monkeypatch.setattr(getpass, "getpass", answer)
+    return answers, prompts
+
+
+def test_on_a_terminal_a_new_passphrase_is_asked_twice(typed):
+    answers, prompts = typed
+    answers += ["long enough now"] * 2
+    assert bytes(passphrase.asker(None, confirm=True, label="for the root")("new: ").view()) == b"long enough now"
+    assert prompts == ["for the root (at least 12 characters): ", "for the root, again: "]
+
+
+def test_a_new_passphrase_that_will_not_do_is_asked_for_again(typed, capsys):
+    answers, _ = typed
+    answers += ["short", "long enough now", "long enough nwo", *["long enough now"] * 2]
+    assert bytes(passphrase.asker(None, confirm=True)("new: ").view()) == b"long enough now"
+    assert capsys.readouterr().err.splitlines() == [
+        "a passphrase has at least 12 characters: five or six random words are easy to keep and hard to guess",
+        "the two passphrases differ",
+    ]
+
+
+def test_asking_for_a_new_passphrase_ends(typed):
+    answers, _ = typed
+    answers += ["one", "two", "long enough now", "long enough nwo"]
     with pytest.raises(UsageError, match="differ"):
         passphrase.asker(None, confirm=True)("new: ")
+    assert not answers
+
+
+def test_an_empty_passphrase_opens_nothing(typed):
+    answers, _ = typed
+    answers += [""]
     with pytest.raises(UsageError, match="empty"):
         passphrase.asker(None)()
+
+
+def test_the_shortest_new_passphrase_is_that_of_the_wrap():
+    assert passphrase.MINIMUM == passphrase_wrap.MINIMUM

@@ -97,6 +97,11 @@ def test_the_suggested_rule_is_valid_and_matches(path: str) -> None:
     assert rules.match(parsed, path) is not None
 
 
+def test_a_suggested_name_keeps_what_it_can_of_the_file_name() -> None:
+    assert rules.suggest_rule("data/Übersicht größe 2025.csv").endswith(", name: 'Ubersicht-grosse-2025'}")
+    assert rules.suggest_rule("data/数据.csv").endswith(", name: 'data'}")
+
+
 @pytest.mark.parametrize(
     ("glob", "path", "expected"),
     [
