@@ -10,6 +10,7 @@ to the traceback, and exit with 1. Nothing is swallowed.
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
+_LISTED = re.compile(r"\n\t")  # click puts each choice of a missing option on a line of its own
 
 
 def report(error: HermeticError, *, as_json: bool, debug: bool) -> int:
@@ -42,7 +44,11 @@ def report(error: HermeticError, *, as_json: bool, debug: bool) -> int:
 
 def report_usage(error: click.ClickException, *, as_json: bool) -> int:
     """Write an error that click found in the arguments; return 2, or 1 for what is not about usage."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return USAGE
     message, _, tip = error.format_message().partition("\ntip: ")
+    message = _LISTED.sub(" ", message)
     message = message[:1].lower() + message[1:].rstrip(".")
     hint = _usage_hint(error)
     _lines(message, hint, (), tip=tip or None)
@@ -70,6 +76,8 @@ def _unforeseen(kind: type[BaseException], error: BaseException, _trace: Traceba
 def _lines(message: str, hint: str | None, reasons: tuple[str, ...], *, tip: str | None = None) -> None:
     click.echo(f"hermetic: error: {safe(message)}", err=True)
     for reason in reasons:
+        if reason in message:
+            continue  # said above
         click.echo(f"  because: {safe(reason)}", err=True)
     if tip is not None:
         click.echo(f"tip: {safe(tip)}", err=True)

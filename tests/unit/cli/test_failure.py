@@ -50,6 +50,31 @@ def test_reasons_of_a_denial_are_told(hermetic, custody):
     assert (error["kind"], error["reasons"]) == ("policy-denied", ["deny-debug-restricted"])
 
 
+def test_a_reason_that_the_message_gives_is_not_told_twice(hermetic, custody):
+    custody.answers[ListAssets] = errors.PolicyDenied("refused: not for train", reasons=("not for train", "mfa"))
+    assert hermetic("ls").err == "hermetic: error: refused: not for train\n  because: mfa\n"
+    assert hermetic("ls", "--json").json["error"]["reasons"] == ["not for train", "mfa"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("key",), ("log",)])
+def test_a_group_alone_shows_its_help(hermetic, arguments):
+    done = hermetic(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: hermetic")
+
+
+def test_choices_of_a_missing_option_stand_in_one_line(hermetic):
+    done = hermetic("access", "grant", "ben", "open", "dataset/*", "--for", "8h", "--reason", "x")
+    assert done.err.splitlines()[0].startswith("hermetic: error: missing option '--purpose'. Choose from: ingest, prepare, train,")
+
+
+@pytest.mark.parametrize("root", ["foo", "passphrase"])
+def test_init_says_what_a_root_can_be(hermetic, root):
+    done = hermetic("init", "--root", root)
+    assert done.code == 2
+    assert "hint: write local:passphrase, local:keyring, local:insecure-file" in done.err
+
+
 def test_a_config_error_names_its_line(hermetic, custody):
     custody.answers[ListAssets] = errors.ConfigError("no such class", file="hermetic.yaml", line=3, column=7, hint="write public")
     assert hermetic("ls").err == "hermetic: error: hermetic.yaml:3:7: no such class\nhint: write public\n"
