@@ -1,9 +1,9 @@
 """Rows of the custody database are edited by hand.
 
 Attacker: whoever can write the database file, the root locked (another process of the user, a backup tool, a shared home folder).
-Tries:    make an ordinary user an owner; lower a class; lift a suspension; revive a revoked grant; open a production key for development;
-          make the row unreadable for the authentication code instead of forging it (a fraction in a whole-number column has no
-          encoding, so an empty code used to fit); move rows between keys; add a row; delete one.
+Tries:    make an ordinary user an owner; lower a class; lift a suspension; revive a revoked grant; open a production key for
+          development; make the row unreadable for the authentication code instead of forging it (a fraction in a whole-number
+          column has no encoding, so an empty code used to fit); move rows between keys; add a row; delete one.
 Stops it: every row that policy reads carries a MAC over table, key, revision and content; deletions are found by `log verify`.
 """
 
@@ -76,8 +76,10 @@ def _use(stage: Stage) -> object:
 
 
 def _moved_and_deleted(stage: Stage, saved: dict) -> None:
-    stage.sql("INSERT INTO principal SELECT 'os:somebody:1', zeroblob(32), zeroblob(32), kind, roles, attributes, state, created_ms,"
-              " revision, mac FROM principal LIMIT 1")
+    stage.sql(
+        "INSERT INTO principal SELECT 'os:somebody:1', zeroblob(32), zeroblob(32), kind, roles, attributes, state, created_ms,"
+        " revision, mac FROM principal LIMIT 1"
+    )
     stage.refused("a copied row under another key", lambda: _use(stage), HermeticError)
     stage.put_back(saved)
     for table in ("grant_", "policy", "kek", "principal"):

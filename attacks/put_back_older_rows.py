@@ -1,10 +1,11 @@
 """Authentic rows of yesterday are put back: a revoked grant, a suspended key, a replaced policy, a deleted version.
 
 Attacker: whoever can write the database file and kept an older copy of it; the root locked.
-Tries:    copy rows, code and all, from the older copy over the newer ones, one table at a time. Their codes verify: they are authentic.
-Stops it: `log verify` compares the revision of each row with what the log says was set last. Until somebody runs it such a row counts,
-          which docs/threat-model.md says. Two policies in force at once, which half of this attack leaves, are refused on the spot; so is a
-          latest version below what this user has seen.
+Tries:    copy rows, code and all, from the older copy over the newer ones, one table at a time. Their codes verify: they are
+          authentic.
+Stops it: `log verify` compares the revision of each row with what the log says was set last. Until somebody runs it such a row
+          counts, which docs/threat-model.md says. Two policies in force at once, which half of this attack leaves, are refused on
+          the spot; so is a latest version below what this user has seen.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The whole custody database, log included, is replaced by an older copy, and life goes on from there.
 
 Attacker: whoever can write the database file and kept an older copy (a snapshot, a backup, a laptop image); no key.
-Tries:    put the copy back, so that releases since then never happened; let honest work go on until the log is longer than it was, so that
-          only its history differs; from a home whose pins are gone, and then come back to the user whose pins remember.
-Stops it: at every connection custody proves that its log continues the checkpoint that the user pinned; a smaller or a forked one is
-          refused before pins move.
+Tries:    put the copy back, so that releases since then never happened; let honest work go on until the log is longer than it
+          was, so that only its history differs; from a home whose pins are gone, and then come back to the user whose pins
+          remember.
+Stops it: at every connection custody proves that its log continues the checkpoint that the user pinned; a smaller or a forked one
+          is refused before pins move.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def attack(stage: Stage) -> None:
     while stage.sql("SELECT count(*) FROM log_leaf")[0][0] <= forgotten:
         stage.read()
         count += 1
-    stage.kept("work goes on in a home without pins", f"{count} more releases; first use takes the log as it comes, which is a finding")
+    stage.kept(
+        "work goes on in a home without pins", f"{count} more releases; first use takes the log as it comes, which is a finding"
+    )
     mine.write_bytes(pins)
     stage.refused("a longer log with another history, against the pins that remember", stage.connect, LogTampered)
     done = stage.cli("log", "verify")

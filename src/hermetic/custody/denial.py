@@ -15,7 +15,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
-from hermetic.errors import ApprovalNeeded, Denied, HermeticError, IntegrityError, InvalidName
+from hermetic.errors import ApprovalNeeded, Denied, HermeticError, IntegrityError, InvalidName, LogTampered
 from hermetic.formats.binary_text import to_base64url
 from hermetic.ids import check_id
 
@@ -51,7 +51,9 @@ def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
 
 
 def note(call: Call, error: HermeticError) -> None:
-    """Log a refusal that no handler has logged yet."""
+    """Log a refusal that no handler has logged yet. That the log itself is not what it was cannot stand in that log."""
+    if isinstance(error, LogTampered):
+        return
     serious = isinstance(error, Denied | ApprovalNeeded | IntegrityError)
     if call.noted.refusal or not (serious or asks_for_key(call)):
         return
