@@ -1,8 +1,8 @@
 """The project's policy files are edited, so that everything is allowed.
 
 Attacker: whoever can write the project (a pull request, a shared checkout, malware of a dependency).
-Tries:    let debugging read restricted data, drop the guards, add a Cedar policy that permits everybody everything, switch the default
-          class to public by rule, point the store elsewhere, and name another domain.
+Tries:    let debugging read restricted data, drop the guards, add a Cedar policy that permits everybody everything, switch the
+          default class to public by rule, point the store elsewhere, and name another domain.
 Stops it: custody decides by the bundle that the last logged `policy apply` accepted, authenticated under the root; the edit is a
           finding.
 """

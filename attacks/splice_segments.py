@@ -1,10 +1,10 @@
 """Segments of different objects under one data key are spliced together.
 
 Attacker: whoever can write the store; then a recipient with the data key.
-Tries:    all members of a version share one data key. Segments of one member are put into another, at the same position and at others,
-          with leaf table and root made anew; payload and metadata messages are exchanged.
-Stops it: the signed root; and, with the root set aside, FLOE itself: every message has keys of its own, from its own IV, label and
-          prefix.
+Tries:    all members of a version share one data key. Segments of one member are put into another, at the same position and at
+          others, with leaf table and root made anew; payload and metadata messages are exchanged.
+Stops it: the signed root; and, with the root set aside, FLOE itself: every message has keys of its own, from its own IV, label
+          and prefix.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Objects trade places: inside a version, between versions, between assets; with manifests, without, and with edited headers.
 
 Attacker: whoever can write the store; no key.
-Tries:    every exchange of authentic files, so that all signatures and tags in them verify; then the same with the header's ids edited
-          to fit the new place and the root made anew.
-Stops it: the manifest that custody gives names id, index, root and length of every object of the version asked for; ids are in the
-          associated data of both messages.
+Tries:    every exchange of authentic files, so that all signatures and tags in them verify; then the same with the header's ids
+          edited to fit the new place and the root made anew.
+Stops it: the manifest that custody gives names id, index, root and length of every object of the version asked for; ids are in
+          the associated data of both messages.
 """
 
 from __future__ import annotations
