@@ -203,3 +203,29 @@ def leaves(port):
 
 def kinds(port):
     return [kind for kind, _, _ in leaves(port)]
+
+
+# what an attacker with the database file does
+
+
+def sql(world, statement, *values):
+    """Run one statement on the database file, around Hermetic; returns rows."""
+    import sqlite3
+
+    database = sqlite3.connect(world.database, timeout=10)
+    try:
+        with database:
+            return database.execute(statement, values).fetchall()
+    finally:
+        database.close()
+
+
+def row_of(world, table, key, column="id"):
+    """The stored row, bytes as they lie there."""
+    return sql(world, f"SELECT * FROM {table} WHERE {column} = ?", key)[0]
+
+
+def put_back(world, table, key, row, column="id"):
+    """Replace a stored row by what it was at another time."""
+    sql(world, f"DELETE FROM {table} WHERE {column} = ?", key)
+    sql(world, f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", *row)
