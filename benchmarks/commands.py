@@ -41,8 +41,9 @@ def main() -> None:
                 times.setdefault(label, []).append(_timed(run, root))
         _print(times, options)
         for label in ("seal", "expose"):
-            grown = json.loads(_child(project, source, root, label))
-            print(f"peak memory of {label}: {grown['grown_mib']:.1f} MiB over the process after imports ({grown['base_mib']:.1f} MiB)")
+            measured = json.loads(_child(project, source, root, label))
+            base, grown = measured["base_mib"], measured["grown_mib"]
+            print(f"peak memory of {label}: {grown:.1f} MiB over the process after imports ({base:.1f} MiB)")
 
 
 def _options() -> argparse.Namespace:

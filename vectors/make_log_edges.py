@@ -215,8 +215,32 @@ def receipts() -> Group:
         "origin-generation-0": of_origin("signed, but the origin is of generation 0", f"hermetic.log/{DOMAIN}/0"),
         "origin-other-kind": of_origin("signed, but the origin is of another kind of log", f"other.log/{DOMAIN}/1"),
     }
+    wrong |= _signed_by_others(refused, witness)
     assert note.text in plain
     return fine, wrong
+
+
+def _signed_by_others(refused, witness: VerifierKey) -> dict[str, object]:
+    """Return receipts that a known key signed, but none of the log that they are of."""
+    first = LEAF.replace('"index":7', '"index":0').encode()
+    domain, restored = (Origin(OTHER_DOMAIN, 1), first), (Origin(DOMAIN, 2), first.replace(b'"generation":1', b'"generation":2'))
+    made = {}
+    for name, about, (origin, leaf) in (
+        ("key-of-other-log", "signed by the key of another domain's log, which is trusted too", domain),
+        ("key-of-other-generation", "signed by the key of the generation before, which is trusted too", restored),
+    ):
+        text = Checkpoint(origin, 1, leaf_hash(leaf)).text
+        receipt = bytes(Receipt(leaf, 0, (), sign_note(text, str(new_log().origin), [key(1)]))).decode()
+        own = VerifierKey(str(origin), key(5).public)
+        made[name] = refused(about, receipt, "signature", new_log().verifier_key, own)
+    origin = Origin(DOMAIN, 1)
+    text = Checkpoint(origin, 1, leaf_hash(first)).text
+    stamp = (START // 1000).to_bytes(8, "big")
+    signed = stamp + key(9).sign(f"cosignature/v1\ntime {START // 1000}\n{text}".encode())
+    note = Note(text, (NoteSignature(witness.name, witness.key_id, signed),))
+    receipt = bytes(Receipt(first, 0, (), note)).decode()
+    made["witness-only"] = refused("only a witness signed", receipt, "signature", new_log().verifier_key, witness)
+    return made
 
 
 def _begun(generation: int, store: MemoryStore, restored: Checkpoint, highest: Checkpoint, signer: int = 1) -> MemoryStore:

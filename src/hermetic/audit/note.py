@@ -198,6 +198,20 @@ def open_note(note: Note, known: Iterable[VerifierKey]) -> list[VerifierKey]:
     return signers
 
 
+def open_checkpoint(note: Note, known: Iterable[VerifierKey]) -> Checkpoint:
+    """Return the checkpoint in a note that a known key of its own log signed; witnesses and the keys of other logs are not enough.
+
+    Raises SignatureError, FormatError.
+    """
+    signers = open_note(note, known)
+    checkpoint = Checkpoint.parse(note.text)
+    if not any(key.type == ED25519 and key.name == str(checkpoint.origin) for key in signers):
+        raise SignatureError(
+            "no known key of this log signed this checkpoint", hint="keys of another domain or generation, and witnesses, do not count"
+        )
+    return checkpoint
+
+
 def cosignature_time(line: NoteSignature) -> int:
     """Return the Unix time in seconds that a cosignature states. Raises FormatError."""
     if len(line.blob) != 8 + sign.SIGNATURE:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.audit.note import Checkpoint, Note, VerifierKey, decode_size, open_note
+from hermetic.audit.note import Checkpoint, Note, VerifierKey, decode_size, open_checkpoint
 from hermetic.audit.tree import HASH, leaf_hash, verify_inclusion
 from hermetic.errors import FormatError
 from hermetic.formats.binary_text import from_base64, to_base64
@@ -83,7 +83,6 @@ def verify_receipt_tree(receipt: Receipt, known: Iterable[VerifierKey]) -> Check
     What the leaf says is not looked at here: `audit.log.verify_receipt` does. Raises SignatureError, LogTampered, FormatError.
     """
     hashed = leaf_hash(receipt.leaf)  # 1
-    open_note(receipt.checkpoint, known)  # 2, 3
-    checkpoint = Checkpoint.parse(receipt.checkpoint.text)
+    checkpoint = open_checkpoint(receipt.checkpoint, known)  # 2, 3
     verify_inclusion(hashed, receipt.index, checkpoint.size, receipt.path, root=checkpoint.root)  # 4
     return checkpoint

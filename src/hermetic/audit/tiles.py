@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from hermetic.audit.leaf import Leaf
-from hermetic.audit.note import NOTE_LIMIT, Checkpoint, Note, open_note
+from hermetic.audit.note import NOTE_LIMIT, Checkpoint, Note, open_checkpoint
 from hermetic.audit.proof import LEAF_LIMIT
 from hermetic.audit.store import CheckpointRow
 from hermetic.audit.tree import HASH, STRIDE, TILE, NodeReader, leaf_hash, root_at
@@ -90,9 +90,7 @@ def export(log: LogReader, generation: int, files: Files, *, keys: Sequence[Veri
 
 
 def _opened(raw: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
-    note = Note.parse(raw)
-    open_note(note, keys)
-    return Checkpoint.parse(note.text)
+    return open_checkpoint(Note.parse(raw), keys)
 
 
 def _check_continues(files: Files, node: NodeReader, now: Checkpoint, keys: Sequence[VerifierKey]) -> int:

@@ -176,7 +176,11 @@ def test_wrong_changes_are_usage_errors(changes, filled, keys, samples):
         assert session.require(tables.asset, key)["revision"] == 1
 
 
-@pytest.mark.parametrize("value", [{1: 2}, {"a": object()}, {"a": float("nan")}, {"a": 2**60}, {"a": b"x"}], ids=["key", "object", "nan", "large", "bytes"])
+@pytest.mark.parametrize(
+    "value",
+    [{1: 2}, {"a": object()}, {"a": float("nan")}, {"a": 2**60}, {"a": b"x"}],
+    ids=["key", "object", "nan", "large", "bytes"],
+)
 def test_what_json_cannot_hold_is_a_usage_error(value, filled, keys, samples):
     with filled.write(keys) as session:
         for table, column in ((tables.version, "details"), (tables.principal, "roles")):
