@@ -126,9 +126,8 @@ def _measure(what: str, source: str, target: str) -> None:
 def _print(times: dict[str, list[float]], options: argparse.Namespace) -> None:
     medians = {label: statistics.median(values) for label, values in times.items()}
     against = {"hermetic seal": "cp, then sync of the copy", "hermetic expose": "cp"}
-    print(
-        f"{options.mib} MiB, {options.rounds} rounds, median (min) seconds; free disk {shutil.disk_usage(options.folder).free >> 30} GiB"
-    )
+    free = shutil.disk_usage(options.folder).free >> 30
+    print(f"{options.mib} MiB, {options.rounds} rounds, median (min) seconds; {free} GiB free")
     for label, value in medians.items():
         other = against.get(label)
         ratio = f"{value / medians[other]:.2f} x {other}" if other else ""
