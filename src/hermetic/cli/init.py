@@ -63,7 +63,7 @@ def init(
         provider_uri=uri,
         project_name=name,
         ask=asker(passphrase_file, confirm=True, label="passphrase that unlocks the root key on this machine"),
-        backup=place.absolute() if place is not None else None,
+        backup=place.resolve() if place is not None else None,
         recovery_passphrase=recovery,
     )
     if project is None and name != folder.name:

@@ -46,7 +46,7 @@ def restore(
 
     fresh = asker(passphrase_file, confirm=True) if passphrase_file is not None or has_terminal() else None
     done = restore_domain(
-        place.absolute(), Home.locate(os.environ), Path.cwd(), asker(recovery_passphrase_file), provider_uri=root, ask=fresh
+        place.resolve(), Home.locate(os.environ), Path.cwd(), asker(recovery_passphrase_file), provider_uri=root, ask=fresh
     )
     if done.lost:
         out.warn(f"the copy ends at log entry {done.restored_size}, and entry {done.highest_size} was seen: what lies between is lost")
@@ -69,7 +69,7 @@ def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None) 
     from hermetic.recovery.trial import try_copy  # noqa: PLC0415 - brings the database
 
     with connected() as connection:
-        chosen = place.absolute() if place is not None else connection.config.backup_place
+        chosen = place.resolve() if place is not None else connection.config.backup_place
         if chosen is None:
             raise NotFound("this domain has no backup place", hint="--from DIR, or `backup: {place: DIR}` in config.yaml")
         done = try_copy(connection, chosen, asker(recovery_passphrase_file)("recovery passphrase: "))
