@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hermetic.db.faults import CORRUPT_HINT, driver_errors
-from hermetic.db.files import storage_errors
+from hermetic.db.files import storage_errors, sync
 from hermetic.db.link import Link
 from hermetic.db.schema import dialect_statements, stored_revision
 from hermetic.db.tables import SCHEMA_REVISION
@@ -22,13 +22,17 @@ _WAL_VERSIONS = slice(18, 20)  # file format write and read version; 2 means wri
 
 
 def truncate_log(link: Link, path: Path) -> None:
-    """Check point everything and cut the log to nothing. Raises Conflict, StorageError."""
+    """Check point everything and cut the log to nothing, durably. Raises Conflict, StorageError."""
     busy, _, _ = link.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise Conflict("a reader holds on to an older state of the database", hint="end long-running commands, then try again")
     wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size != 0:
+    if not wal.exists():
+        return
+    if wal.stat().st_size != 0:
         raise StorageError("the write-ahead log could not be emptied", hint="end other commands, then try again")
+    with storage_errors("the write-ahead log cannot be synced"):
+        sync(wal)  # SQLite does not: a power cut would bring back the log with what was deleted; its locks are on other files
 
 
 def scrub(link: Link, path: Path, gone: Iterable[bytes]) -> None:
