@@ -19,15 +19,12 @@ from hermetic.formats.messages.versions import BeginVersion, ObjectRecord, Publi
 from hermetic.ids import DataClass
 
 JOBS, EACH = 6, 3
-CODE = (
-    """
+CODE = """
 import sys, hermetic
 with hermetic.connect(sys.argv[1]) as h:
-    for number in range(%d):
+    for number in range(COUNT):
         print(h.seal(f"{sys.argv[2]} {number}".encode(), name="dataset/race", data_class="internal").number)
-"""
-    % EACH
-)  # noqa: UP031 - braces in the program
+""".replace("COUNT", str(EACH))
 
 
 def attack(stage: Stage) -> None:

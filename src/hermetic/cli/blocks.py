@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from hermetic.cli.words import safe
+from hermetic.cli.words import one_line, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ Block: TypeAlias = "str | Line | Heading | Facts | Table"
 
 def show(cell: Cell) -> str:
     """Return the text of a cell; nothing is shown as a dash."""
-    return "-" if cell is None or cell == "" else safe(str(cell))
+    return "-" if cell is None or cell == "" else one_line(str(cell))
 
 
 def width(text: str) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.out import to_json
-from hermetic.cli.words import safe
+from hermetic.cli.words import one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,15 +74,15 @@ def _unforeseen(kind: type[BaseException], error: BaseException, _trace: Traceba
 
 
 def _lines(message: str, hint: str | None, reasons: tuple[str, ...], *, tip: str | None = None) -> None:
-    click.echo(f"hermetic: error: {safe(message)}", err=True)
+    click.echo(f"hermetic: error: {one_line(message)}", err=True)
     for reason in reasons:
         if reason in message:
             continue  # said above
-        click.echo(f"  because: {safe(reason)}", err=True)
+        click.echo(f"  because: {one_line(reason)}", err=True)
     if tip is not None:
-        click.echo(f"tip: {safe(tip)}", err=True)
+        click.echo(f"tip: {one_line(tip)}", err=True)
     for line in (hint or "").splitlines():
-        click.echo(f"hint: {safe(line)}", err=True)
+        click.echo(f"hint: {one_line(line)}", err=True)
 
 
 def _document(**fields: object) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.blocks import Block, plain
-from hermetic.cli.words import safe
+from hermetic.cli.words import one_line
 from hermetic.evidence.jsonable import to_plain
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Out:
 
     def note(self, text: str) -> None:
         """Say something beside the result, on stderr."""
-        click.echo(safe(text), err=True)
+        click.echo(one_line(text), err=True)
 
     def warn(self, text: str) -> None:
         """Say on stderr what the user should look at although the command worked."""

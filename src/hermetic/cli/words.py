@@ -60,5 +60,10 @@ def safe(text: str) -> str:
     return "".join(char if _harmless(char) else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
+def one_line(text: str) -> str:
+    r"""Return `safe` text that also cannot end a line, where a person reads one thing a line: a break is shown as `\n`."""
+    return safe(text).replace("\n", "\\n")
+
+
 def _harmless(char: str) -> bool:
     return char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}

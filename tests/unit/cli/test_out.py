@@ -77,3 +77,9 @@ def test_progress_is_silent_without_a_terminal(capsys):
     with Out().progress("working", 3) as advance:
         advance(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_cell_never_ends_a_line():
+    lines = list(plain([Table(("owner", "name"), [("ana\nsafe  yes", "x")]), Facts([("owner", "b\nc")]), Line("d\ne")]))
+    assert len(lines) == 4
+    assert "ana\\nsafe  yes  x" in lines

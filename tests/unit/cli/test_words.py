@@ -46,3 +46,8 @@ def test_no_text_reaches_a_terminal_with_a_control_or_direction_character(text):
 @given(st.text(st.characters(categories=["L", "N", "P"])))
 def test_ordinary_text_stays_as_it_is(text):
     assert words.safe(text) == text
+
+
+def test_one_line_stays_one_line():
+    assert words.one_line("ana\nsafe  yes") == "ana\\nsafe  yes"
+    assert words.one_line("a\r\x1b[2J\u202eb") == "a\\r\\x1b[2J\\u202eb"
