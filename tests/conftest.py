@@ -8,6 +8,7 @@ domain_home     an empty HERMETIC_HOME for this test
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ def isolated_environment(_empty_homes: Path) -> Iterator[Path]:
             patch.setenv(f"XDG_{name}_{'DIR' if name == 'RUNTIME' else 'HOME'}", str(Path(folder, f".{name.lower()}")))
         patch.setenv("NO_COLOR", "1")
         patch.setenv("COLUMNS", "120")
+        if (current := sys.modules.get("hermetic.assets.current")) is not None:
+            patch.setattr(current, "_read", {})  # a test is a process that has read nothing yet
         yield Path(folder)
 
 

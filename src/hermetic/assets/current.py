@@ -7,7 +7,9 @@
 With two runs open in one process, a thread of kind 2 cannot be told apart, and guessing would put its reads into the wrong lineage:
 it is refused.
 
-Here is also the count of what this process has published, by which others in it know that their memory is out of date.
+Here is also the count of what this process has published, by which others in it know that their memory is out of date; and what
+it has read. Custody knows the reads of a run. What is written outside any run is made of what its process has read before, as far
+as anybody can tell, and inherits their class.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ _here: ContextVar[CurrentRun | None] = ContextVar("hermetic_run", default=None)
 _open: list[CurrentRun] = []
 _lock = threading.Lock()
 _changes = 0
+_read: dict[str, dict[str, None]] = {}  # by domain: references in the order in which they were first read
 
 
 @contextmanager
@@ -86,6 +89,25 @@ def note_change() -> None:
     global _changes  # noqa: PLW0603 - one count a process is the whole point
     with _lock:
         _changes += 1
+
+
+def note_read(domain: str, ref: str) -> None:
+    """Say that this process has been given `kind/name@number` in plaintext. A forked child has what its parent had."""
+    with _lock:
+        _read.setdefault(domain, {})[ref] = None
+
+
+def note_renamed(domain: str, old: str, new: str) -> None:
+    """Say that an asset has another name now."""
+    with _lock:
+        refs = list(_read.get(domain, ()))
+        _read[domain] = {f"{new}@{ref.rpartition('@')[2]}" if ref.rpartition("@")[0] == old else ref: None for ref in refs}
+
+
+def read_so_far(domain: str) -> tuple[str, ...]:
+    """Return the references of what this process has read, in that order."""
+    with _lock:
+        return tuple(_read.get(domain, ()))
 
 
 def open_run() -> CurrentRun | None:

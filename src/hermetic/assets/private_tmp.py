@@ -149,6 +149,11 @@ def _works(enter: Callable[[], None]) -> bool:
     return True
 
 
+def is_in_memory(path: Path) -> bool:
+    """Tell whether an existing file or folder lies on a tmpfs."""
+    return _is_tmpfs(path)
+
+
 def _is_tmpfs(path: Path) -> bool:
     class Facts(ctypes.Structure):
         _fields_ = (("type", ctypes.c_long), ("rest", ctypes.c_byte * 248))

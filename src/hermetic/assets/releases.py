@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from hermetic.assets.current import note_read
 from hermetic.assets.drafts import MANIFEST, put_manifest
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.session import fresh_id
@@ -43,6 +44,8 @@ def release(
 ) -> tuple[OpenVersion, ...]:
     """Ask for versions in one request and return them open, in the order asked. `refs` name versions, not members.
 
+    Unless it is for an exposure, this process counts as having read them (`current.read_so_far`).
+
     Raises NotFound, PolicyDenied, ApprovalNeeded, KeyUnusable, SignatureError, IntegrityError.
     """
     chosen = session.run_for(run)
@@ -66,6 +69,8 @@ def release(
         for version in versions:
             version.end()
         raise
+    for version in versions if exposure is None else ():
+        note_read(session.domain, version.ref)
     return tuple(versions)
 
 

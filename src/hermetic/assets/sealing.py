@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from hermetic.assets.current import read_so_far
 from hermetic.assets.drafts import DraftVersion, Finished
 from hermetic.assets.inputs import InputFile, Inputs, collect
 from hermetic.assets.naming import described
@@ -33,7 +34,11 @@ WORKERS = 4  # files of a folder sealed at once
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a new version is to be; None leaves it to `rules:`, the asset as it is, or custody's defaults."""
+    """What a new version is to be; None leaves it to `rules:`, the asset as it is, or custody's defaults.
+
+    `parents` None: what the run has read, which custody knows; outside any run what this process has read, but nothing for a file or
+    folder, whose content was there before.
+    """
 
     name: str | None = None
     data_class: DataClass | str | None = None
@@ -42,7 +47,7 @@ class Terms:
     environment: Environment | str | None = None
     purpose: Purpose | str | None = None
     run: str | None = None
-    parents: tuple[str, ...] = ()
+    parents: tuple[str, ...] | None = None
     labels: tuple[tuple[str, ...], ...] = ()
     decision: str | None = None
     retention_days: int | None = None
@@ -102,13 +107,17 @@ def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftV
             project=known.project,
             purpose=session.purpose_for(terms.purpose, run),
             run=run,
-            parents=terms.parents,
+            parents=_parents(session, terms) if run is None and path is None else terms.parents or (),
             retention_days=terms.retention_days,
             purposes=known.purposes,
             decision=terms.decision,
             approvals=terms.approvals,
         ),
     )
+
+
+def _parents(session: Session, terms: Terms) -> tuple[str, ...]:
+    return read_so_far(session.domain) if terms.parents is None else terms.parents
 
 
 def summary(draft: DraftVersion, finished: Finished, notes: tuple[str, ...]) -> SealedVersion:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from hermetic.assets import checking, exposing, garbage, releases, runs, sealing
-from hermetic.assets.current import note_change
+from hermetic.assets.current import note_change, note_renamed
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
 from hermetic.assets.session import Session, word
@@ -96,7 +96,7 @@ class Workspace:
         environment: Environment | str | None = None,
         purpose: Purpose | str | None = None,
         run: str | None = None,
-        parents: Sequence[str] = (),
+        parents: Sequence[str] | None = None,
         labels: Sequence[tuple[str, ...]] = (),
         decision: str | None = None,
         retention_days: int | None = None,
@@ -109,6 +109,10 @@ class Workspace:
         What is not said comes from `rules:`, from the asset as it is, or from custody's defaults. The original stays, unless
         `remove_original`: then the sealed copy is read back and compared first. On any error nothing is left.
 
+        `parents` are references of what it was made of. By default that is what the run has read; outside any run, for bytes and
+        streams, what this process has read. The class is at least theirs, unless there is a `decision`. Pass () for what was made of
+        none of it.
+
         Raises UsageError for links, FIFOs, devices, sockets, empty folders and the store itself; Conflict for input that changes
         while it is sealed; PolicyDenied, ApprovalNeeded, StorageError.
         """
@@ -120,7 +124,7 @@ class Workspace:
             environment=environment,
             purpose=purpose,
             run=run,
-            parents=tuple(parents),
+            parents=None if parents is None else tuple(parents),
             labels=tuple(labels),
             decision=decision,
             retention_days=retention_days,
@@ -259,6 +263,7 @@ class Workspace:
         if before.kind != after.kind:
             raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
         self.session.ask(catalogue.RenameAsset(str(before), str(after)))
+        note_renamed(self.session.domain, str(before), str(after))
         note_change()
 
     def decide(

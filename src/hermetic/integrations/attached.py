@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.assets.current import changes
+from hermetic.assets.current import changes, note_renamed
 from hermetic.assets.naming import rule_for
 from hermetic.assets.pending import RunDrafts, has_pending
 from hermetic.assets.releases import OpenVersion, release
@@ -232,6 +232,7 @@ class Attached:
         if old.kind != new.kind:
             raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
         self.session.ask(RenameAsset(str(old), str(new)))
+        note_renamed(self.session.domain, str(old), str(new))
         self.refresh()
 
     def refresh(self) -> None:

@@ -11,8 +11,9 @@ Reading is opening: custody decides and records, once for each version and run o
     otherwise           one file is one version, published when it is closed; a file below a name is refused, since a second file
                         would silently be another version
 
-Nothing is ever removed or overwritten. Options are `project` (a folder in the project) and `purpose`; keys are none, and unknown
-options are refused. Paths: see `places`.
+What is written outside a run inherits the class of all that the process has read so far (`assets.current`). Nothing is ever removed
+or overwritten, and nothing is copied to a disk unrecorded (`downloads`). Options are `project` (a folder in the project) and
+`purpose`; keys are none, and unknown options are refused. Paths: see `places`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fsspec import AbstractFileSystem
+from fsspec.callbacks import DEFAULT_CALLBACK
 
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms, begin
 from hermetic.errors import UsageError
 from hermetic.ids import Kind
 from hermetic.integrations import scratch_files
+from hermetic.integrations.downloads import refuse_disk
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, children, describe, folder, step_towards
 from hermetic.integrations.places import PROTOCOL, Place, parse, strip
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from hermetic.integrations.attached import Attached
 
 _FSSPEC_OPTIONS = frozenset({"asynchronous", "loop", "skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths"})
-_IMMUTABLE_HINT = "versions never change; retention, `hermetic gc` and key destruction remove data"
+_IMMUTABLE_HINT = "versions never change; writing to a name makes its next version"
 
 
 class HermeticFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -152,6 +155,11 @@ class HermeticFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if chosen is None or chosen not in view.members:
             raise IsADirectoryError(path)
         return files.open(view, chosen, self._purpose)
+
+    def get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **options: Any) -> None:
+        """Copy a file to a local path on a tmpfs. Raises UsageError for one on disk: that is what `expose` is for."""
+        refuse_disk(strip(rpath), lpath if outfile is None else outfile)
+        super().get_file(rpath, lpath, callback=callback, outfile=outfile, **options)
 
     def _open_to_write(self, path: str, place: Place) -> WritingFile:
         files = self.attached

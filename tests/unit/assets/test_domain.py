@@ -48,6 +48,30 @@ def test_there_and_back(real, patients):  # noqa: F811
     assert [row.latest for row in real.list("dataset/*")] == [2]
 
 
+def test_what_is_written_outside_a_run_is_made_of_what_was_read(real, patients):  # noqa: F811
+    real.seal(b"names", name="dataset/names", data_class="restricted")
+    with real.open("dataset/names", purpose="prepare") as file:
+        derived = file.read()
+    made = real.seal(derived, name="features/initials")
+    assert (made.data_class, real.show(made.ref).parents) == ("restricted", ("dataset/names@1",))
+    with real.writer("features/letters") as writer:
+        writer.write(derived)
+    assert writer.version.data_class == "restricted"
+    with pytest.raises(HermeticError, match="restricted"):
+        real.seal(derived, name="features/lower", data_class="internal")
+    lowered = real.seal(derived, name="features/lower", data_class="internal", decision="only initials")
+    assert lowered.data_class == "internal"
+    assert real.seal(b"other", name="features/other", data_class="internal", parents=()).data_class == "internal"
+    assert real.seal(patients).data_class == "confidential"  # its content was there before
+
+
+def test_what_was_read_is_known_by_its_new_name(real):  # noqa: F811
+    real.seal(b"names", name="dataset/names", data_class="restricted")
+    real.open("dataset/names", purpose="prepare").close()
+    real.rename("dataset/names", "dataset/people")
+    assert real.show(real.seal(b"x", name="features/x").ref).parents == ("dataset/people@1",)
+
+
 def test_restricted_data_needs_a_purpose(real, monkeypatch):  # noqa: F811
     real.seal(b"x", name="dataset/r", data_class="restricted")
     with pytest.raises(PolicyDenied):

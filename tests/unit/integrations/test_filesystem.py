@@ -198,6 +198,17 @@ def test_writing_while_another_error_is_handled_is_fine(h, fs, known):
     assert fs.cat_file("features/x") == b"instead"
 
 
+def test_writing_outside_a_run_names_what_was_read(h, fs, known, port):
+    h.seal(b"rows", name="dataset/a")
+    with fs.open("dataset/a", "rb") as file:
+        file.read()
+    fs.cp_file("dataset/a", "features/x")
+    with fs.transaction, fs.open("features/x", "wb") as file:
+        file.write(b"more")
+    asked = [request.parents for request in port.asked if isinstance(request, versions.BeginVersion)]
+    assert asked[-2:] == [("dataset/a@1",), ("dataset/a@1",)]
+
+
 def test_writes_that_are_refused(fs, known, port):
     with pytest.raises(UsageError, match="never change"):
         fs.open("features/x@1", "wb")
