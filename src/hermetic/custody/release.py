@@ -167,8 +167,7 @@ def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Inten
     loaded: dict[tuple[str, int], Secret] = {}
     try:
         with custodian.database.read(custodian.row_keys) as session:
-            _still(call, session, request, prepared)
-            for item in prepared.versions:
+            for item in _still(call, session, request, prepared):
                 keys.append(leasing.unwrap(call, session, item, loaded))  # noqa: PERF401 - those unwrapped so far are wiped on an error
     except HermeticError as error:
         for key in keys:
@@ -190,17 +189,18 @@ def _take_back(call: Call, request: OpenVersions, intent: Intent, failure: str) 
     call.noted.refusal = True
 
 
-def _still(call: Call, session: ReadSession, request: OpenVersions, prepared: Prepared) -> None:
-    """Compare what the decision relied on with what stands now. Raises Moved, and Conflict once the run has ended."""
+def _still(call: Call, session: ReadSession, request: OpenVersions, prepared: Prepared) -> tuple[Resolved, ...]:
+    """Compare what the decision relied on with what stands now; return the versions as they stand.
+
+    Raises Moved, and Conflict once the run has ended.
+    """
     caller, memo = callers.require(call, session), Memo()
-    now = (
-        caller.fixed_points(),
-        call.custodian.policy.current(session).digest,
-        *(again(session, item, memo).fixed_points() for item in prepared.versions),
-    )
-    if now != prepared.fixed_points():
+    found = tuple(again(session, item, memo) for item in prepared.versions)
+    points = (caller.fixed_points(), call.custodian.policy.current(session).digest, *(item.fixed_points() for item in found))
+    if points != prepared.fixed_points():
         raise Moved("something moved")
     callers.live_run(session, caller, request.run)
+    return found
 
 
 def _expose(call: Call, work: Work, request: OpenVersions, prepared: Prepared) -> Exposure | None:

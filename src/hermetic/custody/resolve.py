@@ -41,15 +41,19 @@ class Resolved:
         return f"{self.asset.name}@{self.version.number}"
 
     def fixed_points(self) -> tuple[object, ...]:
-        """Return what must not have moved between the decision and the intent, nor between the intent and the unwrap."""
+        """Return what must not have moved between the decision and the intent, nor between the intent and the unwrap.
+
+        Which version of the KEK wraps the data key is not among it: a rewrap campaign changes nothing that a decision relies on, so
+        readers need not start again. Whatever does matter to a KEK raises its epoch.
+        """
         return (
             self.asset.epoch,
             self.asset.state,
             self.version.state,
+            self.data_key,
+            self.kek.kek_id,
             self.kek.epoch,
             self.kek.state,
-            self.kek.version(self.kek_number).state,
-            self.wrapped,
         )
 
 

@@ -144,9 +144,10 @@ def _unwrap(call: Call, request: OpenScratch, verdict: Verdict, intent: tuple[Re
     try:
         with call.custodian.database.read(call.custodian.row_keys) as session:
             _still(call, session, request, verdict)
-            if again(session, item).fixed_points() != item.fixed_points():
+            now = again(session, item)
+            if now.fixed_points() != item.fixed_points():
                 raise Moved("something moved")
-            return leasing.unwrap(call, session, item)
+            return leasing.unwrap(call, session, now)
     except HermeticError as error:
         _outcome(call, request, proof, (type(error).__name__, lease))
         call.noted.refusal = True
