@@ -5,6 +5,8 @@ One task a line of standard input, as JSON; for each, one line of standard outpu
     {"do": "scenario", "root": R, "scenario": S, "step": N, "occurrence": K, "report": F, "layer": L, "errors": E}
     {"do": "check", "root": R, "scenario": S, "lines": [...], "errors": E}
 
+More keys of a scenario: `fail_sync`, the number of the sync that fails on the layer; `may_fail`, whether it may end with a
+StorageError, which is reported (`failed MESSAGE`) if it is one clear line with a hint; `without`, what it leaves out (`sabotage`).
 A scenario dies at the K-th time that the durable step N is reached ("-": never), by SIGKILL from inside, so that nothing can be tidied
 up. Its report gets a line for each step, each promise (`scenarios`), each key obtained, before it is used (`key VERSION REQUEST`), and
 for all bytes that custody says it has destroyed (`gone HEX`). On a FUSE layer, L, the same lines are marks in the layer's journal.
@@ -24,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from hermetic.errors import HermeticError
 
 LONGEST_S = 240
 ROOMS = ("assets", "custody", "db", "domain", "sealed", "stores", "providers", "integrations", "keys", "audit", "policy", "formats")
@@ -52,7 +56,7 @@ def _warm_up() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"hermetic.{room}."):
             if not module.name.startswith(NOT_NEEDED) and ".versions." not in module.name and not module.name.endswith(".env"):
                 importlib.import_module(module.name)
-    for name in ("checking", "scenarios"):
+    for name in ("checking", "sabotage", "scenarios"):
         importlib.import_module(f"tests.faults.{name}")
 
 
@@ -81,7 +85,8 @@ def _check(task: dict[str, Any]) -> None:
 
 def _scenario(task: dict[str, Any]) -> None:
     from hermetic import steps
-    from tests.faults import scenarios
+    from hermetic.errors import StorageError
+    from tests.faults import sabotage, scenarios
 
     report = os.open(task["report"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     layer: str | None = task["layer"]
@@ -93,11 +98,29 @@ def _scenario(task: dict[str, Any]) -> None:
 
     if layer:
         _allow_fuse()
+    if task.get("without"):
+        sabotage.WITHOUT[task["without"]]()
     steps.install(_hook(say, task["step"], task["occurrence"]))
     _report_keys(say)
     _report_destroyed(say)
-    scenarios.SCENARIOS[task["scenario"]](Path(task["root"]), say)
+    if layer and task.get("fail_sync"):
+        os.setxattr(layer, "user.hermetic.fail-sync", str(task["fail_sync"]).encode())
+    try:
+        scenarios.SCENARIOS[task["scenario"]](Path(task["root"]), say)
+    except StorageError as error:
+        if not task.get("may_fail"):
+            raise
+        traceback.print_exc()
+        say(_clearly(error))
     say("finished")
+
+
+def _clearly(error: HermeticError) -> str:
+    """Return the message for the report, if it is one that a person can use."""
+    assert error.exit_code == 1
+    assert error.hint, f"no hint: {error.message}"
+    assert "\n" not in error.message
+    return f"failed {error.message}"
 
 
 def _hook(say: Callable[[str], None], step: str, occurrence: int) -> Callable[[str], None]:

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.fuse_layer import mounted
-from tests.faults.fuse_layer.journal import VARIANTS, Recording, Sync, survivors
+from tests.faults.fuse_layer.journal import VARIANTS, Recording, Sync, Tree, survivors
 from tests.faults.places import Zygote, copy_template, move_in
 from tests.faults.recovery import recover
 from tests.faults.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ROUNDS = int(os.environ.get("HERMETIC_KILLS", "1"))
@@ -33,6 +34,8 @@ BETWEEN = 10  # moments before a sync, in each half, when not all are taken
 SEEDS = ROUNDS  # for variants that leave something to chance
 CHANCE = ("prefix", "torn")
 HALVES = 2
+FAILING = ("seal", "release", "rotate", "run", "expose", "manage", "init")
+FAILURES = 8 if ROUNDS == 1 else 10_000
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +51,10 @@ def fuse() -> None:
 @pytest.mark.parametrize("half", range(HALVES))
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_power_is_cut_at_every_step(
-    scenario: str, half: int, template: Path, zygote: Zygote, tmp_path: Path, record_property: pytest.FixtureRequest
+    scenario: str, half: int, template: Path, zygote: Zygote, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     recording = record(scenario, template, zygote, tmp_path)
     seen: set[bytes] = set()
-    unrepeatable = []
     for at, why in cuts(recording, random.Random(scenario))[half::HALVES]:
         lines = [text for end, text in recording.marks() if end < at and not text.startswith("step ")]
         for variant in VARIANTS:
@@ -62,30 +64,68 @@ def test_power_is_cut_at_every_step(
                 if digest in seen:
                     continue
                 seen.add(digest)
-                root = tmp_path / "after"
-                tree.write(root)
-                move_in(root)
-                if recover(zygote, root, scenario):
-                    problem = zygote.check(root, scenario, lines)
-                    assert problem is None, f"power cut after operation {at} ({why}) of {scenario}, {variant}, seed {seed}:\n{problem}"
-                else:
-                    unrepeatable.append(why)
-                shutil.rmtree(root)
+                problem = check(zygote, scenario, tree, lines, tmp_path / "after")
+                assert problem is None, f"power cut after operation {at} ({why}) of {scenario}, {variant}, seed {seed}:\n{problem}"
+                shutil.rmtree(tmp_path / "after")
     record_property("summary", f"power cuts in {scenario}, half {half}: {len(seen)} states checked")
-    if unrepeatable:
-        pytest.skip(f"a restore interrupted at {', '.join(sorted(set(unrepeatable)))} cannot be repeated yet")
 
 
-def record(scenario: str, template: Path, zygote: Zygote, root: Path) -> Recording:
+@pytest.mark.parametrize("scenario", FAILING)
+def test_a_sync_fails(
+    scenario: str, template: Path, zygote: Zygote, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """EIO from fsync, of an object, a folder, the database or the backup: StorageError or a remembered problem, and nothing lost."""
+    whole = record(scenario, template, zygote, tmp_path / "whole")
+    syncs = sum(isinstance(op, Sync) for op in whole.ops)
+    chosen = random.Random(scenario).sample(range(1, syncs + 1), min(syncs, FAILURES))
+    failed = 0
+    for number in sorted(chosen):
+        root = tmp_path / str(number)
+        recording = record(scenario, template, zygote, root, fail_sync=number, may_fail=True)
+        lines = [text for _, text in recording.marks() if not text.startswith("step ")]
+        failed += any(line.startswith("failed ") for line in lines)
+        for variant in ("all", "lost", "names", "torn"):  # as it is, and after a power cut
+            problem = check(zygote, scenario, survivors(recording, len(recording.ops), variant, number), lines, root / variant)
+            assert problem is None, f"after sync {number} of {scenario} failed, {variant}:\n{problem}"
+        shutil.rmtree(root)
+    assert failed, "no failed sync was noticed"
+    record_property("summary", f"failed syncs in {scenario}: {len(chosen)}, of which {failed} ended the command")
+
+
+@pytest.mark.parametrize(
+    ("without", "scenario"), [("syncs of files", "seal"), ("syncs of folders", "seal"), ("syncs of commits", "release")]
+)
+def test_a_missing_sync_is_noticed(without: str, scenario: str, template: Path, zygote: Zygote, tmp_path: Path) -> None:
+    """The tests above are worth something: they fail without the syncs."""
+    recording = record(scenario, template, zygote, tmp_path, without=without)
+    for at, _ in cuts(recording, random.Random(scenario)):
+        for variant in ("lost", "names"):
+            lines = [text for end, text in recording.marks() if end < at]
+            if check(zygote, scenario, survivors(recording, at, variant, 0), lines, tmp_path / "after"):
+                return
+            shutil.rmtree(tmp_path / "after")
+    pytest.fail(f"nobody noticed that there were no {without}")
+
+
+def record(scenario: str, template: Path, zygote: Zygote, root: Path, **how: object) -> Recording:
     """Run a scenario on the layer; return what it did."""
+    root.mkdir(exist_ok=True)
     source, point = root / "source", root / "layer"
     copy_template(template, source, scenario, point)
     with mounted.Mounted(source, point) as layer:
-        lines = zygote.run(point, scenario, layer=point)
+        lines = zygote.run(point, scenario, layer=point, **how)
     assert lines[-1] == "finished"
     recording = layer.recording
     assert [text for _, text in recording.marks()] == lines
     return recording
+
+
+def check(zygote: Zygote, scenario: str, tree: Tree, lines: list[str], root: Path) -> str | None:
+    """Lay out what has survived in the new folder `root`, and return what is wrong with it."""
+    tree.write(root)
+    move_in(root)
+    recover(zygote, root, scenario)
+    return zygote.check(root, scenario, lines)
 
 
 def cuts(recording: Recording, chance: random.Random) -> list[tuple[int, str]]:

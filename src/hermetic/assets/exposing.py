@@ -21,7 +21,7 @@ from hermetic.formats.messages.catalogue import EndExposure, ExposureRow, ListEx
 from hermetic.formats.messages.versions import ExposureTerms
 from hermetic.formats.suites import MIB
 from hermetic.steps import reached
-from hermetic.stores.base import write_fully
+from hermetic.stores.base import hint_for, write_fully
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ def _write_out(fd: int, view: memoryview) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise StorageError(f"cannot write the output: {(error.strerror or str(error)).lower()}") from error
+        raise StorageError(f"cannot write the output: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
 
 
 def _checked_target(session: Session, target: Path) -> Path:
@@ -201,11 +201,11 @@ def _remove(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StorageError(f"cannot remove {str(path)!r}: {(error.strerror or str(error)).lower()}") from error
+        raise StorageError(f"cannot remove {str(path)!r}: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
 
 
 def _find(session: Session, place: Path) -> ExposureRow:
     for row in reversed(session.ask(ListExposures(ended=False)).exposures):
         if row.path == str(place):
             return row
-    raise NotFound(f"no exposure of {str(place)!r} is on record", hint="`hermetic status` lists exposures")
+    raise NotFound(f"no exposure of {str(place)!r} is on record", hint="`hermetic expose` lists exposures")

@@ -58,7 +58,7 @@ def _other(primary: int, error: BaseException) -> HermeticError:
         return UsageError("a value is too large for the database")
     if str(error).startswith(("no such table", "no such column")):
         return IntegrityError("the database lacks a table or column that its schema has", hint=CORRUPT_HINT)
-    return StorageError(f"the database refused: {error}")
+    return StorageError(f"the database refused: {error}", hint="check the disk, its mount and the permissions")
 
 
 def _constraint(code: int, error: BaseException) -> HermeticError:

@@ -17,6 +17,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from hermetic.errors import Conflict, Denied, NotFound, StorageError
+from hermetic.stores.base import hint_for
 from hermetic.stores.durable import make_folders
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _check_mode(path: Path, is_kind: Callable[[int], bool], what: str, *, follow
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"{what} does not exist", hint="run `hermetic init`, or check HERMETIC_HOME") from None
     except OSError as error:
-        raise StorageError(f"{what} cannot be examined: {error.strerror}") from None
+        raise StorageError(f"{what} cannot be examined: {error.strerror}", hint=hint_for(error)) from None
     if not is_kind(found.st_mode):
         raise Denied(f"{what} is not a plain file or folder", hint="a link in its place may lead into someone else's files")
     if found.st_uid != os.geteuid():

@@ -21,6 +21,7 @@ from hermetic.formats import codec
 from hermetic.formats.messages.domain import BackupState
 from hermetic.keys import domain_file
 from hermetic.providers import private_file
+from hermetic.stores.base import hint_for
 from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class BackupKeeper:
         try:
             descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StorageError(f"cannot lock the backup: {error.strerror}") from error
+            raise StorageError(f"cannot lock the backup: {error.strerror}", hint=hint_for(error)) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

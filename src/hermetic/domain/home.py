@@ -18,6 +18,7 @@ import platformdirs
 
 from hermetic.errors import ConfigError, Denied, StorageError
 from hermetic.ids import DomainId, check_id
+from hermetic.stores.base import hint_for
 from hermetic.stores.durable import make_folders
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def private_folder(folder: Path) -> Path:
         make_folders(folder)
         facts = folder.stat()
     except OSError as error:
-        raise StorageError(f"cannot use {folder}: {error.strerror}") from error
+        raise StorageError(f"cannot use {folder}: {error.strerror}", hint=hint_for(error)) from error
     if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o022:
         raise Denied(f"{folder} belongs to another user or others can write it", hint="it must be yours, mode 0700")
     return folder

@@ -18,6 +18,7 @@ from hermetic.audit.store import Batch, CheckpointRow, MemoryStore
 from hermetic.audit.tree import STRIDE, fold_level, leaf_hash
 from hermetic.errors import LogTampered, StorageError
 from hermetic.formats.messages.log import ExportLog
+from hermetic.stores.base import hint_for
 from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def export_tiles(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot use {folder}: {error.strerror}") from error
+        raise StorageError(f"cannot use {folder}: {error.strerror}", hint=hint_for(error)) from error
     done = tiles.export(_reader(wanted, leaves, chunk.checkpoint), wanted, LocalStore(folder), keys=[key])
     return Exported(str(folder), wanted, done.size, done.root, str(key))
 

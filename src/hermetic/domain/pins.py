@@ -18,6 +18,7 @@ from hermetic.audit.note import VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.errors import FormatError, LogTampered, SignatureError, StorageError
 from hermetic.formats import canonical
+from hermetic.stores.base import hint_for
 from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def load(path: Path, domain: str) -> Pins | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        raise StorageError(f"cannot read {path}: {error.strerror}", hint=hint_for(error)) from error
     pins = Pins.from_bytes(raw)
     if pins.domain != domain:
         raise FormatError(f"{path} pins another domain")
@@ -152,7 +153,7 @@ def save(path: Path, pins: Pins) -> None:
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror}", hint=hint_for(error)) from error
 
 
 def _text(value: Any) -> str:

@@ -18,6 +18,7 @@ from hermetic.domain.home import PROJECT_FILE, has_project
 from hermetic.errors import ConfigError, Denied, NotFound, StorageError
 from hermetic.ids import DomainId, check_id
 from hermetic.policy import bundle, document
+from hermetic.stores.base import hint_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        raise StorageError(f"cannot read {path}: {error.strerror}", hint=hint_for(error)) from error
     with os.fdopen(descriptor, "rb") as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
@@ -95,7 +96,7 @@ def _must_be_ours(path: Path) -> None:
     try:
         facts = path.lstat()
     except OSError as error:
-        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
+        raise StorageError(f"cannot look at {path}: {error.strerror}", hint=hint_for(error)) from error
     if stat.S_ISLNK(facts.st_mode):
         raise Denied(f"{path} is a symbolic link", hint="put the real folder in its place")
     _check_owner(path, facts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.errors import Conflict, IntegrityError, NotFound, StorageError
 from hermetic.steps import reached
+from hermetic.stores.base import hint_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,4 +104,4 @@ def _translated(verb: str, path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise IntegrityError(f"{path} is a symbolic link") from None
-        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}") from None
+        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}", hint=hint_for(error)) from None

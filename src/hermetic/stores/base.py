@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 TEMPORARY_PREFIX = ".hermetic-tmp-"  # no key has a segment that starts like this
 SEGMENT_LIMIT = 255  # UTF-8 bytes of one segment of a key, what common file systems take
 
+_HINT = "check the disk, its mount and the permissions"
 _HINTS = {
     errno.ENOSPC: "free some space and try again; nothing was half-written",
     errno.EDQUOT: "the quota is used up; nothing was half-written",
     errno.EROFS: "the file system is read-only; nothing was written",
-    errno.EACCES: "check who owns the store's folder and its mode",
-    errno.EPERM: "check who owns the store's folder and its mode",
+    errno.EACCES: "check who owns the file and its folder, and their modes",
+    errno.EPERM: "check who owns the file and its folder, and their modes",
     errno.EIO: "the device reported an error; check the disk before trying again",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+
+
+def hint_for(error: OSError) -> str:
+    """Return what a person should do about a failure of the file system."""
+    return _HINTS.get(error.errno or 0, _HINT)
 
 
 class StagedFile(Protocol):
@@ -157,4 +163,4 @@ def translated(action: str, key: str) -> Iterator[None]:
         raise Conflict(f"cannot {action} {key!r}: it exists already") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise StorageError(f"cannot {action} {key!r}: {reason}", hint=_HINTS.get(error.errno or 0)) from error
+        raise StorageError(f"cannot {action} {key!r}: {reason}", hint=hint_for(error)) from error
