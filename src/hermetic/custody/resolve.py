@@ -82,6 +82,8 @@ def resolve_version(session: ReadSession, asset: Asset, version: Version, memo: 
         raise KeyUnusable(f"{asset.name}@{version.number} was deleted", hint="its key is gone; `hermetic ls` shows what is left")
     rows = session.find(tables.data_key, version_id=version.id)
     live = [row for row in rows if row["state"] == "active" and row["wrapped"] is not None]
+    if not rows:  # every version was begun with one, and shredding overwrites it
+        raise RowTampered(f"version {version.id} has no data key", hint="it was taken out by hand: run `hermetic log verify`")
     if not live:
         raise KeyUnusable(f"the data key of {asset.name}@{version.number} is gone")
     row = live[-1]
