@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.set_threshold(
         100_000, 50, 50
     )  # imports make many objects that stay: an eighth of a short command's time went into counting them
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # a crash must not write keys to a disk
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(run(given))
 

@@ -173,13 +173,12 @@ def _unwrap(kek: Secret, wrapped: bytes, kek_context: KekContext, data_context: 
         raise FormatError("not a wrapped data key of version 1: wrong length or marker")
     aad = kek_context.associated_data(data_context.data_key_id)
     try:
-        raw = aead.open_(_checked(kek), wrapped[len(MARKER) :], aad)
+        opened = Secret(aead.open_(_checked(kek), wrapped[len(MARKER) :], aad))  # no name for the bytes: error reporters print locals
     except WrongKey:
         raise WrongKey(
             f"data key {data_context.data_key_id} does not unwrap under version {kek_context.number} of KEK {kek_context.kek_id}",
             hint="the row was changed or belongs to another KEK: `hermetic log verify`, then restore it from a backup",
         ) from None
-    opened = Secret(raw)
     return opened, open_payload(opened, data_context)[1]
 
 
