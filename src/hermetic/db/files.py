@@ -98,12 +98,19 @@ def appearing(path: Path) -> Iterator[Path]:
         with storage_errors("the database cannot be created"):
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         yield temporary
+        _refuse_side_files(temporary)
         with storage_errors("the database cannot be created"):
             sync(temporary)
             temporary.rename(path)
             sync(path.parent)
     finally:
         _remove_temporaries(path)
+
+
+def _refuse_side_files(path: Path) -> None:
+    """Refuse a database that was closed and still has a log: SQLite could not bring it into the file, and says nothing about it."""
+    if any(path.with_name(path.name + side).exists() for side in ("-wal", "-journal")):
+        raise StorageError("the database cannot be created: a sync failed", hint="check the disk before trying again")
 
 
 def _remove_temporaries(path: Path) -> None:
