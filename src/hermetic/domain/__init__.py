@@ -7,11 +7,14 @@
     unlocking  the root's session: unlock, lock
     home       folders outside every project
     project    the nearest hermetic.yaml
+    continuity what a later generation of the log owes to what was seen
     pins       what this user has seen, kept outside the domain
     leases     keys in memory for a bounded time
     verify     checks that need no custody: receipts, manifests
     backup     the encrypted copy that follows every commit
-    restore    a domain from such a copy, as the next generation
+    recovering such a copy, opened with its recovery passphrase
+    restore    a domain from it; succession begins its next generation
+    refusals   errors as messages and back
 
 Rooms above talk to custody only through here.
 """

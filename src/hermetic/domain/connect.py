@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from hermetic.domain import config, project
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
-from hermetic.domain.home import Home, private_folder
+from hermetic.domain.home import Home, check_places, private_folder
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hermetic.crypto.secret import Secret
+    from hermetic.custody.custodian import Custodian
     from hermetic.domain.port import Port
     from hermetic.domain.project import Project
     from hermetic.formats.messages.base import Request
@@ -55,6 +56,7 @@ class Connection:
     def __init__(self, found: Project, home: Home, ask: Callable[..., Secret] | None) -> None:
         self.project, self.home, self._ask = found, home, ask
         self.config = config.load(home.domain_config(found.domain))
+        check_places(found.root, home, self.config.backup_place)
         self.stores: Mapping[str, Store] = _stores(found, self.config)
         self._open()
 
@@ -71,10 +73,19 @@ class Connection:
         try:
             self.pins = PinKeeper(settings / PINS_FILE, self.project.domain)
             self.welcome: Welcome = self._port.ask(self.pins.greeting())
+            self._look_back(custodian)
             self.pins.meet(self.welcome, custodian.keys.check)
         except BaseException:
             custodian.close()
             raise
+
+    def _look_back(self, custodian: Custodian) -> None:
+        """Once for each generation: compare the restored log with what was seen of it before. Raises LogTampered."""
+        seen = self.pins.seen
+        if seen is not None and custodian.generation > seen.origin.generation:
+            from hermetic.domain.continuity import check_restored  # noqa: PLC0415 - reads the whole log, and hardly ever
+
+            check_restored(custodian, seen, self.pins.log_keys)
 
     @property
     def port(self) -> Port:

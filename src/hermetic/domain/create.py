@@ -28,12 +28,12 @@ from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import config
 from hermetic.domain.backing import BackupKeeper
-from hermetic.domain.home import PROJECT_FILE, Home, private_folder
+from hermetic.domain.home import PROJECT_FILE, Home, check_places, private_folder
 from hermetic.domain.opening import DATABASE, custodian_of, wall_ms
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.pins import Pins
 from hermetic.domain.pins import save as save_pins
-from hermetic.errors import ConfigError, Conflict, StorageError, Unsupported
+from hermetic.errors import Conflict, StorageError, Unsupported
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.findings import Finding
 from hermetic.ids import DomainId
@@ -110,23 +110,6 @@ def _check_root(root: Path) -> None:
         raise StorageError(f"{root} is not a folder", hint="create it first")
     if (root / PROJECT_FILE).exists():
         raise Conflict(f"{root} has a {PROJECT_FILE} already", hint="this project has a domain: `hermetic status`")
-
-
-def check_places(root: Path, home: Home, backup: Path | None) -> None:
-    """Refuse a custody home in the project, and a backup place in either. Links are followed. Raises ConfigError."""
-    root, data = root.resolve(), home.data.resolve()
-    if data.is_relative_to(root):
-        raise ConfigError(
-            f"the custody home {home.data} would lie inside the project",
-            hint="keys are never stored beside the data: set HERMETIC_HOME to a folder outside every project",
-        )
-    if backup is None:
-        return
-    if not backup.is_absolute():
-        raise ConfigError("the backup place is an absolute path")
-    for near, name in ((root, "project"), (data, "custody home"), (home.config.resolve(), "settings folder")):
-        if backup.resolve().is_relative_to(near):
-            raise ConfigError(f"the backup place {backup} lies in the {name}", hint="choose another disk, or at least another folder")
 
 
 def _custody(folder: Path, domain: DomainId, how: tuple[str, Callable[..., Secret] | None]) -> tuple[Provider, DomainKeys]:

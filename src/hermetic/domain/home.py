@@ -89,3 +89,20 @@ def private_folder(folder: Path) -> Path:
     if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o022:
         raise Denied(f"{folder} belongs to another user or others can write it", hint="it must be yours, mode 0700")
     return folder
+
+
+def check_places(root: Path, home: Home, backup: Path | None) -> None:
+    """Refuse a custody home in the project, and a backup place in either. Links are followed. Raises ConfigError."""
+    root, data = root.resolve(), home.data.resolve()
+    if data.is_relative_to(root):
+        raise ConfigError(
+            f"the custody home {home.data} would lie inside the project",
+            hint="keys are never stored beside the data: set HERMETIC_HOME to a folder outside every project",
+        )
+    if backup is None:
+        return
+    if not backup.is_absolute():
+        raise ConfigError("the backup place is an absolute path")
+    for near, name in ((root, "project"), (data, "custody home"), (home.config.resolve(), "settings folder")):
+        if backup.resolve().is_relative_to(near):
+            raise ConfigError(f"the backup place {backup} lies in the {name}", hint="choose another disk, or at least another folder")

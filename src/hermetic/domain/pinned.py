@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hermetic.formats.messages.base import Receipt, Request
     from hermetic.formats.messages.greeting import Welcome
+    from hermetic.formats.messages.versions import Released
 
 DELAY_MS = 1000
 PINS_FILE = "pins.json"
@@ -92,10 +93,12 @@ class PinKeeper:
 
     def greeting(self) -> Hello:
         """Return the first message, which asks custody to prove that its log continues what was seen."""
-        seen = self._seen()
+        seen = self.seen
         return Hello() if seen is None else Hello(generation=seen.origin.generation, size=seen.size)
 
-    def _seen(self) -> Checkpoint | None:
+    @property
+    def seen(self) -> Checkpoint | None:
+        """The highest checkpoint seen, parsed."""
         return Pin.from_note(self._pins.checkpoint, "your pins").checkpoint if self._pins.checkpoint else None
 
     def _continued(self, welcome: Welcome) -> Checkpoint:
@@ -105,7 +108,7 @@ class PinKeeper:
         """
         note = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass"))
         open_note(note, [VerifierKey.parse(welcome.log_key)])
-        now, seen = Checkpoint.parse(note.text), self._seen()
+        now, seen = Checkpoint.parse(note.text), self.seen
         if seen is None or now.origin.generation > seen.origin.generation:
             return now
         if now.origin != seen.origin or now.size < seen.size:
@@ -130,7 +133,10 @@ class PinKeeper:
         if receipt is not None:
             self.verified(receipt)
         if isinstance(request, OpenVersions):
-            for text, item in zip(request.refs, answer.released, strict=False):
+            if len(answer.released) != len(request.refs):
+                raise IntegrityError("custody answered for another number of versions than it was asked about")
+            for text, item in zip(request.refs, answer.released, strict=True):
+                _is_what_was_asked(Ref.parse(text), item)
                 self._check_number(Ref.parse(text), item.number, before.versions.get(item.asset, 0))
                 self.see_version(item.asset, item.number)
 
@@ -180,3 +186,11 @@ class PinKeeper:
                 self._pins = self._pins.merged(theirs)
             files.save(self._path, self._pins)
             self._dirty, self._at_once, self._written_ms = False, False, self._clock()
+
+
+def _is_what_was_asked(ref: Ref, item: Released) -> None:
+    """Compare a released version with the reference it answers; the signed manifest then binds the rest. Raises IntegrityError."""
+    if item.name != str(ref.name) or (ref.number is not None and item.number != ref.number):
+        raise IntegrityError(
+            f"custody was asked for {ref} and answered with {item.name}@{item.number}", hint="run `hermetic log verify`"
+        )

@@ -21,8 +21,8 @@ from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import config, pins
-from hermetic.domain.create import check_places, write_new
-from hermetic.domain.home import PROJECT_FILE, private_folder
+from hermetic.domain.create import write_new
+from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.recovering import Recovered, find_domain, recover
