@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hermetic.assets.naming import document_in_force
 from hermetic.assets.session import Session
 from hermetic.domain import project as projects
+from hermetic.domain import unlocking
 from hermetic.domain.home import Home
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.evidence.machine import swap_areas
@@ -27,6 +28,11 @@ def never_pinned() -> bool:
     """Tell whether this user has no pins of the project's domain yet; to be asked before connecting, which makes them."""
     found = projects.load(projects.find_root(Path.cwd()))
     return not (Home.locate(os.environ).domain_config(found.domain) / PINS_FILE).exists()
+
+
+def unlocked_until(connection: Connection) -> int | None:
+    """Return until when the root is open (Unix milliseconds), None without an end."""
+    return unlocking.root_state(connection.home, connection.project).until_ms
 
 
 def look(connection: Connection, out: Out, scanned: Sequence[Path], *, first_use: bool = False) -> Surroundings:

@@ -73,7 +73,7 @@ def _name(row: AssetRow) -> tuple[Mark, Mark]:
 def show(out: Out, *, ref: str) -> int:
     """Show everything about a version but its bytes.
 
-    Its class, owner, keys, members, where it came from, how often it was opened.
+    Its class, owner, keys, members, where it came from, how often its key was released, to its writer too.
     """
     with connected() as connection:
         details = connection.ask(ShowVersion(ref))
@@ -95,7 +95,7 @@ def _details(row: VersionDetails) -> list[Block]:
         ("size", f"{size(row.length)} in {count(len(row.members), 'member')}"),
         ("store", f"{row.store}: {row.version}/"),
         ("key", f"{row.kek} version {row.kek_number}, {row.kek_state}"),
-        ("opened", f"{count(row.releases, 'time')}, last {moment(row.last_release_ms)}"),
+        ("released", f"{count(row.releases, 'time')}, last {moment(row.last_release_ms)}"),
         ("made of", ", ".join(row.parents)),
     ]
     blocks: list[Block] = [Facts(facts)]

@@ -54,6 +54,10 @@ def decide(out: Out, *, name: str, owner: str | None, data_class: str | None, re
         "log_index": decided.receipt.index,
         "receipt": decided.receipt,
     }
+    if wanted is not None:
+        out.warn(
+            f"versions that are there stay as they were sealed; new ones are {wanted}, unless a rule or their input asks for more"
+        )
     facts = [(label, str(document[key])) for label, key in _DECIDED if document[key] is not None]
     out.emit(document, Facts([("decided for", Mark(name, "name")), *facts, ("log entry", decided.receipt.index)]))
     return 0

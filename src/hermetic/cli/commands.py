@@ -31,7 +31,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cat": Entry("Write the bytes of a version to stdout.", "cat", "cat"),
         "expose": Entry("Put plaintext on disk, on record and for a time.", "expose", "expose"),
         "run": Entry("Run a command with a declared purpose; lineage is recorded.", "run", "run"),
-        "verify": Entry("Check signature and ciphertext of a version, without any key.", "verify", "verify"),
+        "verify": Entry("Check signature and ciphertext of a version, without its data key.", "verify", "verify"),
     },
     "Look": {
         "ls": Entry("List assets.", "catalogue", "ls"),

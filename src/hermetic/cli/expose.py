@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def expose(
     with workspace() as work:
         place = target if target is not None else Path(ref.rpartition("/")[2].partition("@")[0])
         row = work.expose(ref, place, seconds=seconds, member=member, purpose=purpose)
-    out.warn(f"remove it with: hermetic expose --end {row.path}")
+    out.warn(f"remove it with: hermetic expose --end {shlex.quote(row.path)}")
     _tell(out, row)
     return 0
 

@@ -14,6 +14,7 @@ from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size, span
 from hermetic.evidence import status as evidence
 from hermetic.formats.messages.domain import GatherFacts
+from hermetic.ids import Enforcement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,13 +37,14 @@ def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
     with connected() as connection:
         surroundings = around.look(connection, out, scanned, first_use=first_use)
         report = evidence.report(connection.ask(GatherFacts()), connection.welcome, surroundings)
-    out.emit(report.to_json(), *_blocks(report))
+        until_ms = around.unlocked_until(connection)
+    out.emit(report.to_json(), *_blocks(report, until_ms))
     return exit_with(report.findings)
 
 
-def _blocks(report: StatusReport) -> list[Block]:
+def _blocks(report: StatusReport, until_ms: int | None) -> list[Block]:
     return [
-        *_head(report),
+        *_head(report, until_ms),
         *_keys(report),
         *_openers(report),
         *_plaintext(report),
@@ -53,7 +55,8 @@ def _blocks(report: StatusReport) -> list[Block]:
     ]
 
 
-def _head(report: StatusReport) -> list[Block]:
+def _head(report: StatusReport, until_ms: int | None) -> list[Block]:
+    unlocked = f", unlocked until {moment(until_ms)}" if until_ms is not None else ""
     policy = report.policy_digest.hex()[:12] + (" (the files were edited since)" if report.policy_edited else "")
     return [
         Facts(
@@ -64,7 +67,7 @@ def _head(report: StatusReport) -> list[Block]:
                 ("enforcement", f"{report.enforcement}: {report.enforcement_means}"),
                 ("you", f"{report.principal} ({', '.join(report.roles) or 'no role'})"),
                 ("policy in force", policy),
-                *[("root", f"{root.uri}, {root.state}") for root in report.roots],
+                *[("root", f"{root.uri}, {root.state}{'' if number else unlocked}") for number, root in enumerate(report.roots)],
             ]
         )
     ]
@@ -73,6 +76,8 @@ def _head(report: StatusReport) -> list[Block]:
 def _verdict(report: StatusReport) -> Mark:
     """The answer in one line: it never claims more than was looked at."""
     if not report.findings:
+        if report.accepted:
+            return Mark(f"yes, but for {count(len(report.accepted), 'finding')} that the policy accepts for a while", "warn")
         return Mark("yes, as far as is known: no findings", "good")
     high = sum(finding.severity == "high" for finding in report.findings)
     text = f"not yet: {count(len(report.findings), 'finding')}, {high} of them high"
@@ -111,7 +116,8 @@ def _openers(report: StatusReport) -> list[Block]:
     log = report.recording
     return [
         Heading("2  Who can decrypt, and what is logged"),
-        Table(("asset", "who (for what)", "by policies", "opened", "last"), rows, frozenset({"opened"}), empty="  no assets yet"),
+        Table(("asset", "who (for what)", "by policies", "releases", "last"), rows, frozenset({"releases"}), empty="  no assets yet"),
+        *_what_that_means(report),
         Facts(
             [
                 ("log", f"{log.size} entries, root {log.root.hex()[:16]}; {log.releases} releases, {log.denials} denials"),
@@ -122,6 +128,13 @@ def _openers(report: StatusReport) -> list[Block]:
             2,
         ),
     ]
+
+
+def _what_that_means(report: StatusReport) -> list[Block]:
+    """Say what the policy alone does not: in a cooperative domain nobody else has the keys to be given."""
+    if report.enforcement != Enforcement.COOPERATIVE or not report.openness:
+        return []
+    return [Line(Mark("as policy decides; in a cooperative domain only the user who holds the root has keys at all", "dim"), 2)]
 
 
 def _plaintext(report: StatusReport) -> list[Block]:

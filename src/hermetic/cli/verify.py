@@ -1,4 +1,4 @@
-"""`hermetic verify`: signature and ciphertext of a version, without its key."""
+"""`hermetic verify`: signature and ciphertext of a version, without its data key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
 @output
 def verify(out: Out, *, refs: tuple[str, ...]) -> int:
-    """Check signature and ciphertext of a version, without any key.
+    """Check signature and ciphertext of a version, without its data key.
 
     Every stored byte is compared with the signed manifest, and the manifest with the keys you have pinned. Exits with 4 if anything
     differs.

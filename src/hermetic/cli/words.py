@@ -17,7 +17,7 @@ def seconds(text: str) -> int:
     """Read `30m`, `8h`, `7d` as seconds. Raises UsageError for anything else."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is not a duration", hint="write a whole number and a unit: 30m, 8h, 7d, 2w")
+        raise UsageError(f"{text[:40]!r} is not a duration", hint="write a whole number and a unit: 30m, 8h, 7d, 2w")
     return int(match[1]) * _SECONDS[match[2]]
 
 

@@ -137,7 +137,7 @@ def local_user(call: Call, name: str, roles: tuple[str, ...]) -> Principal:
 def _by_text(session: ReadSession, text: str) -> Enrolled:
     found = identity.by_name(session, text) or identity.find(session, text)
     if found is None:
-        raise NotFound(f"no principal {text!r}", hint="enrol it first: `hermetic access roles NAME ROLE`")
+        raise NotFound(f"no principal {text!r}", hint=f"enrol it first: `hermetic access roles {text} --role ROLE --reason WHY`")
     return found
 
 

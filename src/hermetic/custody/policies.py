@@ -87,5 +87,5 @@ def explain(call: Call, request: Explain) -> Explanation:
 def _other(session: ReadSession, name: str) -> Caller:
     found = identity.by_name(session, name) or identity.find(session, name)
     if found is None:
-        raise NotFound(f"no principal {name!r}", hint="`hermetic access ls` lists those the domain knows")
+        raise NotFound(f"no principal {name!r}", hint="`hermetic access roles` lists those the domain knows")
     return Caller(found.principal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from hermetic.formats.findings import Finding
@@ -40,14 +41,18 @@ def _exposures(facts: Facts) -> Iterator[Finding]:
                 "high",
                 row.path,
                 f"plaintext of {row.ref} should have been removed {_age(facts.at_ms - row.until_ms)} ago",
-                f"hermetic expose --end {row.path}",
+                f"hermetic expose --end {shlex.quote(row.path)}",
             )
 
 
 def _plain_file(item: PlainFile, assets: dict[str, AssetRow]) -> Finding:
     if item.copy_of is None:
         return Finding(
-            "plaintext-file", "high", item.path, f"an unprotected {item.kind} file", f"hermetic seal {item.path} --as KIND/NAME"
+            "plaintext-file",
+            "high",
+            item.path,
+            f"an unprotected {item.kind} file",
+            f"hermetic seal {shlex.quote(item.path)} --as KIND/NAME --class CLASS --remove-original",
         )
     asset = assets.get(item.copy_of.partition("@")[0])
     severe = asset is not None and asset.data_class.rank >= 2
@@ -56,7 +61,7 @@ def _plain_file(item: PlainFile, assets: dict[str, AssetRow]) -> Finding:
         "high" if severe else "medium",
         item.path,
         f"a plaintext copy of {item.copy_of}" + ("" if asset is None else f", which is {asset.data_class}"),
-        f"remove it, and read with `hermetic cat {item.copy_of}` or expose it on record",
+        f"delete it; use hermetic://{item.copy_of} instead, or expose it on record",
     )
 
 
@@ -81,7 +86,7 @@ def _retention(facts: Facts) -> Iterator[Finding]:
                 "medium",
                 asset.name,
                 f"its {asset.retention_days} days of retention ended {_age(late)} ago",
-                f"delete it, or hermetic decide {asset.name} --retention DAYS --reason WHY",
+                f"hermetic decide {asset.name} --retention DAYS --reason WHY, if it is still needed: it is not opened any more",
             )
 
 
@@ -152,7 +157,7 @@ def _anchor(facts: Facts) -> Iterator[Finding]:
     if not said.get("anchor_size"):
         yield Finding(
             "log-never-anchored",
-            "low",
+            "medium",
             "log",
             "no checkpoint of the log is kept where the domain's own user cannot rewrite it",
             "name a command that keeps checkpoints elsewhere, `anchor: {command: […]}`, in your own config.yaml of this domain",

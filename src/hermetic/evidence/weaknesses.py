@@ -77,7 +77,8 @@ def _owners(facts: Facts) -> Iterator[Finding]:
                 "low",
                 asset.name,
                 f"its owner {asset.owner} is not known to this domain",
-                f"hermetic access roles {asset.owner} --role data-steward --reason WHY, or name another owner",
+                f"hermetic access roles {asset.owner} --role data-steward --reason WHY, for a user of this machine; "
+                "or hermetic decide NAME --owner WHO --reason WHY",
             )
 
 

@@ -134,7 +134,7 @@ def _of_media(folder: MediaFolder) -> Finding:
 
 
 def _seal(path: str, kind: str) -> str:
-    return f"hermetic seal {_quoted(path)} --as {_TARGET.get(kind, 'dataset')}/NAME, then delete the original"
+    return f"hermetic seal {_quoted(path)} --as {_TARGET.get(kind, 'dataset')}/NAME --class CLASS --remove-original"
 
 
 def _quoted(path: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hermetic.cli import words
 from hermetic.cli.main import root
 from hermetic.formats.messages import catalogue, domain, keys, log, policy, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
@@ -256,6 +257,30 @@ def test_status_exits_with_7_when_there_are_findings(hermetic, custody):
     ):
         assert word in done.out
     assert hermetic("status", "--json").json["safe"] is False
+
+
+def test_status_says_until_when_the_root_is_open_and_who_has_keys_at_all(hermetic, custody):
+    custody.answers[domain.GatherFacts] = sample.FULL_FACTS
+    out = hermetic("status").out
+    assert f", unlocked until {words.moment(sample.NOW)}\n" in out
+    assert "only the user who holds the root has keys at all" in out
+
+
+def test_findings_that_say_the_same_are_shown_once(hermetic, custody):
+    assets = tuple(replace(sample.FULL_FACTS.assets[0], name=f"dataset/a{number}") for number in range(5))
+    custody.answers[domain.GatherFacts] = replace(sample.FULL_FACTS, assets=assets, unknown_owners=("ana",))
+    out = hermetic("status").out
+    assert out.count("its owner ana is not known") == 1
+    assert "unknown-owner  dataset/a0, dataset/a1, dataset/a2 and 2 more\n" in out
+
+
+def test_a_lower_class_is_said_to_hold_for_new_versions_only(hermetic, custody):
+    custody.answers[catalogue.RecordDecision] = catalogue.Decided(RECEIPT)
+    assert (
+        "versions that are there stay as they were sealed"
+        in hermetic("decide", "dataset/a", "--class", "internal", "--reason", "x").err
+    )
+    assert hermetic("decide", "dataset/a", "--owner", "ana", "--reason", "x").err == ""
 
 
 def test_status_of_a_sound_domain_is_0(hermetic, custody, monkeypatch):

@@ -153,6 +153,14 @@ def test_a_plaintext_copy_of_sensitive_data_is_severe():
     ]
 
 
+def test_remedies_can_be_typed_as_they_stand():
+    facts = replace(SOUND, exposures=(sample.exposure("dataset/patients@3", "/a b", until_ms=sample.NOW - 1),))
+    around = sample.around(plain_files=(PlainFile("my data/x.csv", "csv", 9),))
+    remedies = {finding.code: finding.remedy for finding in status.report(facts, sample.welcome(), around).findings}
+    assert remedies["exposure-overdue"] == "hermetic expose --end '/a b'"
+    assert remedies["plaintext-file"].startswith("hermetic seal 'my data/x.csv' --as ")
+
+
 def test_swap_matters_only_where_it_is_plain():
     for kind, expected in (("plain", ["swap-not-encrypted"]), ("encrypted", []), ("memory", []), ("unknown", [])):
         assert codes(SOUND, sample.around(swap=(SwapArea("/dev/sda2", kind),))) == expected

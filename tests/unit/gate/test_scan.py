@@ -80,7 +80,7 @@ def test_findings(tree):
         ("plaintext-media", "medium", "images"),
     ]
     assert "3 days ago" in found[0].message
-    assert found[2].remedy == f"hermetic seal {tree}/b/model --as model/NAME, then delete the original"
+    assert found[2].remedy == f"hermetic seal {tree}/b/model --as model/NAME --class CLASS --remove-original"
     assert all(isinstance(one, Finding) and "\n" not in one.message + one.remedy for one in found)
 
 

@@ -48,7 +48,10 @@ def _delimited(lines: Sequence[str]) -> Guess | None:
         if delimiter in lines[0]:
             rows = _rows(lines, delimiter)
             if rows and (_is_table(rows) or _is_typed_below_a_line(rows)):
-                return _found(name, f"{len(rows)} rows of {len(rows[-1])} fields between {delimiter!r}")
+                return _found(
+                    name,
+                    f"{'the first ' if len(rows) == ROWS else ''}{len(rows)} rows have {len(rows[-1])} fields between {delimiter!r}",
+                )
     return None
 
 
