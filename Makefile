@@ -1,14 +1,18 @@
 # What a person types. `make` alone lists it. Everything runs in .venv, which `make venv` makes; nothing is installed elsewhere
-# except the system package python3-venv, where it is missing and root or sudo allow.
+# except the system packages python3-venv and, by interop-unsynced, fuse3, where they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak bench interop interop-log fuzz docs
+.PHONY: help venv demo test soak bench interop interop-log interop-unsynced fuzz docs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 BIN := .venv/bin
 WORKERS ?= 2
 FUZZ_SECONDS ?= 60
+KILLS ?= 3
+KILLS_TOTAL ?= 300
+KILL_TABLE := build/kills.txt
+CRASHES := tests/faults/test_kill.py tests/faults/test_unsynced.py tests/faults/test_disk.py
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  %-18s %s\n' "$$name" "$$what"; done
@@ -28,6 +32,9 @@ test: venv  ## lint, types, floors, all tests
 
 soak: venv  ## the long tests: full counts, every crash point
 	$(BIN)/pytest -n $(WORKERS) -m soak
+	@mkdir -p build && rm -f $(KILL_TABLE)
+	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) $(CRASHES)
+	$(BIN)/python scripts/kill_table.py $(KILL_TABLE) $(KILLS_TOTAL)
 
 bench: venv  ## print the figures of benchmarks/
 	@bash scripts/each.sh "benchmarks" $(BIN)/python
@@ -37,6 +44,10 @@ interop: venv  ## tests against other people's tools
 
 interop-log: venv  ## have independent log tools check a log that we wrote
 	$(BIN)/pytest tests/interop -k log
+
+interop-unsynced: venv  ## cut the power on a FUSE layer that forgets what was not synced; fails where there is no FUSE
+	@bash scripts/venv.sh fuse
+	HERMETIC_UNSYNCED=required $(BIN)/pytest -n $(WORKERS) tests/faults/test_unsynced.py
 
 fuzz: venv  ## fuzz every parser, FUZZ_SECONDS each
 	@bash scripts/each.sh "tests/fuzz" $(BIN)/python -max_total_time=$(FUZZ_SECONDS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv, or brings an existing one up to date, and installs the project with what demo and test need.
-# Quick when nothing changed: the stamp holds a digest of the dependency lists.
+# Quick when nothing changed: the stamp holds a digest of the dependency lists. With the argument `fuse` it makes sure of fusermount3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,21 +24,32 @@ find_python() {
   fail "no Python 3.11 or newer found" "install one, or name it: make venv PYTHON=/path/to/python3.11"
 }
 
-# Debian and Ubuntu split ensurepip off into python3-venv.
-ensure_venv_module() {
-  local python=$1 package
-  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
-  package=$("$python" -c 'import sys; print(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")')
+# Installs a system package because of what is missing.
+apt_install() {
+  local package=$1 missing=$2
   local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package")
-  command -v apt-get >/dev/null || fail "this Python has no venv module" "install the package of your system that holds it"
+  command -v apt-get >/dev/null || fail "$missing" "install the package of your system that holds it"
   if [ "$(id -u)" = 0 ]; then
     "${install[@]}" || { apt-get update && "${install[@]}"; }
   elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
     sudo "${install[@]}" || { sudo apt-get update && sudo "${install[@]}"; }
   else
-    fail "this Python has no venv module" "run: sudo apt-get install $package"
+    fail "$missing" "run: sudo apt-get install $package"
   fi
 }
+
+# Debian and Ubuntu split ensurepip off into python3-venv.
+ensure_venv_module() {
+  local python=$1 package
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
+  package=$("$python" -c 'import sys; print(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")')
+  apt_install "$package" "this Python has no venv module"
+}
+
+if [ "${1:-}" = fuse ]; then
+  command -v fusermount3 >/dev/null || apt_install fuse3 "there is no fusermount3"
+  exit 0
+fi
 
 if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$(wanted)" ] && [ -x "$VENV/bin/python" ]; then
   exit 0

@@ -3,6 +3,8 @@
 test_data       folder that HERMETIC_TEST_DATA names; the test is skipped, visibly, when it is not set
 count_vector    call it with a known-answer file once its answer was checked; the summary prints how many ran
 domain_home     an empty HERMETIC_HOME for this test
+
+A test that calls `record_property("summary", TEXT)` has TEXT printed in the summary.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA_VARIABLE = "HERMETIC_TEST_DATA"
 _XDG = ("DATA", "CONFIG", "STATE", "CACHE", "RUNTIME")
 _PROPERTY = "known-answer file"
+_SUMMARY = "summary"
 
 
 def pytest_configure() -> None:
@@ -92,3 +95,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     where = "" if os.environ.get(DATA_VARIABLE) else f" ({DATA_VARIABLE} is not set)"
     terminalreporter.write_line(f"test data: {len(ran - own)} known-answer files ran{where}")
     terminalreporter.write_line(f"own vectors: {len(own)} files ran")
+    for reports in ("passed", "skipped", "failed"):
+        for report in terminalreporter.stats.get(reports, []):
+            for name, value in report.user_properties:
+                if name == _SUMMARY:
+                    terminalreporter.write_line(str(value))

@@ -9,6 +9,7 @@ HERMETIC_KILLS=N (make soak) takes N times as many levels.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-LEVELS = 4 * int(os.environ.get("HERMETIC_KILLS", "1"))
-SIZE = 64 << 20
+LEVELS = 3 * int(os.environ.get("HERMETIC_KILLS", "1"))
+SIZE = 32 << 20
 MOST_FREE = 2 << 20  # what no scenario uses up
 PAGE = 4096
+SCENARIOS = ("seal", "release", "rotate", "run", "expose", "manage")
 PLACES = ("", "project", "home", "backup")
+UNTOUCHED = {(scenario, "project") for scenario in ("release", "rotate", "manage")}  # they write nothing there
 
 
 @contextmanager
@@ -60,8 +63,7 @@ def filled(folder: Path, free: int) -> Iterator[None]:
         ballast.unlink()
 
 
-@pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("scenario", ["seal", "release", "rotate", "run", "expose", "manage"])
+@pytest.mark.parametrize(("scenario", "where"), [pair for pair in itertools.product(SCENARIOS, PLACES) if pair not in UNTOUCHED])
 def test_a_disk_fills_up(
     scenario: str, where: str, template: Path, zygote: Zygote, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -82,7 +84,5 @@ def test_a_disk_fills_up(
             assert not list(root.rglob(f"{TEMPORARY_PREFIX}*")), "a temporary file was left"
             problem = zygote.check(root, scenario, [line for line in lines if where != "backup" or not line.startswith("sealed ")])
             assert problem is None, f"{free} bytes free in {where or 'all'} while {scenario}:\n{problem}"
-    assert failed or where in {"backup", "project"}
-    if where == "backup":
-        assert not failed, "a full backup place refused something"
+    assert bool(failed) == (where != "backup"), "the disk did not fill up, or a full backup place refused something"
     record_property("summary", f"full disks while {scenario} ({where or 'all on one'}): {LEVELS}, {failed} ended the command")
