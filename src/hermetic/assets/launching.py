@@ -40,7 +40,8 @@ def launch(argv: Sequence[str], environment: Mapping[str, str], enter: Callable[
         try:
             process = subprocess.Popen(list(argv), env=dict(environment), preexec_fn=prepare)  # noqa: S603, PLW1509 - the caller's own command
         except FileNotFoundError:
-            raise NotFound(f"there is no program {argv[0]!r}", hint="hermetic run NAME --purpose PURPOSE -- COMMAND …: the run's name comes first") from None
+            hint = "hermetic run NAME --purpose PURPOSE -- COMMAND …: the run's name comes first"
+            raise NotFound(f"there is no program {argv[0]!r}", hint=hint) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot start {argv[0]!r}: {error}") from error
         except subprocess.SubprocessError as error:
