@@ -22,6 +22,7 @@ from hermetic.formats.messages.versions import ExposureTerms
 from hermetic.formats.suites import MIB
 from hermetic.steps import reached
 from hermetic.stores.base import hint_for, write_fully
+from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +136,11 @@ def _write_target(version: OpenVersion, member: str | None, place: Path, exposur
         os.fsync(fd)
         reached("expose.file.synced")
         _name(fd, name, folder, place.name)
-        os.fsync(folder)
+        try:
+            os.fsync(folder)
+        except OSError:
+            os.unlink(place.name, dir_fd=folder)  # the record is about to say that nothing lies there
+            raise
         reached("expose.file.named")
 
 
@@ -182,8 +187,9 @@ def _storage_errors(place: Path) -> Iterator[None]:
 
 
 def _end_quietly(session: Session, place: Path) -> None:
-    """Close the record of an exposure that failed: nothing lies there. Left open if custody cannot be told, which is the safe side."""
-    with suppress(HermeticError):
+    """Close the record of an exposure that failed, once it is durable that nothing lies there; else it stays open, the safe side."""
+    with suppress(HermeticError, OSError):
+        sync_folder(place.parent)
         session.ask(EndExposure(str(place)))
 
 
