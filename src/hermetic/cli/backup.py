@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hermetic.cli import findings as findings_blocks
-from hermetic.cli.blocks import Facts, Mark
+from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.lazy import Group
-from hermetic.cli.options import exit_with, output
+from hermetic.cli.options import exit_with, output, passphrase_file
+from hermetic.cli.passphrase import asker, from_file, has_terminal
 from hermetic.cli.session import connected
-from hermetic.cli.words import moment
+from hermetic.cli.words import moment, size
 from hermetic.errors import StorageError
 from hermetic.evidence.status import backup_answer
 from hermetic.evidence.upkeep import backup_findings
@@ -19,6 +22,8 @@ from hermetic.formats.messages.domain import GatherFacts, TakeBackup
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
+    from hermetic.domain.connect import Connection
+    from hermetic.recovery.objects import Copied
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -53,16 +58,42 @@ def status(out: Out) -> int:
 
 
 @backup.command()
+@click.option("--with-objects", is_flag=True, help="Copy sealed objects and manifests there too, what is missing.")
+@passphrase_file("recovery-passphrase")
 @output
-def now(out: Out) -> int:
+def now(out: Out, *, with_objects: bool, recovery_passphrase_file: Path | None) -> int:
     """Bring the copy up to date now.
 
-    Custody does so after every change; this is for a backup place that was away.
+    Custody does so after every change; this is for a backup place that was away. --recovery-passphrase-file sets the passphrase that
+    opens the copy on another machine, or replaces it; that goes on record.
     """
     with connected() as connection:
+        if recovery_passphrase_file is not None:
+            _set_recovery(connection, recovery_passphrase_file)
         state = connection.ask(TakeBackup())
-    if state.problem is not None:
-        raise StorageError(f"the backup is not up to date: {state.problem}", hint="hermetic backup status")
-    facts = [("place", state.place), ("copied", moment(state.last_ms)), ("up to log entry", state.log_size)]
-    out.emit(state, Facts(facts))
-    return 0
+        if state.problem is not None:
+            raise StorageError(f"the backup is not up to date: {state.problem}", hint="hermetic backup status")
+        copied = _copy_objects(out, connection, state.place) if with_objects or connection.config.backup_objects else None
+    facts: list[tuple[str, Cell]] = [
+        ("place", state.place or ""),
+        ("copied", moment(state.last_ms)),
+        ("up to log entry", state.log_size),
+    ]
+    if copied is not None:
+        facts.append(("objects", f"{copied.objects} copied, {size(copied.bytes)}; {copied.versions} versions looked at"))
+    findings = copied.findings if copied is not None else []
+    out.emit({**asdict(state), "objects": copied}, Facts(facts), *(findings_blocks.blocks(findings) if findings else ()))
+    return exit_with(findings)
+
+
+def _set_recovery(connection: Connection, file: Path) -> None:
+    from hermetic.domain.recovery_wrap import set_recovery  # noqa: PLC0415 - brings the providers
+
+    set_recovery(connection, from_file(file), ask=asker(None) if has_terminal() else None)
+
+
+def _copy_objects(out: Out, connection: Connection, place: str | None) -> Copied:
+    from hermetic.recovery.objects import copy_out  # noqa: PLC0415 - most copies are without objects
+
+    with out.progress("copying objects") as advance:
+        return copy_out(connection, Path(place or ""), advance)

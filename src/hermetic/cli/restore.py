@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Cell, Facts, Mark
-from hermetic.cli.options import ANY_PATH, output, passphrase_file
+from hermetic.cli.options import ANY_PATH, exit_with, output, passphrase_file, reason
 from hermetic.cli.passphrase import asker, has_terminal
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment, size
@@ -18,6 +19,7 @@ from hermetic.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.restore import Restored
+    from hermetic.recovery.objects import Copied
 
 DEFAULT_ROOT = "local:passphrase"
 
@@ -25,20 +27,32 @@ DEFAULT_ROOT = "local:passphrase"
 @click.command()
 @click.option("--from", "place", type=ANY_PATH, metavar="DIR", help="The backup place; with --check by default the one in use.")
 @click.option("--check", is_flag=True, help="Only try: open an asset from the copy, in memory, and put that on record.")
+@click.option("--with-objects", is_flag=True, help="Bring sealed objects back too; with --check: open from those in the backup place.")
 @click.option("--root", "root", metavar="URI", default=DEFAULT_ROOT, show_default=True, help="Where the root key lives from now on.")
 @passphrase_file("recovery-passphrase")
 @passphrase_file()
+@reason(required=False)
 @output
 def restore(
-    out: Out, *, place: Path | None, check: bool, root: str, recovery_passphrase_file: Path | None, passphrase_file: Path | None
+    out: Out,
+    *,
+    place: Path | None,
+    check: bool,
+    with_objects: bool,
+    root: str,
+    recovery_passphrase_file: Path | None,
+    passphrase_file: Path | None,
+    reason: str,
 ) -> int:
     """Bring a domain back from its backup.
 
-    Run it in the project's folder on the new machine, with the sealed objects in their store. The log goes on as a new generation,
-    whose first entry names the old one. Without --passphrase-file or a terminal the new root has the recovery passphrase.
+    Run it in the project's folder on the new machine, with the sealed objects in their store, or --with-objects. The log goes on
+    as a new generation, whose first entry names the old one; the old machine's custody is stale from then on. A copy that is older
+    than what you have seen, or whose newest index is damaged, is taken only with --reason. Without --passphrase-file or a terminal
+    the new root has the recovery passphrase.
     """
     if check:
-        return _check(out, place, recovery_passphrase_file)
+        return _check(out, place, recovery_passphrase_file, with_objects=with_objects)
     if place is None:
         raise UsageError("name the backup place", hint="--from DIR")
     from hermetic.domain.home import Home  # noqa: PLC0415 - with the next
@@ -46,16 +60,34 @@ def restore(
 
     fresh = asker(passphrase_file, confirm=True) if passphrase_file is not None or has_terminal() else None
     done = restore_domain(
-        place.resolve(), Home.locate(os.environ), Path.cwd(), asker(recovery_passphrase_file), provider_uri=root, ask=fresh
+        place.absolute(),
+        Home.locate(os.environ),
+        Path.cwd(),
+        asker(recovery_passphrase_file),
+        provider_uri=root,
+        ask=fresh,
+        reason=reason or None,
     )
     if done.lost:
         out.warn(f"the copy ends at log entry {done.restored_size}, and entry {done.highest_size} was seen: what lies between is lost")
-    out.emit(done, Facts(_facts(done, place)))
-    return 0
+    copied = _bring_back(place.absolute(), passphrase_file or recovery_passphrase_file) if with_objects else None
+    findings = [*(item for item in done.findings if item.severity == "high"), *(copied.findings if copied else ())]
+    document = {**{name: getattr(done, name) for name in done.__slots__}, "objects": copied, "findings": findings}
+    out.emit(document, Facts(_facts(done, place, copied)), *(findings_blocks.blocks(findings) if findings else ()))
+    return exit_with(findings)
 
 
-def _facts(done: Restored, place: Path) -> list[tuple[str, Cell]]:
-    return [
+def _bring_back(place: Path, passphrase: Path | None) -> Copied:
+    from hermetic.domain.connect import connect  # noqa: PLC0415 - brings the database
+    from hermetic.recovery.objects import bring_back  # noqa: PLC0415 - with it
+
+    ask = asker(passphrase) if passphrase is not None or has_terminal() else None
+    with connect(ask_passphrase=ask) as connection:
+        return bring_back(connection, place)
+
+
+def _facts(done: Restored, place: Path, copied: Copied | None) -> list[tuple[str, Cell]]:
+    facts: list[tuple[str, Cell]] = [
         ("restored", Mark(str(done.domain_id), "name")),
         ("from", f"{place}, copied {moment(done.copied_ms)}"),
         ("generation", done.generation),
@@ -63,22 +95,27 @@ def _facts(done: Restored, place: Path) -> list[tuple[str, Cell]]:
         ("log entries", done.restored_size),
         ("lost", Mark(f"up to entry {done.highest_size}", "bad") if done.lost else Mark("nothing that was seen", "good")),
     ]
+    if copied is not None:
+        facts.append(("objects", f"{copied.objects} brought back, {size(copied.bytes)}"))
+    return facts
 
 
-def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None) -> int:
+def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None, *, with_objects: bool) -> int:
     from hermetic.recovery.trial import try_copy  # noqa: PLC0415 - brings the database
 
     with connected() as connection:
-        chosen = place.resolve() if place is not None else connection.config.backup_place
+        chosen = place.absolute() if place is not None else connection.config.backup_place
         if chosen is None:
             raise NotFound("this domain has no backup place", hint="--from DIR, or `backup: {place: DIR}` in config.yaml")
-        done = try_copy(connection, chosen, asker(recovery_passphrase_file)("recovery passphrase: "))
+        passphrase = asker(recovery_passphrase_file)("recovery passphrase: ")
+        done = try_copy(connection, chosen, passphrase, objects=with_objects)
     facts: list[tuple[str, Cell]] = [
         ("copy", Mark("opens", "good")),
         ("place", f"{done.place}, copied {moment(done.copied_ms)}"),
-        ("opened", f"{done.ref}, {size(done.length)}"),
+        ("opened", f"{done.ref}, {size(done.length)}, from the {done.objects}"),
         ("versions", done.versions),
         ("log entries", f"{done.log_size}, {done.behind} behind"),
+        ("took", f"{done.took_ms / 1000:.1f} s"),
     ]
     out.emit(done, Facts(facts))
     return 0

@@ -22,6 +22,7 @@ HANDLERS: dict[str, str] = {
     "hello": "greeting.hello",
     "gather-facts": "facts.gather_facts",
     "record-check": "facts.record_restore_check",
+    "record-recovery": "facts.record_recovery",
     "open-versions": "release.open_versions",
     "begin-version": "sealing.begin_version",
     "publish-version": "publishing.publish_version",

@@ -22,9 +22,10 @@ from hermetic.db import tables
 from hermetic.errors import LogTampered
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Done, Pair
-from hermetic.formats.messages.domain import Facts, GatherFacts, OpenerFact, RecordRestoreCheck, RootFact, UseFact
-from hermetic.ids import AssetId, Kind, Purpose, VersionId
+from hermetic.formats.messages.domain import Facts, GatherFacts, OpenerFact, RecordRecovery, RecordRestoreCheck, RootFact, UseFact
+from hermetic.ids import AssetId, Kind, Purpose, VersionId, check_id
 from hermetic.keys import roots
+from hermetic.keys.provider import RootId
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -137,6 +138,16 @@ def _edges(session: ReadSession) -> tuple[Pair, ...]:
 
     pairs = {(name(row["parent_version"]), name(row["child_version"])) for row in session.find(tables.edge)}
     return tuple(Pair(parent, child) for parent, child in sorted(pairs))
+
+
+def record_recovery(call: Call, request: RecordRecovery) -> Done:
+    """Put on record that the root is about to be wrapped under a recovery passphrase. Raises PolicyDenied, NotFound."""
+    caller = allowed_caller(call, Action.BACKUP)
+    with unit(call.custodian, "custody.backup.recovery", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
+        root = roots.get(work.session, RootId(check_id(request.root)))
+        work.log(Entry("backup.made", {"backup": "recovery-wrap", "root": root.root_id}, {"principal": caller.hidden()}))
+    return Done()
 
 
 def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:

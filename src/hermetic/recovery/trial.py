@@ -1,16 +1,19 @@
 """Try a backup copy: restore it into a home in memory, open an asset from it, put on record that this worked.
 
-1. The home is a private folder on a tmpfs: the root that the recovery passphrase gives back never reaches a disk.
-2. The restore is the real one (`domain.restore`): root, domain secret, database, log and rows are verified on the way.
-3. The restored home gets no backup place and no anchor: the trial's generation of the log must reach neither.
-4. The smallest asset that may be opened for `recover` is decrypted to its end from the project's stores.
-5. The living domain records the trial. The folder is removed whatever happens.
+1. The copy must not be older than the one that custody made last: an older one put back would pass every other check.
+2. The home is a private folder on a tmpfs: the root that the recovery passphrase gives back never reaches a disk.
+3. The restore is the real one (`domain.restore`): root, domain secret, database, log and rows are verified on the way.
+4. The restored home gets no backup place and no anchor: the trial's generation of the log must reach neither.
+5. The smallest asset that may be opened for `recover` is decrypted to its end, from the project's stores or from the objects in the
+   backup place.
+6. The living domain records the trial. The folder is removed whatever happens.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +23,20 @@ from hermetic.assets.workspace import Workspace
 from hermetic.domain import config
 from hermetic.domain.connect import connect
 from hermetic.domain.home import Home
-from hermetic.domain.restore import recover, restore_domain
-from hermetic.errors import Unsupported
-from hermetic.formats.messages.domain import RecordRestoreCheck
+from hermetic.domain.recovering import recover
+from hermetic.domain.restore import restore_domain
+from hermetic.errors import LogTampered, Unsupported
+from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
 from hermetic.ids import Purpose
+from hermetic.recovery.objects import objects_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hermetic.crypto.secret import Secret
+    from hermetic.domain.backup import Index
     from hermetic.domain.connect import Connection
+    from hermetic.stores.base import Store
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - only used when it is a tmpfs, through mkdtemp
 MOUNTS = Path("/proc/mounts")
@@ -39,7 +46,10 @@ NOTHING = "nothing"  # what stands for a reference when there is no asset yet
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What the copy was good for. `ref` is what was opened ("nothing" without assets), `length` its plaintext in bytes."""
+    """What the copy was good for. `ref` is what was opened ("nothing" without assets), `length` its plaintext in bytes.
+
+    `took_ms` is how long it took from the passphrase to the last byte: the time to recover, as far as Hermetic is concerned.
+    """
 
     place: str
     ref: str
@@ -49,28 +59,59 @@ class Tried:
     log_root: bytes
     copied_ms: int
     behind: int
+    objects: str
+    took_ms: int
 
 
-def try_copy(connection: Connection, place: Path, passphrase: Secret) -> Tried:
-    """Open something from the copy in `place` and put it on record.
+def try_copy(connection: Connection, place: Path, passphrase: Secret, *, objects: bool = False) -> Tried:
+    """Open something from the copy in `place` and put it on record; with `objects` from the objects there, not from the stores.
 
-    Raises NotFound (no copy, no recovery wrap, objects missing from the stores), WrongKey, IntegrityError, LogTampered, StorageError,
-    Unsupported where there is no tmpfs.
+    Raises NotFound (no copy, no recovery wrap, objects missing), WrongKey, IntegrityError, LogTampered, StorageError, Unsupported
+    where there is no tmpfs.
     """
+    started = time.monotonic_ns()
     domain, root = connection.project.domain, connection.project.root
     index = recover(place, domain, passphrase).index
+    _must_be_the_last(connection, place, index)
     with _home_in_memory() as home:
         restored = restore_domain(place, home, root, lambda *_: passphrase, provider_uri=TRIAL_ROOT)
         config.save(home.domain_config(domain), config.UserConfig(store_folders=connection.config.store_folders))
-        ref, length = _open_something(root, home)
+        there = objects_store(place, domain) if objects else None
+        ref, length = _open_something(root, home, there)
+    took_ms = (time.monotonic_ns() - started) // 1_000_000
     connection.ask(RecordRestoreCheck(ref, index.log_size, index.log_root))
-    behind = max(0, connection.pins.size - index.log_size)
-    return Tried(str(place), ref, length, restored.versions, index.log_size, index.log_root, index.at_ms, behind)
+    return Tried(
+        place=str(place),
+        ref=ref,
+        length=length,
+        versions=restored.versions,
+        log_size=index.log_size,
+        log_root=index.log_root,
+        copied_ms=index.at_ms,
+        behind=max(0, connection.pins.size - index.log_size),
+        objects="backup place" if objects else "stores",
+        took_ms=took_ms,
+    )
 
 
-def _open_something(root: Path, home: Home) -> tuple[str, int]:
+def _must_be_the_last(connection: Connection, place: Path, index: Index) -> None:
+    """Compare the copy with what custody remembers of the last one it made there. Raises LogTampered."""
+    facts = connection.ask(GatherFacts())
+    said = {pair.name: pair.value for pair in facts.backup}
+    known = int(said.get("log_size", "0")) if said.get("place") == str(place) else 0
+    if index.generation < facts.generation or index.log_size < known:
+        raise LogTampered(
+            f"the copy in {place} ends at log entry {index.log_size}, and the last one made there at {known}",
+            hint="somebody put an older copy back: run `hermetic backup now`, and look who can write there",
+        )
+
+
+def _open_something(root: Path, home: Home, objects: Store | None) -> tuple[str, int]:
     """Decrypt the smallest asset that holds anything to its end; return its reference and plaintext bytes."""
     with Workspace(connect(root, home=home)) as work:
+        if objects is not None:
+            everywhere: Mapping[str, Store] = dict.fromkeys(work.connection.stores, objects)
+            work.connection.stores = everywhere
         published = [row for row in work.list() if row.latest]
         if not published:
             return NOTHING, 0

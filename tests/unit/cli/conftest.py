@@ -36,6 +36,7 @@ class Told:
         self.pins = SimpleNamespace(size=214, checkpoint="note", earlier=("older",), log_keys=("key",), generation=1)
         self.first_use = False
         self.stores = {}
+        self.config = SimpleNamespace(backup_place=None, backup_objects=False)
 
     def ask(self, request):
         self.asked.append(request)

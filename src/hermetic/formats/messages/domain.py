@@ -94,6 +94,14 @@ class BackupState:
     problem: str | None
 
 
+@message("record-recovery")
+@dataclass(frozen=True, slots=True)
+class RecordRecovery(Request[Done]):
+    """The root with this id is about to be wrapped under a recovery passphrase; that opens everything, so it goes on record."""
+
+    root: str
+
+
 @message("record-check")
 @dataclass(frozen=True, slots=True)
 class RecordRestoreCheck(Request[Done]):

@@ -1,0 +1,47 @@
+"""Setting, or changing, the recovery passphrase of a domain that is in use: the root's wrap in the backup place is written anew.
+
+The passphrase never goes through the port, and custody never learns it; that it was set is on record before it counts. The old wrap is
+replaced, so the old passphrase opens the place no more. Copies of the old wrap that somebody kept still open with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.domain.backing import recovery_name
+from hermetic.domain.opening import open_providers, read_domain_file
+from hermetic.errors import Locked, UsageError
+from hermetic.formats.messages.domain import RecordRecovery
+from hermetic.providers.unlock import export_root, unlock_here
+from hermetic.steps import reached
+from hermetic.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hermetic.crypto.secret import Secret
+    from hermetic.domain.connect import Connection
+
+
+def set_recovery(connection: Connection, passphrase: Secret, *, ask: Callable[..., Secret] | None = None) -> str:
+    """Wrap the root under `passphrase` into the backup place; returns the root's id. `ask` unlocks a locked root.
+
+    Raises UsageError without a backup place, PolicyDenied, Locked, Unsupported (the root cannot leave its provider), StorageError.
+    """
+    place, domain = connection.config.backup_place, connection.project.domain
+    if place is None:
+        raise UsageError("this domain has no backup place", hint="name one in config.yaml: `backup: {place: DIR}`")
+    folder = connection.home.domain_data(domain)
+    provider = next(iter(open_providers(folder, read_domain_file(folder, domain)).values()))
+    try:
+        wrap = export_root(provider, passphrase)
+    except Locked:
+        if ask is None:
+            raise
+        unlock_here(provider, ask)
+        wrap = export_root(provider, passphrase)
+    connection.ask(RecordRecovery(provider.root_id))
+    store, name = LocalStore(place / domain), recovery_name(provider.root_id)
+    store.put_bytes(name, wrap, replace=store.exists(name))
+    reached("backup.recovery.written")
+    return provider.root_id
