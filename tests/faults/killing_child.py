@@ -6,7 +6,9 @@ One task a line of standard input, as JSON; for each, one line of standard outpu
     {"do": "check", "root": R, "scenario": S, "lines": [...], "errors": E}
 
 More keys of a scenario: `fail_sync`, the number of the sync that fails on the layer; `may_fail`, whether it may end with a
-StorageError, which is reported (`failed MESSAGE`) if it is one clear line with a hint; `without`, what it leaves out (`sabotage`).
+StorageError, which is reported (`failed MESSAGE`) if it is one clear line with a hint; `without`, what it leaves out (`sabotage`);
+`after_s`, when SIGALRM ends it, which nothing catches.
+
 A scenario dies at the K-th time that the durable step N is reached ("-": never), by SIGKILL from inside, so that nothing can be tidied
 up. Its report gets a line for each step, each promise (`scenarios`), each key obtained, before it is used (`key VERSION REQUEST`), and
 for all bytes that custody says it has destroyed (`gone HEX`). On a FUSE layer, L, the same lines are marks in the layer's journal.
@@ -105,6 +107,8 @@ def _scenario(task: dict[str, Any]) -> None:
     _report_destroyed(say)
     if layer and task.get("fail_sync"):
         os.setxattr(layer, "user.hermetic.fail-sync", str(task["fail_sync"]).encode())
+    if task.get("after_s"):
+        signal.setitimer(signal.ITIMER_REAL, task["after_s"])
     try:
         scenarios.SCENARIOS[task["scenario"]](Path(task["root"]), say)
     except StorageError as error:

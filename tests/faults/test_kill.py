@@ -11,6 +11,7 @@ import collections
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.faults.recovery import recover
 from tests.faults.scenarios import SCENARIOS
 
 ROUNDS = int(os.environ.get("HERMETIC_KILLS", "1"))
+MOMENTS = 2 if ROUNDS == 1 else 10 * ROUNDS
 TABLE = os.environ.get("HERMETIC_KILL_TABLE")
 HALVES = 2  # a scenario is several tests, so that workers share it
 
@@ -48,6 +50,23 @@ def test_killed_at_every_step(scenario: str, half: int, template: Path, zygote: 
             assert problem is None, f"after a kill at the {occurrence}. {step} of {scenario}:\n{problem}"
             shutil.rmtree(root)
             count(scenario, step)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_killed_at_any_moment(scenario: str, template: Path, zygote: Zygote, tmp_path: Path) -> None:
+    """Between the steps, too."""
+    began = time.monotonic()
+    dry_run(scenario, template, zygote, tmp_path / "dry")
+    longest, chance = time.monotonic() - began, random.Random(scenario)
+    for _ in range(MOMENTS):
+        root = tmp_path / "place"
+        copy_template(template, root, scenario)
+        lines = zygote.run(root, scenario, after_s=max(0.001, chance.random() * longest))
+        recover(zygote, root, scenario)
+        problem = zygote.check(root, scenario, lines)
+        assert problem is None, f"killed in {scenario} after {lines[-1:]}:\n{problem}"
+        shutil.rmtree(root)
+        count(scenario, "between-steps")
 
 
 def test_every_named_step_is_reached(template: Path, zygote: Zygote, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ What a crash before 5 leaves in the home is a domain that nothing refers to; the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from hermetic.policy.rulebook import Rulebook
 from hermetic.providers import private_file, registry, unlock
 from hermetic.providers.place import Asked, Place
 from hermetic.steps import reached
+from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,19 +210,20 @@ def _project_files(root: Path, bundle: PolicyBundle) -> None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a project file durable, under its final name at once. Raises OSError."""
+    """Write a project file durable, under its final name at once. Raises OSError; then nothing is left."""
     temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
 
 
 def _ignore_store(root: Path) -> None:
