@@ -40,11 +40,26 @@ def described(session: Session, terms: Terms, path: Path | None) -> Terms:
         if terms.name is None:
             raise UsageError("a version needs a name", hint="write name='dataset/NAME'")
         return terms
-    inside = _inside_project(session, path)
-    found = rules.match_path(document_in_force(session), inside) if inside is not None else None
+    found = rule_at(session, path)
     if terms.name is None and found is None:
-        raise UsageError(f"no rule says what {str(path)!r} is", hint=_remedy(inside))
+        raise UsageError(f"no rule says what {str(path)!r} is", hint=f"name it with --as KIND/NAME; or {missing_rule(session, path)}")
     return terms if found is None else _completed(terms, found)
+
+
+def rule_at(session: Session, path: Path) -> Resolution | None:
+    """Return what the rules in force say about a path, None if nothing. Raises InvalidName if the name they make is none."""
+    inside = _inside_project(session, path)
+    return rules.match_path(document_in_force(session), inside) if inside is not None else None
+
+
+def missing_rule(session: Session, path: Path) -> str:
+    """Return what to do so that a rule covers `path`."""
+    inside = _inside_project(session, path)
+    if inside is None:
+        return "move it into the project, where rules hold"
+    if session.connection.project.bundle().digest() != session.ask(ShowPolicy()).digest:
+        return "run `hermetic policy apply`: hermetic.yaml was edited since, and its rules do not count before"
+    return f"add to `rules:` in hermetic.yaml: {rules.suggest_rule(inside).strip()}, then `hermetic policy apply`"
 
 
 def rule_for(session: Session, name: AssetName) -> Resolution | None:
@@ -57,11 +72,6 @@ def _inside_project(session: Session, path: Path) -> str | None:
     root = Path(os.path.realpath(session.connection.project.root))
     place = Path(os.path.realpath(path.parent)) / path.name
     return place.relative_to(root).as_posix() if place.is_relative_to(root) and place != root else None
-
-
-def _remedy(inside: str | None) -> str:
-    named = "name it with --as KIND/NAME"
-    return named if inside is None else f"{named}, or add to `rules:` in hermetic.yaml: {rules.suggest_rule(inside).strip()}"
 
 
 def _completed(terms: Terms, found: Resolution) -> Terms:

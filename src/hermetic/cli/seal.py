@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from hermetic.assets import sealing
-from hermetic.assets.naming import described
+from hermetic.assets.naming import missing_rule, rule_at
 from hermetic.cli.blocks import Block, Facts, Mark, Table
 from hermetic.cli.options import ANY_PATH, DATA_CLASS, ENVIRONMENT, FINDINGS, days, output, purpose
 from hermetic.cli.session import workspace
 from hermetic.cli.words import count, size
-from hermetic.errors import UsageError
+from hermetic.errors import InvalidName, UsageError
 
 if TYPE_CHECKING:
     from hermetic.assets.sealing import SealedVersion
     from hermetic.assets.workspace import Workspace
     from hermetic.cli.out import Out
+
+
+_NOTES = 3  # shown of a whole scan's
+_NO_RULE = "no rule says what it is"
 
 
 class Terms(TypedDict):
@@ -87,12 +90,14 @@ def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> 
     found = [Path(file.path) for file in scan([path], now_ms=time.time_ns() // 1_000_000).plaintext]
     sealed: list[SealedVersion] = []
     with workspace() as work, out.progress("sealing", len(found)) as advance:
-        named, left = _named(work, found, terms)
+        named, left = _named(work, found)
+        hint = next((missing_rule(work.session, Path(path)) for path, why in left if why == _NO_RULE), None)
         for file in named:
             sealed.append(work.seal(file, remove_original=remove_original, **_said(terms)))
             advance(1)
-    for note in dict.fromkeys(note for version in sealed for note in version.notes):
-        out.warn(note)
+    _tell_notes(out, sealed)
+    if hint is not None:
+        out.note(f"hint: {hint}")
     out.emit(
         {"sealed": [_document(version) for version in sealed], "left": [{"path": name, "reason": why} for name, why in left]},
         *_blocks(sealed, left),
@@ -100,15 +105,29 @@ def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> 
     return FINDINGS if left else 0
 
 
-def _named(work: Workspace, files: list[Path], terms: Terms) -> tuple[list[Path], list[tuple[str, str]]]:
+def _tell_notes(out: Out, sealed: list[SealedVersion]) -> None:
+    """Say every note once, and only the first few of many."""
+    notes = list(dict.fromkeys(note for version in sealed for note in version.notes))
+    for note in notes[:_NOTES]:
+        out.warn(note)
+    if len(notes) > _NOTES:
+        out.warn(f"and so for {len(notes) - _NOTES} more; --json has every note")
+
+
+def _named(work: Workspace, files: list[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Divide files into those to which rules give a name of their own, and those left, with the reason."""
     names: dict[Path, str] = {}
     left: list[tuple[str, str]] = []
     for file in files:
         try:
-            names[file] = str(described(work.session, sealing.Terms(**_said(terms)), file).name)
-        except UsageError as error:
-            left.append((os.path.normpath(file), error.message))
+            found = rule_at(work.session, file)
+        except InvalidName as error:
+            left.append((os.path.normpath(file), f"{error.message}: give it a rule of its own, with `name:`"))
+            continue
+        if found is None:
+            left.append((os.path.normpath(file), _NO_RULE))
+        else:
+            names[file] = str(found.name)
     uses = Counter(names.values())
     for file, name in names.items():
         if uses[name] > 1:

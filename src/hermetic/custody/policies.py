@@ -10,22 +10,25 @@ from hermetic.catalog import versions
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
-from hermetic.custody.decide import Question, allowed_caller, as_request, still_the_same
+from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same
+from hermetic.custody.leasing import purpose_of
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.errors import ConfigError, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
-from hermetic.ids import Ref
+from hermetic.ids import Purpose, Ref
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
-from hermetic.policy.request import ASSET_ACTIONS, Action, DomainResource
+from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, RELEASES, Action, DomainResource
 from hermetic.policy.rulebook import Rulebook
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
+    from hermetic.custody.inforce import InForce
     from hermetic.db.rows import ReadSession
+    from hermetic.ids import DataClass
 
 
 def show_policy(call: Call, _request: ShowPolicy) -> PolicyInForce:
@@ -60,7 +63,10 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
 
 
 def explain(call: Call, request: Explain) -> Explanation:
-    """Say whether and why a request would be allowed; nothing is released or recorded. Raises UsageError, NotFound."""
+    """Say whether and why a request would be allowed; nothing is released or recorded.
+
+    Raises UsageError, NotFound, PolicyDenied where a purpose has to be said and none is.
+    """
     if request.action not in Action._value2member_map_:
         raise UsageError(f"unknown action {request.action!r}", hint=f"actions are {', '.join(Action)}")
     action = Action(request.action)
@@ -73,15 +79,23 @@ def explain(call: Call, request: Explain) -> Explanation:
         if action in ASSET_ACTIONS:
             asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
             resource = as_resource(asset, version, policy)  # type: ignore[assignment]
-            purpose = purpose or policy.document.classes[version.data_class].default_purpose
+            purpose = _purpose(action, purpose, policy, version.data_class)
         question = Question(caller, action, resource, policy, purpose)
-        found = explaining.explain(policy.rulebook, as_request(call, question, granted=False))
+        granted = matching_grant(call, session, question) is not None
+        found = explaining.explain(policy.rulebook, as_request(call, question, granted=granted))
     return Explanation(
         allowed=found.verdict.allowed,
         policies=found.verdict.policies,
         obligations=tuple(f"{item.code}: {item.message}" for item in found.verdict.unmet),
         lines=found.lines,
     )
+
+
+def _purpose(action: Action, asked: Purpose | None, policy: InForce, data_class: DataClass) -> Purpose | None:
+    """Return the purpose that a request without one would have. Raises PolicyDenied where there is none."""
+    if action in RELEASES:
+        return purpose_of(asked, None, policy, (data_class,))
+    return asked or (Purpose.INGEST if action in DATA_ACTIONS else policy.document.classes[data_class].default_purpose)
 
 
 def _other(session: ReadSession, name: str) -> Caller:

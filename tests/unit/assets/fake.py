@@ -264,7 +264,9 @@ class FakeConnection:
         self.port = FakePort()
         self.stores = {"main": LocalStore(folder / "project" / "sealed")}
         (folder / "project").mkdir(exist_ok=True)
-        self.project = SimpleNamespace(root=folder / "project", domain=self.port.domain)
+        self.project = SimpleNamespace(
+            root=folder / "project", domain=self.port.domain, bundle=lambda: default_bundle(self.port.domain, "p")
+        )
         self.home = SimpleNamespace(data=folder / "home" / "data", config=folder / "home" / "config")
         self.welcome = SimpleNamespace(domain=self.port.domain)
         self.pins = SimpleNamespace(manifest_keys={"m1": self.port.signer.public}, pins=SimpleNamespace(versions={}))

@@ -168,7 +168,29 @@ def test_gc_finds_nothing_in_a_tidy_store(sealed, hermetic):
 def test_from_scan_leaves_what_has_no_rule(project, hermetic):
     done = hermetic("seal", "--from-scan", ".", "--json")
     assert done.code == 7
-    assert [item["path"] for item in done.json["left"]] == ["patients.csv"]
+    assert done.json["left"] == [{"path": "patients.csv", "reason": "no rule says what it is"}]
+    assert done.err == (
+        "hint: add to `rules:` in hermetic.yaml: - {path: 'patients.csv', kind: dataset, class: confidential}, "
+        "then `hermetic policy apply`\n"
+    )
+
+
+def test_rules_that_were_not_applied_are_no_rules_and_that_is_said(project, hermetic):
+    edit(project, "rules: []\n", "rules:\n  - {path: '*.csv', kind: dataset, class: internal}\n")
+    for arguments in (("--from-scan", "."), ("patients.csv",)):
+        assert "run `hermetic policy apply`: hermetic.yaml was edited since" in hermetic("seal", *arguments).err
+    assert hermetic("policy", "apply").code == 0
+    assert hermetic("seal", "--from-scan", ".").code == 0
+
+
+def test_from_scan_does_not_drown_its_result_in_notes(project, hermetic):
+    for number in range(6):
+        (project / f"day-{number}.csv").write_bytes(ROWS)
+    edit(project, "rules: []\n", "rules:\n  - {path: 'day-*.csv', kind: dataset, class: internal}\n")
+    assert hermetic("policy", "apply").code == 0
+    lines = hermetic("seal", "--from-scan", ".").err.splitlines()
+    assert [line.startswith("hermetic: note: the original file") for line in lines] == [True] * 3 + [False] * 2
+    assert lines[3] == "hermetic: note: and so for 3 more; --json has every note"
 
 
 def test_from_scan_seals_what_rules_name_and_leaves_what_they_name_alike(project, hermetic):

@@ -55,6 +55,21 @@ def test_nothing_is_allowed_without_and_something_with(port, other):
         w.begin(other)
 
 
+def test_an_explanation_knows_of_a_grant(port):
+    question = policy.Explain("open", "dataset/patients", Purpose.PREPARE, "nobody")
+    assert not port.ask(question).allowed
+    grant(port)
+    found = port.ask(question)
+    assert (found.allowed, found.policies) == (True, ("granted-access",))
+
+
+def test_an_explanation_without_a_purpose_is_refused_as_opening_would_be(port):
+    with pytest.raises(PolicyDenied, match="declared purpose"):
+        port.ask(policy.Explain("open", "dataset/patients"))
+    assert port.ask(policy.Explain("rename", "dataset/patients")).allowed
+    assert port.ask(policy.Explain("seal", "dataset/patients")).allowed
+
+
 def test_a_grant_ends_to_the_millisecond(world, port, other):
     grant(port)
     world.clock.now = w.START + w.HOUR - 1
