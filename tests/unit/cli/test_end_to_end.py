@@ -329,13 +329,15 @@ def test_a_suggested_pipeline_is_accepted_as_policy(sealed, hermetic):
 
 def test_a_backup_is_tried_and_restored(sealed, hermetic, tmp_path, monkeypatch):
     arguments = ("--recovery-passphrase-file", tmp_path / "passphrase", "--json")
-    memory = Path(tempfile.mkdtemp(dir="/dev/shm"))  # apart, since other tests try backups at the same time
-    monkeypatch.setattr(trial, "MEMORY", memory)
+    made: list[Path] = []  # what this trial makes; other tests try backups at the same time
+    make = tempfile.mkdtemp
+    monkeypatch.setattr(trial.tempfile, "mkdtemp", lambda **how: made.append(Path(make(**how))) or str(made[-1]))
     (sealed / "empty").touch()
     assert hermetic("seal", "empty", "--as", "config/empty", "--class", "public").code == 0
     tried = hermetic("restore", "--check", *arguments).json
     assert (tried["ref"], tried["length"]) == ("dataset/patients@1", len(ROWS))
-    memory.rmdir()  # nothing was left in it
+    assert made
+    assert not any(folder.exists() for folder in made)
     assert hermetic("backup", "status").code == 0
     assert "backup-not-checked" not in hermetic("status").out
     new_home = tmp_path / "new-home"
