@@ -76,8 +76,8 @@ def recover(place: Path, domain: DomainId, passphrase: Secret, *, older: bool = 
     subject, root = _root(store, domain, passphrase)
     # 2. The root opens the domain secret.
     file = DomainFile.decode(store.read_bytes(domain_file.NAME, limit=domain_file.LIMIT))
-    if file.domain != domain:
-        raise FormatError("domain.json of the copy is of another domain", hint="the copies were mixed up or changed")
+    if file.domain != domain or subject.root not in {item.root_id for item in file.roots}:
+        raise FormatError("domain.json of the copy is of another domain or root", hint="the copies were mixed up or changed")
     provider = MemoryRoot("local:memory", Place(place, domain, subject.root), root)
     keys = DomainKeys.from_secret(file.open({subject.root: provider}))
     # 3. The newest index, or the newest that opens.
