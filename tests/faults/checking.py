@@ -19,15 +19,19 @@ from pathlib import Path
 
 import hermetic
 from hermetic.assets.exposing import TEMPORARY
+from hermetic.crypto.secret import Secret
 from hermetic.domain.backup import Copies
 from hermetic.domain.home import PROJECT_FILE
-from hermetic.errors import NotFound
+from hermetic.domain.recovering import find_domain, recover
+from hermetic.errors import NotFound, WrongKey
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
 from hermetic.ids import Purpose
+from hermetic.recovery.objects import objects_store
 from hermetic.sealed.inspection import inspect
 from hermetic.stores.local import LocalStore
 from tests.faults.places import BASE
+from tests.faults.scenarios import CHANGED, PASSPHRASE
 
 AFTER = b"after the crash"
 ORIGINALS = {"one.bin", "two.bin"}
@@ -37,6 +41,8 @@ SHORT = 1 << 20
 def check(root: Path, scenario: str, lines: list[str]) -> None:
     """Check everything; raises AssertionError or what Hermetic raises."""
     nothing_is_left(root, lines)
+    if scenario == "backup":
+        recovery_is_whole(root, lines)
     if scenario == "init":
         second_domain(root / "second", lines)
     check_project(root, root / "project", lines if scenario != "init" else [])
@@ -49,7 +55,9 @@ def check_project(root: Path, project: Path, lines: list[str]) -> None:
         resume(h)
         log_is_whole(h)
         every_key_has_an_intent(h, lines)
-        store_is_whole(project)
+        objects_are_whole(LocalStore(project / "sealed"))
+        copied = objects_are_whole(objects_store(root / "backup", h.session.domain))
+        assert copied >= 3 or "copied" not in lines, "objects were copied, and are gone"
         refs = versions_open(h)
         if project.name == "project":
             promises_are_kept(root, refs, lines)
@@ -85,15 +93,18 @@ def every_key_has_an_intent(h: hermetic.Workspace, lines: list[str]) -> None:
     assert wanted <= intents, f"keys left without a record: {wanted - intents}"
 
 
-def store_is_whole(project: Path) -> None:
-    store = LocalStore(project / "sealed")
+def objects_are_whole(store: LocalStore) -> int:
+    """Look at every file under a final name; return how many are sealed objects."""
+    count = 0
     for key, _ in list(store.list()):
         if key.endswith(".sealed"):
             with store.open(key) as source:
                 inspect(source)
+            count += 1
         else:
             assert key.endswith("manifest.json"), key
             json.loads(store.read_bytes(key, limit=SHORT))
+    return count
 
 
 def versions_open(h: hermetic.Workspace) -> set[str]:
@@ -159,6 +170,19 @@ def copy_is_whole(h: hermetic.Workspace, place: Path, project: Path, lines: list
     promised = [line for line in lines if line.startswith("sealed ")] if project.name == "project" else ["made dataset/first@1"]
     before = 3 if project.name == "project" else 0
     assert versions >= before + len(set(promised) & set(lines)), "the backup lacks a version that was promised"
+
+
+def recovery_is_whole(root: Path, lines: list[str]) -> None:
+    """Open the copy with the recovery passphrase: the new one, or until that is promised the old one."""
+    domain = find_domain(root / "backup")
+    for passphrase in (CHANGED, PASSPHRASE):
+        try:
+            recover(root / "backup", domain, Secret(passphrase))
+        except WrongKey:
+            assert "changed" not in lines, "the recovery passphrase was changed, and is the old one"
+        else:
+            return
+    raise AssertionError("no passphrase opens the backup")
 
 
 def second_domain(project: Path, lines: list[str]) -> None:

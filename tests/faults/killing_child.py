@@ -32,7 +32,21 @@ if TYPE_CHECKING:
     from hermetic.errors import HermeticError
 
 LONGEST_S = 240
-ROOMS = ("assets", "custody", "db", "domain", "sealed", "stores", "providers", "integrations", "keys", "audit", "policy", "formats")
+ROOMS = [
+    "assets",
+    "audit",
+    "custody",
+    "db",
+    "domain",
+    "formats",
+    "integrations",
+    "keys",
+    "policy",
+    "providers",
+    "recovery",
+    "sealed",
+    "stores",
+]
 NOT_NEEDED = ("hermetic.providers.local_keyring", "hermetic.integrations.frames")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -51,9 +52,11 @@ def make_template(root: Path) -> None:
 
 def move_in(root: Path, as_root: Path | None = None) -> None:
     """Make the settings of a home that was copied to `root` name the backup place beside it; `as_root` is where that will be."""
-    for config in (root / "home" / "config").glob("*/config.yaml"):
-        lines = config.read_text().splitlines()
-        config.write_text("\n".join(f"  place: {as_root or root}/backup" if "place:" in line else line for line in lines) + "\n")
+    from hermetic.domain import config
+
+    for file in (root / "home" / "config").glob("*/config.yaml"):
+        settings = dataclasses.replace(config.load(file.parent), backup_place=(as_root or root) / "backup")
+        config.save(file.parent, settings)
 
 
 def copy_template(template: Path, root: Path, scenario: str, as_root: Path | None = None) -> None:

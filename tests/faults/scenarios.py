@@ -5,6 +5,8 @@ What a scenario says is a promise that a crash afterwards must keep:
     sealed REF       the version is there
     removed NAME     the original is gone, and a version was sealed from it
     ended NAME       the exposed file is gone
+    copied           the backup place holds all objects
+    changed          the recovery passphrase is another one
     made             the second domain is there
     restored         the domain is there again
 """
@@ -23,7 +25,7 @@ from hermetic.crypto.secret import Secret
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSPHRASE = b"correct horse battery staple"
+PASSPHRASE, CHANGED = b"correct horse battery staple", b"incorrect donkey charger paperclip"
 Say = Callable[[str], None]
 
 
@@ -176,6 +178,21 @@ def _people_and_policy(h) -> None:
         h.open("dataset/base", purpose="debug").close()
 
 
+def backup(root: Path, say: Say) -> None:
+    """Copy the objects to the backup place, and what is missing back; change the recovery passphrase."""
+    from hermetic.domain.recovery_wrap import set_recovery
+    from hermetic.formats.messages.domain import TakeBackup
+    from hermetic.recovery import objects
+
+    with _workspace(root) as h:
+        h.connection.ask(TakeBackup())
+        assert objects.copy_out(h.connection, root / "backup").objects
+        say("copied")
+        objects.bring_back(h.connection, root / "backup")
+        set_recovery(h.connection, Secret(CHANGED))
+        say("changed")
+
+
 def upkeep(root: Path, _say: Say) -> None:
     """The database's own maintenance."""
     from hermetic.db import migrate
@@ -220,4 +237,4 @@ def restore(root: Path, say: Say) -> None:
     release(root, say)
 
 
-SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, expose, manage, upkeep, init, restore)}
+SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, expose, manage, backup, upkeep, init, restore)}

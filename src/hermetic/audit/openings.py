@@ -202,6 +202,8 @@ def _read_part(raw: bytes) -> dict[str, Opening]:
     body: Any = canonical.decode(raw, limit=OPENING_LIMIT)
     if not isinstance(body, dict) or body.keys() != {"seed", "values"} or not isinstance(body["values"], dict):
         raise FormatError("an opening holds a seed and values")
+    if not isinstance(body["seed"], str):
+        raise FormatError("the seed of an opening is base64url text")
     seed = from_base64url(body["seed"], length=mac.SALT)
     values: Mapping[str, Json] = body["values"]
     return {name: Opening(name, _salt(seed, name), value) for name, value in values.items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hermetic.assets.naming import document_in_force
 from hermetic.assets.session import Session
 from hermetic.domain import project as projects
 from hermetic.domain import unlocking
+from hermetic.domain.config import CONFIG_FILE
 from hermetic.domain.home import Home
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.evidence.machine import swap_areas
@@ -30,9 +31,17 @@ def never_pinned() -> bool:
     return not (Home.locate(os.environ).domain_config(found.domain) / PINS_FILE).exists()
 
 
-def unlocked_until(connection: Connection) -> int | None:
-    """Return until when the root is open (Unix milliseconds), None without an end."""
-    return unlocking.root_state(connection.home, connection.project).until_ms
+class Own(NamedTuple):
+    """What is this user's: until when the root is open (Unix milliseconds, None: no end), and where their settings stand."""
+
+    until_ms: int | None
+    settings: Path
+
+
+def own(connection: Connection) -> Own:
+    """Look at the root's session and at the settings' place."""
+    until_ms = unlocking.root_state(connection.home, connection.project).until_ms
+    return Own(until_ms, connection.home.domain_config(connection.project.domain) / CONFIG_FILE)
 
 
 def look(connection: Connection, out: Out, scanned: Sequence[Path], *, first_use: bool = False) -> Surroundings:

@@ -16,8 +16,11 @@ from hermetic.cli.session import workspace
 from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
+    from hermetic.assets.workspace import Workspace
     from hermetic.cli.out import Out
 
+HEAD = 8192  # bytes in which a format that is not text shows a zero
+PIECE = 1024 * 1024
 JSON_LIMIT = 16 * 1024 * 1024  # plaintext bytes that fit into one JSON document
 
 
@@ -29,16 +32,29 @@ JSON_LIMIT = 16 * 1024 * 1024  # plaintext bytes that fit into one JSON document
 def cat(out: Out, *, ref: str, member: str | None, purpose: str | None) -> int:
     """Write the bytes of a version to stdout.
 
-    A regular file as output is refused: plaintext on disk is an exposure, and `hermetic expose` puts it on record. With --json the
-    bytes come as base64 in the document. If a check fails in the middle, what was written before is verified, and the exit code is 4.
+    A regular file as output is refused: plaintext on disk is an exposure, and `hermetic expose` puts it on record. So is a terminal for
+    what is not text. With --json the bytes come as base64 in the document. If a check fails in the middle, what was written before is
+    verified, and the exit code is 4.
     """
     if out.as_json:
         out.emit(_as_document(ref, member, purpose))
         return 0
     descriptor = _output()
     with workspace() as work:
-        work.cat(ref, descriptor, member=member, purpose=purpose)
+        if os.isatty(descriptor):
+            _show(work, ref, member, purpose)
+        else:
+            work.cat(ref, descriptor, member=member, purpose=purpose)
     return 0
+
+
+def _show(work: Workspace, ref: str, member: str | None, purpose: str | None) -> None:
+    """Write text to the terminal. Raises UsageError for anything else, of which a terminal would make a mess."""
+    with work.open(ref, member=member, purpose=purpose) as file:
+        if b"\0" in file.peek(HEAD)[:HEAD]:
+            raise UsageError(f"{ref} is not text, and stdout is a terminal", hint="pipe it into a program, or read it in Python")
+        while piece := file.read(PIECE):
+            sys.stdout.buffer.write(piece)
 
 
 def _output() -> int:

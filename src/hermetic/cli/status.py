@@ -37,14 +37,14 @@ def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
     with connected() as connection:
         surroundings = around.look(connection, out, scanned, first_use=first_use)
         report = evidence.report(connection.ask(GatherFacts()), connection.welcome, surroundings)
-        until_ms = around.unlocked_until(connection)
-    out.emit(report.to_json(), *_blocks(report, until_ms))
+        own = around.own(connection)
+    out.emit(report.to_json(), *_blocks(report, own))
     return exit_with(report.findings)
 
 
-def _blocks(report: StatusReport, until_ms: int | None) -> list[Block]:
+def _blocks(report: StatusReport, own: around.Own) -> list[Block]:
     return [
-        *_head(report, until_ms),
+        *_head(report, own),
         *_keys(report),
         *_openers(report),
         *_plaintext(report),
@@ -55,8 +55,8 @@ def _blocks(report: StatusReport, until_ms: int | None) -> list[Block]:
     ]
 
 
-def _head(report: StatusReport, until_ms: int | None) -> list[Block]:
-    unlocked = f", unlocked until {moment(until_ms)}" if until_ms is not None else ""
+def _head(report: StatusReport, own: around.Own) -> list[Block]:
+    unlocked = f", unlocked until {moment(own.until_ms)}" if own.until_ms is not None else ""
     policy = report.policy_digest.hex()[:12] + (" (the files were edited since)" if report.policy_edited else "")
     return [
         Facts(
@@ -66,6 +66,7 @@ def _head(report: StatusReport, until_ms: int | None) -> list[Block]:
                 ("domain", f"{report.domain}, generation {report.generation}"),
                 ("enforcement", f"{report.enforcement}: {report.enforcement_means}"),
                 ("you", f"{report.principal} ({', '.join(report.roles) or 'no role'})"),
+                ("your settings", str(own.settings)),
                 ("policy in force", policy),
                 *[("root", f"{root.uri}, {root.state}{'' if number else unlocked}") for number, root in enumerate(report.roots)],
             ]

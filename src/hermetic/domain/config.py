@@ -23,6 +23,12 @@ from hermetic.providers import private_file
 
 CONFIG_FILE = "config.yaml"
 LIMIT = 65_536
+HEADER = """\
+# Your own settings of this domain; hermetic.yaml cannot set them. What can stand here:
+#   backup: {place: /media/usb, objects: false}     where the encrypted copy of custody goes
+#   anchor: {command: [logger, -t, hermetic]}       a program that keeps each checkpoint of the log elsewhere
+#   stores: {warehouse: {folder: /data/sealed}}     where stores lie that hermetic.yaml only names
+"""
 _KEYS = {"backup": {"place", "objects"}, "anchor": {"command"}}
 
 
@@ -45,7 +51,9 @@ class UserConfig:
         if self.store_folders:
             body["stores"] = {name: {"folder": str(path)} for name, path in self.store_folders.items()}
         out = io.StringIO()
-        YAML().dump(body, out)
+        out.write(HEADER)
+        if body:  # an empty mapping would be written as {}, to which nothing can be added
+            YAML().dump(body, out)
         return out.getvalue()
 
 

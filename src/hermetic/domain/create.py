@@ -93,7 +93,12 @@ def create_domain(
     bundle = defaults.default_bundle(domain, project_name)
     Rulebook.load(bundle, now_ms=wall_ms())
     folder = private_folder(home.domain_data(domain))
-    provider, keys = _custody(folder, domain, (provider_uri, ask))  # 1
+    try:
+        provider, keys = _custody(folder, domain, (provider_uri, ask))  # 1
+    except BaseException:
+        with contextlib.suppress(OSError):  # no passphrase, no keyring: leave no empty folder; what has something in it stays
+            folder.rmdir()
+        raise
     _database(folder, domain, (keys, provider), bundle)  # 2
     settings = private_folder(home.domain_config(domain))
     config.save(settings, config.UserConfig(backup_place=backup))  # 3

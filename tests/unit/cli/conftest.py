@@ -76,6 +76,6 @@ def custody(monkeypatch, tmp_path):
     module.connect = lambda *_, **__: told
     monkeypatch.setitem(sys.modules, "hermetic.domain.connect", module)
     monkeypatch.setattr(around, "never_pinned", lambda: False)
-    monkeypatch.setattr(around, "unlocked_until", lambda _connection: sample.NOW)
+    monkeypatch.setattr(around, "own", lambda _connection: around.Own(sample.NOW, tmp_path / "config.yaml"))
     monkeypatch.setattr(around, "document_in_force", lambda _session: told.project.document)
     return told

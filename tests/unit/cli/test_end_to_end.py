@@ -56,6 +56,23 @@ def test_init_writes_the_project_and_keeps_keys_out_of_it(project, domain_home):
     assert list(domain_home.glob("data/*/custody.db"))
 
 
+def test_an_init_that_fails_leaves_nothing(hermetic, domain_home, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    folder.mkdir(mode=0o700)
+    monkeypatch.chdir(folder)
+    assert hermetic("init", "--root", "local:passphrase").code == 2  # nobody to ask
+    assert [path for path in domain_home.rglob("*") if path.is_file() or path.parent.name == "data"] == []
+    assert list(folder.iterdir()) == []
+
+
+def test_settings_can_be_added_to_the_file_that_init_wrote(project, domain_home, hermetic):
+    (file,) = domain_home.glob("config/*/config.yaml")
+    assert f"your settings    {file}\n" in hermetic("status").out
+    with file.open("a") as settings:
+        settings.write("anchor: {command: ['true']}\n")
+    assert hermetic("ls").code == 0
+
+
 def test_init_twice_is_refused(project, hermetic):
     assert hermetic("init", "--root", "local:insecure-file").code == 1
 
@@ -160,6 +177,33 @@ def test_looking(sealed, hermetic):
     assert hermetic("rename", "dataset/patients", "dataset/people").code == 0
     assert hermetic("decide", "dataset/people", "--owner", "ben", "--reason", "ana left").code == 0
     assert hermetic("ls").out.splitlines()[1].split()[:4] == ["dataset/people", "restricted", "1", "ben"]
+
+
+def test_a_terminal_is_shown_text_and_nothing_else(sealed, hermetic):
+    assert process("seal", "-", "--as", "model/m", "--class", "internal", input=b"GGUF\0\0").returncode == 0
+    code, shown, _ = on_a_terminal("cat", "dataset/patients", "--purpose", "prepare")
+    assert (code, shown.replace(b"\r\n", b"\n")) == (0, ROWS)
+    code, shown, err = on_a_terminal("cat", "model/m")
+    assert (code, shown) == (2, b"")
+    assert "model/m is not text, and stdout is a terminal" in err
+
+
+def on_a_terminal(*arguments):
+    """Run a command whose stdout is a terminal; return its exit code, what the terminal got, and stderr."""
+    master, terminal = os.openpty()
+    command = [sys.executable, "-c", "from hermetic.cli.main import main; main()", *arguments]
+    with subprocess.Popen(command, stdout=terminal, stderr=subprocess.PIPE, text=True) as child:
+        os.close(terminal)
+        shown = b""
+        try:
+            while piece := os.read(master, 65_536):
+                shown += piece
+        except OSError:  # how Linux says that nobody holds the other end any more
+            pass
+        finally:
+            os.close(master)
+        err = child.stderr.read()
+    return child.returncode, shown, err
 
 
 def test_gc_finds_nothing_in_a_tidy_store(sealed, hermetic):
