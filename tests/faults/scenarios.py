@@ -164,7 +164,8 @@ def _wait_for(moment_ms: int) -> None:
 def _people_and_policy(h) -> None:
     from hermetic.audit.pins import Pin
     from hermetic.errors import PolicyDenied
-    from hermetic.formats.messages.domain import RecordRestoreCheck, TakeBackup
+    from hermetic.formats.messages.backup import TakeBackup
+    from hermetic.formats.messages.domain import RecordRestoreCheck
     from hermetic.formats.messages.policy import ApplyPolicy, SetRoles
 
     ask = h.connection.ask
@@ -181,7 +182,7 @@ def _people_and_policy(h) -> None:
 def backup(root: Path, say: Say) -> None:
     """Copy the objects to the backup place, and what is missing back; change the recovery passphrase."""
     from hermetic.domain.recovery_wrap import set_recovery
-    from hermetic.formats.messages.domain import TakeBackup
+    from hermetic.formats.messages.backup import TakeBackup
     from hermetic.recovery import objects
 
     with _workspace(root) as h:

@@ -16,7 +16,8 @@ from hermetic.domain.home import Home
 from hermetic.domain.recovering import recover
 from hermetic.domain.restore import restore_domain
 from hermetic.errors import FormatError, HermeticError, IntegrityError, NotFound, UsageError
-from hermetic.formats.messages.domain import GatherFacts, TakeBackup
+from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.ids import DataClass
 from hermetic.stores.local import LocalStore
 from hermetic.stores.memory import MemoryStore

@@ -6,7 +6,8 @@
     sealing     files, folders, bytes and streams into a version
     releases    versions whose keys are in memory, each released once however often it is opened
     opening     a version's member as a seekable binary file
-    exposing    plaintext on disk on purpose; plaintext to a pipe
+    piping      plaintext to a pipe or terminal
+    exposing    plaintext on disk on purpose
     catalogue   list, show, lineage, rename
     checking    ciphertext and signatures without a key
     garbage     what interrupted writes left in stores
@@ -18,3 +19,22 @@
 Everything here talks to custody through a connection's port and to disks through its stores, and writes plaintext to disk in
 `exposing` only.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from hermetic.assets import checking, exposing, garbage, runs, sealing, writing
+
+__all__ = ["checking", "exposing", "garbage", "runs", "sealing", "writing"]  # whoever reads does not wait for what only writers need
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load a verb's module when it is first used as `assets.NAME`."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,10 @@
-"""Plaintext that leaves: to a pipe (`cat`), or to a file on purpose and on record (`expose`).
+"""Plaintext in a file, on purpose, on record and for a time (`expose`).
 
 An exposure is recorded by custody before any byte is on disk. The bytes go into a file without a name (O_TMPFILE) where the file
 system has that, so that a crash leaves nothing; elsewhere into `.hermetic-exposing-…` beside the target, which `end` removes too.
-The target gets its name only when everything is there and verified, and never in place of another file.
+The target gets its name only when everything is there and verified, and never in place of another file. As after `cp`, the kernel
+writes it to the disk in its own time: a file that a power cut has shortened is exposed again from what is sealed. The record does not
+depend on that; it says that plaintext may lie there.
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from hermetic.assets.session import now_ms
 from hermetic.errors import Conflict, HermeticError, NotFound, StorageError, UsageError
 from hermetic.formats.messages.catalogue import EndExposure, ExposureRow, ListExposures
 from hermetic.formats.messages.versions import ExposureTerms
-from hermetic.formats.suites import MIB
 from hermetic.steps import reached
-from hermetic.stores.base import hint_for, write_fully
+from hermetic.stores.base import hint_for
 from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
@@ -32,35 +33,9 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.base import Approval
     from hermetic.ids import Purpose
 
-PIECE = 4 * MIB
 LONGEST_SECONDS = 366 * 24 * 3600
 TEMPORARY = ".hermetic-exposing-"
 BLOCKS_NOTE = "the file was unlinked; the file system may keep old blocks of it, and copies made meanwhile are not known here"
-
-
-def refuse_file(fd: int) -> None:
-    """Raise UsageError if `fd` leads to a file or a disk."""
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
-        raise UsageError("the output is a file: that would leave plaintext on disk", hint="use `hermetic expose`, which is on record")
-
-
-def cat(version: OpenVersion, member: str | None, out_fd: int) -> int:
-    """Write a member to a pipe, socket or terminal; return the bytes written.
-
-    What was written before an error is a verified prefix. Raises UsageError for a file or disk as output, IntegrityError, LeaseEnded,
-    StorageError, BrokenPipeError when nobody reads any more.
-    """
-    refuse_file(out_fd)
-    with version.reader(version.member(member)) as reader:
-        buffer = memoryview(bytearray(min(PIECE, max(1, reader.length))))
-        done = 0
-        while done < reader.length:
-            version.leased.guard()
-            count = reader.readinto_at(done, buffer)
-            _write_out(out_fd, buffer[:count])
-            done += count
-        return done
 
 
 def expose(
@@ -98,15 +73,6 @@ def end(session: Session, path: Path) -> ExposureRow:
     return session.ask(EndExposure(str(place)))
 
 
-def _write_out(fd: int, view: memoryview) -> None:
-    try:
-        write_fully(fd, view)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot write the output: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
-
-
 def _checked_target(session: Session, target: Path) -> Path:
     place = _absolute(target)
     if not place.parent.is_dir():
@@ -133,14 +99,8 @@ def _write_target(version: OpenVersion, member: str | None, place: Path, exposur
         with version.reader(version.member(member)) as reader:
             reader.expose_to(fd)
         version.leased.guard()
-        os.fsync(fd)
-        reached("expose.file.synced")
+        reached("expose.file.verified")
         _name(fd, name, folder, place.name)
-        try:
-            os.fsync(folder)
-        except OSError:
-            os.unlink(place.name, dir_fd=folder)  # the record is about to say that nothing lies there
-            raise
         reached("expose.file.named")
 
 

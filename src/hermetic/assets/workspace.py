@@ -16,15 +16,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from hermetic.assets import checking, exposing, garbage, releases, runs, sealing
+from hermetic import assets
+from hermetic.assets import piping, releases
 from hermetic.assets.current import note_change, note_renamed
 from hermetic.assets.opening import MemberFile
-from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
 from hermetic.assets.session import Session, word
 from hermetic.domain.connect import connect as open_connection
 from hermetic.errors import UsageError
-from hermetic.formats.messages import catalogue, versions
-from hermetic.formats.messages import runs as run_messages
+from hermetic.formats import messages
 from hermetic.ids import AssetName, DataClass, Environment, Purpose
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from hermetic.assets.garbage import Collected
     from hermetic.assets.releases import OpenVersion
     from hermetic.assets.runs import RunHandle
-    from hermetic.assets.sealing import SealedVersion, Source
+    from hermetic.assets.sealing import SealedVersion, Source, Terms
     from hermetic.assets.writing import AssetWriter
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
@@ -116,7 +115,7 @@ class Workspace:
         Raises UsageError for links, FIFOs, devices, sockets, empty folders and the store itself; Conflict for input that changes
         while it is sealed; PolicyDenied, ApprovalNeeded, StorageError.
         """
-        terms = Terms(
+        terms = assets.sealing.Terms(
             name=name,
             data_class=data_class,
             owner=owner,
@@ -130,16 +129,15 @@ class Workspace:
             retention_days=retention_days,
             approvals=tuple(approvals),
         )
-        return sealing.seal(self.session, source, terms, member=member, remove_original=remove_original)
+        return assets.sealing.seal(self.session, source, terms, member=member, remove_original=remove_original)
 
-    def writer(self, name: str, *, member: str = DEFAULT_MEMBER, terms: Terms | None = None) -> AssetWriter:
+    def writer(self, name: str, *, member: str | None = None, terms: Terms | None = None) -> AssetWriter:
         """Return a context manager: a writable binary file whose content is published as a version at clean exit, else abandoned.
 
         `writer.version` is the SealedVersion afterwards.
         """
-        from hermetic.assets.writing import AssetWriter  # noqa: PLC0415 - io and threads only for those who write streams
-
-        return AssetWriter(self.session, name, member, terms or Terms())
+        chosen = assets.sealing.DEFAULT_MEMBER if member is None else member
+        return assets.writing.AssetWriter(self.session, name, chosen, terms or assets.sealing.Terms())
 
     # open
 
@@ -191,10 +189,10 @@ class Workspace:
 
         Raises UsageError for a regular file as output.
         """
-        exposing.refuse_file(out_fd)
+        piping.refuse_file(out_fd)
         bare, chosen = releases.split_member(ref, member)
         with self.version(bare, purpose=purpose, run=run, approvals=approvals) as version:
-            return exposing.cat(version, chosen, out_fd)
+            return piping.cat(version, chosen, out_fd)
 
     def expose(
         self,
@@ -211,28 +209,28 @@ class Workspace:
 
         Raises Conflict if the target exists, UsageError, StorageError, and what `open` raises.
         """
-        return exposing.expose(
+        return assets.exposing.expose(
             self.session, ref, Path(target), seconds=seconds, member=member, purpose=purpose, run=run, approvals=tuple(approvals)
         )
 
     def end_exposure(self, path: PathLike) -> ExposureRow:
         """Remove an exposed file and record that it is gone. Unlinking does not overwrite: old blocks may live on."""
-        return exposing.end(self.session, Path(path))
+        return assets.exposing.end(self.session, Path(path))
 
     def exposures(self, *, ended: bool = False) -> tuple[ExposureRow, ...]:
         """Return what is exposed; with `ended` also what was."""
-        return self.session.ask(catalogue.ListExposures(ended)).exposures
+        return self.session.ask(messages.catalogue.ListExposures(ended)).exposures
 
     # look
 
     def list(self, pattern: str | None = None, *, environment: Environment | str | None = None) -> tuple[AssetRow, ...]:
         """Return the assets whose names match a glob, in order of name."""
         chosen = word(Environment, environment) if environment else None
-        return self.session.ask(catalogue.ListAssets(pattern, chosen)).assets
+        return self.session.ask(messages.catalogue.ListAssets(pattern, chosen)).assets
 
     def show(self, ref: str) -> VersionDetails:
         """Return everything about a version but its bytes and its key."""
-        return self.session.ask(catalogue.ShowVersion(releases.split_member(ref, None)[0]))
+        return self.session.ask(messages.catalogue.ShowVersion(releases.split_member(ref, None)[0]))
 
     def members(self, ref: str) -> tuple[Member, ...]:
         """Return the files of a version, in order of name; asks for no key."""
@@ -240,20 +238,20 @@ class Workspace:
 
     def lineage(self, ref: str, *, descendants: bool = False) -> Lineage:
         """Return what a version was made of, or with `descendants` what was made of it."""
-        return self.session.ask(catalogue.TraceLineage(ref, descendants))
+        return self.session.ask(messages.catalogue.TraceLineage(ref, descendants))
 
     def verify(self, ref: str) -> Verified:
         """Check the signature and every stored byte of a version, without any key. Raises SignatureError, IntegrityError, NotFound."""
-        return checking.verify(self.session, releases.split_member(ref, None)[0])
+        return assets.checking.verify(self.session, releases.split_member(ref, None)[0])
 
     def check(self, ref: str, *, purpose: Purpose | str | None = None, run: str | None = None) -> Verified:
         """Decrypt a version to its end and throw the plaintext away. Raises what `open` and reads raise."""
         with self.version(ref, purpose=purpose, run=run) as version:
-            return checking.check(version)
+            return assets.checking.check(version)
 
     def recognise(self, digests: Sequence[bytes]) -> tuple[str, ...]:
         """Return for each content digest (`hermetic.sealed.content`) the version it is a copy of, or an empty text."""
-        return self.session.ask(versions.RecogniseDigests(tuple(digests))).refs
+        return self.session.ask(messages.versions.RecogniseDigests(tuple(digests))).refs
 
     # change
 
@@ -262,7 +260,7 @@ class Workspace:
         before, after = AssetName.parse(old), AssetName.parse(new)
         if before.kind != after.kind:
             raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
-        self.session.ask(catalogue.RenameAsset(str(before), str(after)))
+        self.session.ask(messages.catalogue.RenameAsset(str(before), str(after)))
         note_renamed(self.session.domain, str(before), str(after))
         note_change()
 
@@ -277,12 +275,13 @@ class Workspace:
     ) -> Receipt:
         """Change an asset's owner, class or retention with a reason on record."""
         chosen = word(DataClass, data_class) if data_class else None
-        request = catalogue.RecordDecision(name, reason, owner=owner, data_class=chosen, retention_days=retention_days)
+        request = messages.catalogue.RecordDecision(name, reason, owner=owner, data_class=chosen, retention_days=retention_days)
         return self.session.ask(request).receipt
 
-    def gc(self, *, dry_run: bool = False, older_than_ms: int = garbage.DEFAULT_AGE_MS) -> Collected:
+    def gc(self, *, dry_run: bool = False, older_than_ms: int | None = None) -> Collected:
         """Remove what interrupted writes left in stores; `kept` of the answer is what looks like data that custody has forgotten."""
-        return garbage.collect_garbage(self.session, dry_run=dry_run, older_than_ms=older_than_ms)
+        age_ms = assets.garbage.DEFAULT_AGE_MS if older_than_ms is None else older_than_ms
+        return assets.garbage.collect_garbage(self.session, dry_run=dry_run, older_than_ms=age_ms)
 
     # runs
 
@@ -295,7 +294,7 @@ class Workspace:
         Code version, command, packages and `parameters` go on record. Files written to `hermetic://` names inside are published
         when the block ends well, and abandoned when it raises.
         """
-        with runs.run(self.session, name, purpose=purpose, parameters=parameters) as handle:
+        with assets.runs.run(self.session, name, purpose=purpose, parameters=parameters) as handle:
             yield handle
 
     def run_command(
@@ -312,12 +311,12 @@ class Workspace:
         The program gets the caller's environment, HERMETIC_RUN, a TMPDIR that stays in memory, and no core dumps. `tell` is called
         with each finding, for example swap that is not encrypted, before the program starts.
         """
-        return runs.run_command(self.session, name, argv, purpose=purpose, parameters=parameters, tell=tell)
+        return assets.runs.run_command(self.session, name, argv, purpose=purpose, parameters=parameters, tell=tell)
 
     def runs(self, *, limit: int = 100) -> tuple[RunRow, ...]:
         """Return the latest runs first."""
-        return self.session.ask(run_messages.ListRuns(limit)).runs
+        return self.session.ask(messages.runs.ListRuns(limit)).runs
 
     def show_run(self, run: str) -> RunRow:
         """Return one run with what it read and wrote."""
-        return self.session.ask(run_messages.ShowRun(run))
+        return self.session.ask(messages.runs.ShowRun(run))

@@ -18,7 +18,8 @@ from hermetic.cli.words import moment, size
 from hermetic.errors import StorageError
 from hermetic.evidence.status import backup_answer
 from hermetic.evidence.upkeep import backup_findings
-from hermetic.formats.messages.domain import GatherFacts, TakeBackup
+from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.domain import GatherFacts
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out

@@ -32,9 +32,9 @@ JSON_LIMIT = 16 * 1024 * 1024  # plaintext bytes that fit into one JSON document
 def cat(out: Out, *, ref: str, member: str | None, purpose: str | None) -> int:
     """Write the bytes of a version to stdout.
 
-    A regular file as output is refused: plaintext on disk is an exposure, and `hermetic expose` puts it on record. So is a terminal for
-    what is not text. With --json the bytes come as base64 in the document. If a check fails in the middle, what was written before is
-    verified, and the exit code is 4.
+    A regular file as output is refused: plaintext on disk is an exposure, and `hermetic expose` puts it on record. So is a terminal
+    for what is not text. With --json the bytes come as base64 in the document. If a check fails in the middle, what was written
+    before is verified, and the exit code is 4.
     """
     if out.as_json:
         out.emit(_as_document(ref, member, purpose))

@@ -18,7 +18,7 @@ from hermetic.db import tables
 from hermetic.domain.backup import Copies
 from hermetic.errors import HermeticError, LogTampered, StorageError
 from hermetic.formats import codec
-from hermetic.formats.messages.domain import BackupState
+from hermetic.formats.messages.backup import BackupState
 from hermetic.keys import domain_file
 from hermetic.providers import private_file
 from hermetic.stores.base import hint_for

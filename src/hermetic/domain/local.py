@@ -14,7 +14,7 @@ from hermetic.access import identity
 from hermetic.custody.call import Call
 from hermetic.custody.dispatch import answer
 from hermetic.errors import HermeticError, LeaseEnded, UsageError
-from hermetic.formats.messages.domain import BackupState, TakeBackup
+from hermetic.formats.messages.backup import BackupState, TakeBackup
 
 if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret

@@ -71,7 +71,7 @@ def test_nothing_is_overwritten(h, sealed, tmp_path, port):
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(h, sealed, tmp_path, way):
     target = tmp_path / "out"
-    steps.install(lambda step: target.write_bytes(b"mine") if step == "expose.file.synced" else None)
+    steps.install(lambda step: target.write_bytes(b"mine") if step == "expose.file.verified" else None)
     try:
         with pytest.raises(Conflict):
             h.expose("dataset/a", target, seconds=60)

@@ -15,7 +15,8 @@ from hermetic.domain.recovering import recover
 from hermetic.domain.recovery_wrap import set_recovery
 from hermetic.domain.restore import restore_domain
 from hermetic.errors import HermeticError, IntegrityError, LogTampered, NotFound, WrongKey
-from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck, TakeBackup
+from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
 from hermetic.formats.messages.log import ReadLog
 from hermetic.recovery.objects import bring_back, copy_out
 from hermetic.recovery.trial import MEMORY, try_copy

@@ -19,7 +19,7 @@ from hermetic.domain.home import Home
 from hermetic.domain.restore import restore_domain
 from hermetic.errors import ConfigError, Conflict, HermeticError, Locked, LogTampered, NotFound, Unsupported, UsageError, WrongKey
 from hermetic.formats.messages import keys, policy, runs, versions
-from hermetic.formats.messages.domain import TakeBackup
+from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
 from hermetic.ids import DataClass, Purpose
 from hermetic.providers import kernel_keyring

@@ -1,4 +1,4 @@
-"""The domain as a whole: what is the state of things, backup."""
+"""The domain as a whole: what is the state of things, and what goes on record about its recovery."""
 
 from __future__ import annotations
 
@@ -73,25 +73,6 @@ class Facts:
     policy_digest: bytes
     backup: tuple[Pair, ...]
     edges: tuple[Pair, ...]
-
-
-@message("take-backup")
-@dataclass(frozen=True, slots=True)
-class TakeBackup(Request["BackupState"]):
-    """Bring the backup place up to date now."""
-
-
-@message("backup-state")
-@dataclass(frozen=True, slots=True)
-class BackupState:
-    """Where the last copy is and how old; `problem` is None when all is well."""
-
-    place: str | None
-    last_ms: int | None
-    log_size: int
-    checked_ms: int | None
-    has_recovery: bool
-    problem: str | None
 
 
 @message("record-recovery")
