@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 LIMIT = 1024  # bytes of a passphrase
 MINIMUM = 12  # bytes of a new one; what keys/passphrase_wrap.py asks for, said before it is typed
 TRIES = 3  # how often a new passphrase may be typed: whoever is asked late in a dialogue would lose all answers before
+OPTION = "--passphrase-file"
+RECOVERY_OPTION = "--recovery-passphrase-file"
 _ADVICE = "five or six random words are easy to keep and hard to guess"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def asker(file: Path | None, *, confirm: bool = False, label: str | None = None) -> Callable[..., Secret]:
+def asker(file: Path | None, *, confirm: bool = False, label: str | None = None, option: str = OPTION) -> Callable[..., Secret]:
     """Return the function that custody asks for a passphrase: from `file`, else from the terminal (twice with `confirm`).
 
-    The function takes an optional prompt, which `label` replaces. It raises UsageError when there is neither file nor terminal.
+    The function takes an optional prompt, which `label` replaces. It raises UsageError when there is neither file nor terminal,
+    and names the `option` that would have been the way.
     """
 
     def ask(prompt: str = "passphrase: ") -> Secret:
-        return from_file(file) if file is not None else from_terminal(label or prompt, confirm=confirm)
+        return from_file(file) if file is not None else from_terminal(label or prompt, confirm=confirm, option=option)
 
     return ask
 
@@ -41,17 +44,18 @@ def has_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def from_terminal(prompt: str, *, confirm: bool = False) -> Secret:
+def from_terminal(prompt: str, *, confirm: bool = False, option: str = OPTION) -> Secret:
     """Ask on the terminal; a new passphrase (`confirm`) twice, and again if it will not do.
 
     Raises UsageError without a terminal, for an empty answer, or when the last try at a new one will not do either.
     """
     if not has_terminal():
-        raise UsageError("a passphrase is needed and there is no terminal to ask on", hint="use --passphrase-file FILE (mode 0600)")
+        what = option.removeprefix("--").removesuffix("-file").replace("-", " ")
+        raise UsageError(f"a {what} is needed and there is no terminal to ask on", hint=f"use {option} FILE (mode 0600)")
     label = prompt.rstrip(": ")
     if confirm:
         return _new(label)
-    typed = getpass.getpass(f"{label}: ", stream=sys.stderr)
+    typed = _typed(label)
     if not typed:
         raise UsageError("the passphrase is empty")
     return Secret(typed.encode("utf-8"))
@@ -59,16 +63,25 @@ def from_terminal(prompt: str, *, confirm: bool = False) -> Secret:
 
 def _new(label: str) -> Secret:
     for left in reversed(range(TRIES)):
-        typed = getpass.getpass(f"{label} (at least {MINIMUM} characters): ", stream=sys.stderr)
+        typed = _typed(f"{label} (at least {MINIMUM} characters)")
         if len(typed.encode("utf-8")) < MINIMUM:
             problem = UsageError(f"a passphrase has at least {MINIMUM} characters", hint=_ADVICE)
-        elif getpass.getpass(f"{label}, again: ", stream=sys.stderr) != typed:
+        elif _typed(f"{label}, again") != typed:
             problem = UsageError("the two passphrases differ")
         else:
             return Secret(typed.encode("utf-8"))
         if left:
             click.echo(f"{problem}{f': {problem.hint}' if problem.hint else ''}", err=True)
     raise problem
+
+
+def _typed(label: str) -> str:
+    """Return what is typed. Raises UsageError where the input ends instead (Ctrl-D)."""
+    try:
+        return getpass.getpass(f"{label}: ", stream=sys.stderr)
+    except EOFError:
+        click.echo(err=True)  # the cursor stands behind the prompt
+        raise UsageError("no passphrase was typed") from None
 
 
 def from_file(path: Path) -> Secret:

@@ -11,7 +11,7 @@ import click
 from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.options import ANY_PATH, exit_with, output, passphrase_file, reason
-from hermetic.cli.passphrase import asker, has_terminal
+from hermetic.cli.passphrase import RECOVERY_OPTION, asker, has_terminal
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment, size
 from hermetic.errors import NotFound, UsageError
@@ -63,7 +63,7 @@ def restore(
         place.absolute(),
         Home.locate(os.environ),
         Path.cwd(),
-        asker(recovery_passphrase_file),
+        asker(recovery_passphrase_file, option=RECOVERY_OPTION),
         provider_uri=root,
         ask=fresh,
         reason=reason or None,
@@ -107,7 +107,7 @@ def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None, 
         chosen = place.absolute() if place is not None else connection.config.backup_place
         if chosen is None:
             raise NotFound("this domain has no backup place", hint="--from DIR, or `backup: {place: DIR}` in config.yaml")
-        passphrase = asker(recovery_passphrase_file)("recovery passphrase: ")
+        passphrase = asker(recovery_passphrase_file, option=RECOVERY_OPTION)("recovery passphrase: ")
         done = try_copy(connection, chosen, passphrase, objects=with_objects)
     facts: list[tuple[str, Cell]] = [
         ("copy", Mark("opens", "good")),

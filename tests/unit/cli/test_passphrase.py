@@ -53,8 +53,15 @@ def test_links_pipes_folders_and_missing_files_are_refused(tmp_path):
 
 def test_nobody_is_asked_without_a_terminal(monkeypatch):
     monkeypatch.setattr(getpass, "getpass", lambda *_, **__: pytest.fail("asked"))
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refused:
         passphrase.asker(None)("passphrase: ")
+    assert refused.value.hint == "use --passphrase-file FILE (mode 0600)"
+
+
+def test_whoever_needs_another_passphrase_is_told_its_own_option():
+    with pytest.raises(UsageError, match="a recovery passphrase is needed") as refused:
+        passphrase.asker(None, option=passphrase.RECOVERY_OPTION)()
+    assert refused.value.hint == "use --recovery-passphrase-file FILE (mode 0600)"
 
 
 @pytest.fixture
@@ -101,6 +108,17 @@ def test_an_empty_passphrase_opens_nothing(typed):
     answers += [""]
     with pytest.raises(UsageError, match="empty"):
         passphrase.asker(None)()
+
+
+@pytest.mark.parametrize("confirm", [False, True])
+def test_an_input_that_ends_is_no_defect(monkeypatch, confirm):
+    def ended(*_, **__):
+        raise EOFError
+
+    monkeypatch.setattr(passphrase, "has_terminal", lambda: True)
+    monkeypatch.setattr(getpass, "getpass", ended)
+    with pytest.raises(UsageError, match="no passphrase was typed"):
+        passphrase.asker(None, confirm=confirm)()
 
 
 def test_the_shortest_new_passphrase_is_that_of_the_wrap():
