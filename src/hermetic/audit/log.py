@@ -250,6 +250,8 @@ class Log:
     def head(self, store: LogReader) -> tuple[Checkpoint, Note]:
         """Return the newest checkpoint and its note, checked. Raises NotFound for a log that has not begun, LogTampered."""
         row = store.head(self.origin.generation)
+        if row is None and self.origin.generation in store.generations():
+            raise LogTampered("the log's checkpoints are gone", hint="the database was cut: restore it from a backup")
         if row is None:
             raise NotFound("this generation of the log has not begun")
         return self._open(row)

@@ -14,7 +14,7 @@ from hermetic.errors import Conflict, UsageError
 from hermetic.ids import DataClass, VersionId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hermetic.catalog.values import Version
     from hermetic.db.rows import ReadSession, Session
@@ -46,6 +46,11 @@ def parents_of(session: ReadSession, version_id: VersionId) -> tuple[Edge, ...]:
 def children_of(session: ReadSession, version_id: VersionId) -> tuple[Edge, ...]:
     """Return the edges from the versions made from it."""
     return tuple(_edge(row) for row in session.find(tables.edge, parent_version=version_id))
+
+
+def every_edge(session: ReadSession) -> Iterator[Edge]:
+    """Yield all edges, those of one child together."""
+    return (_edge(row) for row in session.scan(tables.edge))
 
 
 def ancestors(session: ReadSession, version_id: VersionId, *, limit: int = EDGE_LIMIT) -> tuple[Edge, ...]:

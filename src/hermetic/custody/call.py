@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hermetic.crypto.mac import hmac_sha256
 from hermetic.errors import HermeticError
 from hermetic.formats.messages.base import Receipt, Request, request_hash
 
@@ -39,8 +40,11 @@ class Call:
 
     @property
     def request_hash(self) -> bytes:
-        """What approvals sign and intents carry."""
-        return request_hash(self.request)
+        """What intents carry: HMAC-SHA-256(request key, what approvals sign).
+
+        Keyed, since the log is for everybody: all of a request but names and paths stands beside it, so that they could be guessed.
+        """
+        return hmac_sha256(self.custodian.keys.request, request_hash(self.request))
 
 
 def recipient_hash(recipient: bytes | None) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.access import identity
@@ -14,15 +14,17 @@ from hermetic.ids import RunId, check_id
 if TYPE_CHECKING:
     from hermetic.catalog.values import Run
     from hermetic.custody.call import Call
+    from hermetic.custody.decide import Question
     from hermetic.db.rows import ReadSession
     from hermetic.policy.request import Principal
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal this domain knows."""
+    """A principal this domain knows. `asked` is the question that was answered with yes before it may act, if there was one."""
 
     principal: Principal
+    asked: Question | None = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:

@@ -151,8 +151,8 @@ def rename_asset(call: Call, request: RenameAsset) -> Done:
         resource = as_resource(assets.require(session, old, policy.document.environment), None, policy)
     caller = allowed_caller(call, Action.RENAME, resource)
     with unit(call.custodian, "custody.rename.committed", call.now_ms) as work:
-        still_the_same(call, work.session, caller)
         asset = assets.require(work.session, old, policy.document.environment)
+        still_the_same(call, work.session, caller, as_resource(asset, None, call.custodian.policy.current(work.session)))
         assets.rename(work.session, asset, new)
         subject = f"asset:{asset.id}"
         hidden = {"principal": caller.hidden(), "old": Hidden(str(old), subject), "new": Hidden(str(new), subject)}
@@ -171,8 +171,8 @@ def record_decision(call: Call, request: RecordDecision) -> Decided:
         resource = as_resource(assets.require(session, name, policy.document.environment), None, policy)
     caller = allowed_caller(call, Action.CLASSIFY, resource)
     with unit(call.custodian, "custody.decision.committed", call.now_ms) as work:
-        still_the_same(call, work.session, caller)
         asset = assets.require(work.session, name, policy.document.environment)
+        still_the_same(call, work.session, caller, as_resource(asset, None, call.custodian.policy.current(work.session)))
         because = Because(request.reason, caller.name, call.now_ms)
         changed: list[JsonValue] = []
         if request.owner is not None:
@@ -262,6 +262,7 @@ def collect_garbage(call: Call, request: CollectGarbage) -> Garbage:
         stale = leftovers.stale_drafts(session, now_ms=call.custodian.steady(), older_than_ms=request.older_than_ms)
     if stale and not request.dry_run:
         with unit(call.custodian, "custody.gc.committed", call.now_ms) as work:
+            still_the_same(call, work.session, caller)
             for version in _still_drafts(work, stale):
                 abandon(work, version)
                 work.log(Entry("version.abandoned", {"version": version.id}, {"principal": caller.hidden()}))

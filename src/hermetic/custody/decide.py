@@ -103,7 +103,6 @@ def _used(call: Call, session: ReadSession, question: Question) -> int:
 
 
 def matching_grant(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> Grant | None:
-    """Return the grant that covers a question, if one does."""
     """Return a grant that covers the question, if there is one."""
     resource = question.resource
     on_asset = isinstance(resource, AssetResource)
@@ -139,13 +138,14 @@ def allowed_caller(call: Call, action: Action, resource: AssetResource | DomainR
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        verdict = decide(call, session, Question(caller, action, resource or domain_resource(call), policy))
+        question = Question(caller, action, resource or domain_resource(call), policy)
+        verdict = decide(call, session, question)
     denial.refuse_unless(call, caller, verdict)
     if verdict.grant is not None and verdict.grant.uses_left is not None:
         with unit(call.custodian, "custody.grant.used", call.now_ms) as work:
             consume_grant(call, work.session, verdict)
             work.log(Entry("grant.used", {"grant": verdict.grant.id, "action": action.value}, {"principal": caller.hidden()}))
-    return caller
+    return replace(caller, asked=question)
 
 
 def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> bool:
@@ -154,11 +154,22 @@ def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> boo
     return decide(call, session, Question(caller, action, domain_resource(call), policy)).allowed
 
 
-def still_the_same(call: Call, session: ReadSession, caller: Caller) -> None:
-    """Look once more, inside the transaction that changes something, whether the caller is who was asked about. Raises Conflict."""
+def still_the_same(call: Call, session: ReadSession, caller: Caller, resource: AssetResource | None = None) -> None:
+    """Look once more, inside the transaction that changes something: is the caller who was asked about, is the answer still yes?
+
+    `resource` is what will be changed, as it stands now. Raises Conflict: what was decided holds for what was asked only.
+    """
     now = callers.require(call, session)
     if now.fixed_points() != caller.fixed_points():
         raise Conflict("your roles changed while this was decided", hint="try again")
+    asked = caller.asked
+    if asked is None:
+        return
+    if resource is not None and resource.id != asked.resource.id:
+        raise Conflict("the name means another asset than when this was decided", hint="try again")
+    again = replace(asked, policy=call.custodian.policy.current(session), resource=resource or asked.resource)
+    if not decide(call, session, again, holding=True).allowed:
+        raise Conflict("rules, grants or what they are about changed while this was decided", hint="try again")
 
 
 def consume_grant(call: Call, session: Session, verdict: Verdict) -> Grant | None:

@@ -91,8 +91,8 @@ def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -
     with custodian.database.write(custodian.row_keys, step="custody.release.denied") as session:
         store = TablesStore(session.connection)
         if expired := expire_grants(session, call.now_ms):
-            custodian.log.append(store, expired, now_ms=call.now_ms)
-        custodian.log.append_denial(store, entry, now_ms=call.now_ms)
+            custodian.log.append(store, expired, now_ms=custodian.clock())
+        custodian.log.append_denial(store, entry, now_ms=custodian.clock())
     custodian.committed()
 
 
@@ -101,7 +101,7 @@ def close_overdue(call: Call) -> None:
     custodian = call.custodian
     with custodian.database.write(custodian.row_keys, step="custody.grant.expired") as session:
         if expired := expire_grants(session, call.now_ms):
-            custodian.log.append(TablesStore(session.connection), expired, now_ms=call.now_ms)
+            custodian.log.append(TablesStore(session.connection), expired, now_ms=custodian.clock())
     custodian.committed()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,10 +14,11 @@ from hermetic.audit.note import Origin, VerifierKey
 from hermetic.audit.openings import LogKeys, Openings
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
+from hermetic.catalog import lineage
 from hermetic.custody.decide import allowed_caller
-from hermetic.custody.work import TRACKED, key_text
+from hermetic.custody.work import EXISTS, TRACKED, key_text, lineage_state
 from hermetic.db import tables
-from hermetic.errors import NotFound, UsageError
+from hermetic.errors import LogTampered, NotFound, UsageError
 from hermetic.formats.messages.base import Pair, Receipt
 from hermetic.formats.messages.log import EntryProof, ExportLog, LogChunk, LogPage, LogRow, LogVerified, ProveEntry, ReadLog, VerifyLog
 from hermetic.policy.request import Action
@@ -58,9 +60,15 @@ def _raw_leaves(session: ReadSession, request: ReadLog, generation: int, size: i
         where.append(table.c.kind.like(request.kind.replace("%", "").replace("_", "") + "%"))
     if request.start < 0 and request.kind is not None:
         last = query.where(*where).order_by(table.c.idx.desc()).limit(min(-request.start, request.limit))
-        return [bytes(row[0]) for row in session.connection.execute(last)][::-1]
+        return [_leaf_bytes(row[0]) for row in session.connection.execute(last)][::-1]
     query = query.where(*where, table.c.idx >= start).order_by(table.c.idx).limit(request.limit)
-    return [bytes(row[0]) for row in session.connection.execute(query)]
+    return [_leaf_bytes(row[0]) for row in session.connection.execute(query)]
+
+
+def _leaf_bytes(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise LogTampered("a row of the log holds a value of another type", hint="run `hermetic log verify`")
+    return value
 
 
 def _row(raw: bytes, openings: Openings, store: TablesStore) -> LogRow:
@@ -103,12 +111,19 @@ def verify_log(call: Call, request: VerifyLog) -> LogVerified:
 
 
 def present_rows(session: ReadSession) -> Iterator[RowState]:
-    """Yield the state of every row whose revisions the log commits to; each is authenticated on the way."""
+    """Yield the state of every row whose revisions the log commits to; each is authenticated on the way, save data keys.
+
+    Those are many, and a data key that is there and is not the right one is seen when it is used; one that is gone is not.
+    """
     for name in sorted(TRACKED):
         table = tables.metadata.tables[name]
         keys = [column.name for column in table.primary_key.columns]
         for row in session.scan(table):
             yield RowState(name, key_text(tuple(row[key] for key in keys)), row["revision"])
+    for (key_id,) in session.connection.execute(sa.select(tables.data_key.c.id)):
+        yield RowState(tables.data_key.name, str(key_id), EXISTS)
+    for _, edges in groupby(lineage.every_edge(session), key=lambda edge: edge.child):
+        yield lineage_state(list(edges))
 
 
 def prove_entry(call: Call, request: ProveEntry) -> EntryProof:

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.audit.leaf import ROW_LIMIT, Entry, RowState
 from hermetic.audit.tables_store import TablesStore
+from hermetic.catalog import lineage
+from hermetic.crypto.mac import sha256
 from hermetic.db import tables
 from hermetic.errors import UsageError
+from hermetic.ids import VersionId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from hermetic.audit.receipts import Appended
+    from hermetic.catalog.values import Edge
     from hermetic.custody.custodian import Custodian
     from hermetic.db.rows import Key, Session
 
@@ -44,7 +48,12 @@ TRACKED: Final = frozenset(
         tables.setting,
     )
 )
-"""Tables whose revisions the log commits to. Data keys are bound to their place by their wrap, objects by the signed manifest."""
+"""Tables whose revisions the log commits to. Objects are bound by the signed manifest. Two more tables are committed to in a way
+of their own: of a data key, which its wrap binds to its place and rewrapping changes, that it exists; of lineage, for each version
+how many parents it has and a digest of them."""
+
+EXISTS: Final = 1
+"""What stands for the revision of a data key, whatever was done to it since."""
 
 
 class TrackedSession:
@@ -53,6 +62,7 @@ class TrackedSession:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.written: dict[tuple[str, str], int | None] = {}
+        self._children: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -60,6 +70,10 @@ class TrackedSession:
     def insert(self, table: sa.Table, /, **values: Any) -> None:
         """Insert, and remember revision 1."""
         self._session.insert(table, **values)
+        if table is tables.edge:
+            self._children.add(values["child_version"])
+        if table is tables.data_key:
+            self.written[table.name, values["id"]] = EXISTS
         self._note(table, tuple(values[column.name] for column in table.primary_key.columns), 1)
 
     def insert_many(self, table: sa.Table, rows: Iterable[Mapping[str, Any]], /) -> int:
@@ -86,7 +100,14 @@ class TrackedSession:
 
     def states(self) -> tuple[RowState, ...]:
         """Return what was written, as the log says it."""
-        return tuple(RowState(table, key, revision) for (table, key), revision in sorted(self.written.items()))
+        lines = [lineage_state(lineage.parents_of(self._session, VersionId(child))) for child in sorted(self._children)]
+        return (*(RowState(table, key, revision) for (table, key), revision in sorted(self.written.items())), *lines)
+
+
+def lineage_state(edges: Sequence[Edge]) -> RowState:
+    """Return what the log says of the parents of one version: parents are only ever added, so that fewer are an older state."""
+    listed = "".join(f"{edge.parent} {edge.how}\n" for edge in sorted(edges, key=lambda edge: edge.parent))
+    return RowState(tables.edge.name, edges[0].child, len(edges), sha256(b"hermetic/v1/lineage\n" + listed.encode("utf-8")))
 
 
 def key_text(key: tuple[Any, ...]) -> str:
@@ -119,6 +140,8 @@ class Work:
 def unit(custodian: Custodian, step: str, now_ms: int) -> Iterator[Work]:
     """Run one unit; at its end rows and entries are durable together. A unit that wrote tracked rows must log.
 
+    Entries are dated when they are appended: a unit may have waited for its turn to write, and others went ahead.
+
     Fault tests know the moment before the commit as `<step>.before` and the one after it as `<step>`.
     """
     with custodian.database.write(custodian.row_keys, step=step) as session:
@@ -127,7 +150,7 @@ def unit(custodian: Custodian, step: str, now_ms: int) -> Iterator[Work]:
         yield work
         entries = spread(work.entries, tracked.states())
         if entries:
-            work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=now_ms)
+            work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=custodian.clock())
     custodian.committed()
 
 

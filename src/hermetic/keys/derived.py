@@ -8,10 +8,9 @@ wrapped under KEKs, which have wraps of their own. What derives from it, each by
     column          domain/column            AES-256-GCM of encrypted columns                           db
     lookup          domain/lookup            HMAC that finds an encrypted name                          db
     fingerprint     domain/fingerprint       keyed fingerprints of plaintext, to recognise copies       catalog, gate
-    log_subject     domain/log-subject       HMAC that names the subject of a log opening               audit
-    log_openings    domain/log-openings      AES-256-GCM of the per-subject keys of log openings        audit
+    log_openings    domain/log-openings      the log's own three keys (audit/openings)                  audit
     backup          domain/backup            the archive key of backups                                 recovery
-    caller_tokens   domain/caller-tokens     HMAC of tokens that custody gives to callers it knows      custody
+    request         domain/request           HMAC of request hashes, as intents on the log carry them   custody
     check           domain/check             nothing: public, 32 bytes, see below                       domain
 
 `check` may be shown. Pinned outside the domain (beside the log's public key), it tells whether the secret that a provider just
@@ -38,10 +37,9 @@ LABELS: Final[dict[str, str]] = {
     "column": "domain/column",
     "lookup": "domain/lookup",
     "fingerprint": "domain/fingerprint",
-    "log_subject": "domain/log-subject",
     "log_openings": "domain/log-openings",
     "backup": "domain/backup",
-    "caller_tokens": "domain/caller-tokens",
+    "request": "domain/request",
 }
 _CHECK: Final = "domain/check"
 
@@ -54,10 +52,9 @@ class DomainKeys:
     column: Secret
     lookup: Secret
     fingerprint: Secret
-    log_subject: Secret
     log_openings: Secret
     backup: Secret
-    caller_tokens: Secret
+    request: Secret
     check: bytes
 
     @classmethod

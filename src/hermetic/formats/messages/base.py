@@ -72,7 +72,7 @@ class Approval:
 
 
 def request_hash(request: Request[Answer]) -> bytes:
-    """Return SHA-256("hermetic/v1/request" LF canonical request without its approvals): what approvals sign and intents carry."""
+    """Return SHA-256("hermetic/v1/request" LF canonical request without its approvals): what approvals sign."""
     bare: Any = request
     if any(field.name == "approvals" for field in dataclasses.fields(bare)):
         bare = dataclasses.replace(bare, approvals=())
