@@ -170,11 +170,13 @@ def _remember_name(name: str) -> None:
 
 
 def encode_leaf(entry: Entry, place: tuple[int, int], at_ms: int, hidden: Mapping[str, bytes]) -> bytes:
-    """Return the leaf of `entry` at `place` (generation, index); `hidden` holds its commitments. Raises UsageError over 65,535 bytes.
+    """Return the leaf of `entry` at `place` (generation, index); `hidden` holds its commitments.
 
-    The members stand in RFC 8785 order here, so that only the parts need the general encoder.
+    Raises UsageError over 65,535 bytes, FormatError for a time that no reader accepts. The members stand in
+    RFC 8785 order here, so that only the parts need the general encoder.
     """
     generation, index = place
+    check_size(at_ms, "leaf time")
     hides = _encode_hidden(hidden) if hidden else ""
     rows = f',"rows":{encode_json([row.to_json() for row in entry.rows])}' if entry.rows else ""
     facts = encode_facts(entry.facts)

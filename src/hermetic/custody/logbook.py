@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
 
 PAGE = 2000
+_KIND = re.compile(r"[a-z.-]{0,64}")
 CHUNK_BYTES = 2 * 1024 * 1024
 
 
@@ -37,6 +39,8 @@ def read_log(call: Call, request: ReadLog) -> LogPage:
     """Read entries, newest generation unless another is named. Raises PolicyDenied."""
     if not 0 < request.limit <= PAGE:
         raise UsageError(f"a page has 1 to {PAGE} entries")
+    if request.kind is not None and not _KIND.fullmatch(request.kind):
+        raise UsageError("kinds of entries are words with dots, such as release.intent", hint="or the beginning of one")
     allowed_caller(call, Action.READ_LOG)
     custodian = call.custodian
     generation = request.generation or custodian.generation
@@ -57,7 +61,7 @@ def _raw_leaves(session: ReadSession, request: ReadLog, generation: int, size: i
     where = [table.c.generation == generation]
     query = sa.select(table.c.leaf)
     if request.kind is not None:
-        where.append(table.c.kind.like(request.kind.replace("%", "").replace("_", "") + "%"))
+        where.append(table.c.kind.like(request.kind + "%"))
     if request.start < 0 and request.kind is not None:
         last = query.where(*where).order_by(table.c.idx.desc()).limit(min(-request.start, request.limit))
         return [_leaf_bytes(row[0]) for row in session.connection.execute(last)][::-1]

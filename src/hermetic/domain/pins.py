@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ class Pins:
 def load(path: Path, domain: str) -> Pins | None:
     """Read the pin file, None when there is none yet. Raises FormatError when it is damaged or of another domain."""
     try:
-        raw = path.read_bytes()
+        raw = _read(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -135,6 +136,15 @@ def load(path: Path, domain: str) -> Pins | None:
     if pins.domain != domain:
         raise FormatError(f"{path} pins another domain")
     return pins
+
+
+def _read(path: Path) -> bytes:
+    """Read a regular file; a pipe in its place would wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FormatError(f"{path} is not a regular file")
+        return file.read(LIMIT + 1)
 
 
 def save(path: Path, pins: Pins) -> None:
