@@ -19,10 +19,11 @@ from hermetic.assets.launching import launch
 from hermetic.assets.pending import RunDrafts, has_pending
 from hermetic.assets.private_tmp import private_folder
 from hermetic.assets.scratch import FOLDER, ScratchSpace
-from hermetic.assets.session import fresh_id
+from hermetic.assets.session import fresh_id, word
 from hermetic.errors import HermeticError, UsageError
 from hermetic.formats.messages.base import Pair
-from hermetic.formats.messages.runs import FinishRun, StartRun
+from hermetic.formats.messages.runs import ClassDecision, FinishRun, StartRun
+from hermetic.ids import DataClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,15 +34,19 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.runs import RunRow
     from hermetic.ids import Purpose
 
+    Decisions = Mapping[str, tuple[DataClass | str, str]]
+
 FINISHED, FAILED = "finished", "failed"
 
 
 class RunHandle:
     """A run that is going on. `ended` is custody's record of it once it is over."""
 
-    def __init__(self, session: Session, name: str, purpose: Purpose, facts: tuple[Pair, ...]) -> None:
+    def __init__(
+        self, session: Session, name: str, purpose: Purpose, facts: tuple[Pair, ...], *, decisions: tuple[ClassDecision, ...]
+    ) -> None:
         self._session = session
-        started = session.ask(StartRun(fresh_id(), name, purpose, facts))
+        started = session.ask(StartRun(fresh_id(), name, purpose, facts, decisions=decisions))
         self.id: str = started.run
         self.name, self.purpose = name, purpose
         self.receipt: Receipt = started.receipt
@@ -77,11 +82,16 @@ class RunHandle:
 
 @contextmanager
 def run(
-    session: Session, name: str, *, purpose: Purpose | str | None = None, parameters: Mapping[str, str] | None = None
+    session: Session,
+    name: str,
+    *,
+    purpose: Purpose | str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    decisions: Decisions | None = None,
 ) -> Iterator[RunHandle]:
     """Make everything inside the block part of a new run. See Workspace.run."""
     facts = run_facts.gather([sys.executable, *sys.argv], Path.cwd(), parameters=parameters)
-    handle = RunHandle(session, name, _declared(session, purpose), facts)
+    handle = RunHandle(session, name, _declared(session, purpose), facts, decisions=_decisions(decisions))
     succeeded = False
     try:
         with entered(CurrentRun(handle.id, session.domain, session)):
@@ -105,19 +115,20 @@ def run_command(
     *,
     purpose: Purpose | str | None = None,
     parameters: Mapping[str, str] | None = None,
+    decisions: Decisions | None = None,
     tell: Callable[[Finding], None] | None = None,
 ) -> tuple[int, RunHandle]:
     """Run a program as a run and return its exit code and the ended run. See Workspace.run_command."""
     if not argv:
         raise UsageError("no program was named", hint="write the command after --")
-    declared = _declared(session, purpose)
+    declared, decided = _declared(session, purpose), _decisions(decisions)
     facts = run_facts.gather(argv, Path.cwd(), parameters=parameters)
     with private_folder() as folder:
         for finding in folder.findings:
             if tell is not None:
                 tell(finding)
         noted = (*facts, *(Pair(f"finding.{finding.code}", finding.subject) for finding in folder.findings))
-        handle = RunHandle(session, name, declared, (*noted, Pair("temporary-folder", folder.kind)))
+        handle = RunHandle(session, name, declared, (*noted, Pair("temporary-folder", folder.kind)), decisions=decided)
         environment = {**os.environ, VARIABLE: handle.id, "TMPDIR": str(folder.path)}
         code: int | None = None
         try:
@@ -126,6 +137,10 @@ def run_command(
             outcome = (Pair("exit-code", "not started" if code is None else str(code)),)
             handle.finish(succeeded=code == 0, facts=outcome)
         return code, handle
+
+
+def _decisions(decisions: Decisions | None) -> tuple[ClassDecision, ...]:
+    return tuple(ClassDecision(name, word(DataClass, kind), reason) for name, (kind, reason) in (decisions or {}).items())
 
 
 def _declared(session: Session, purpose: Purpose | str | None) -> Purpose:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hermetic.assets.checking import Verified
     from hermetic.assets.garbage import Collected
     from hermetic.assets.releases import OpenVersion
-    from hermetic.assets.runs import RunHandle
+    from hermetic.assets.runs import Decisions, RunHandle
     from hermetic.assets.sealing import SealedVersion, Source, Terms
     from hermetic.assets.writing import AssetWriter
     from hermetic.crypto.secret import Secret
@@ -287,14 +287,22 @@ class Workspace:
 
     @contextmanager
     def run(
-        self, name: str, *, purpose: Purpose | str | None = None, parameters: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        purpose: Purpose | str | None = None,
+        parameters: Mapping[str, str] | None = None,
+        decisions: Decisions | None = None,
     ) -> Iterator[RunHandle]:
         """Make everything inside the block part of a run: its purpose is declared by default, its reads and writes are lineage.
 
         Code version, command, packages and `parameters` go on record. Files written to `hermetic://` names inside are published
         when the block ends well, and abandoned when it raises.
+
+        `decisions` maps names of assets to (class, reason): what the run writes there may be of that class although what it has
+        read is stricter. The reason goes on record.
         """
-        with assets.runs.run(self.session, name, purpose=purpose, parameters=parameters) as handle:
+        with assets.runs.run(self.session, name, purpose=purpose, parameters=parameters, decisions=decisions) as handle:
             yield handle
 
     def run_command(
@@ -304,14 +312,17 @@ class Workspace:
         *,
         purpose: Purpose | str | None = None,
         parameters: Mapping[str, str] | None = None,
+        decisions: Decisions | None = None,
         tell: Callable[[Finding], None] | None = None,
     ) -> tuple[int, RunHandle]:
         """Run a program as a run; return its exit code (128 + N if signal N ended it) and the ended run.
 
         The program gets the caller's environment, HERMETIC_RUN, a TMPDIR that stays in memory, and no core dumps. `tell` is called
-        with each finding, for example swap that is not encrypted, before the program starts.
+        with each finding, for example swap that is not encrypted, before the program starts. `decisions` as for `run`.
         """
-        return assets.runs.run_command(self.session, name, argv, purpose=purpose, parameters=parameters, tell=tell)
+        return assets.runs.run_command(
+            self.session, name, argv, purpose=purpose, parameters=parameters, decisions=decisions, tell=tell
+        )
 
     def runs(self, *, limit: int = 100) -> tuple[RunRow, ...]:
         """Return the latest runs first."""

@@ -10,6 +10,7 @@ import click
 
 from hermetic.cli.options import PURPOSE, output
 from hermetic.cli.session import workspace
+from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,20 +22,39 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--purpose", type=PURPOSE, metavar="PURPOSE", help="The declared reason; else HERMETIC_PURPOSE.")
+@click.option(
+    "--decide",
+    "decisions",
+    multiple=True,
+    metavar="ASSET=CLASS:WHY",
+    help="What the command writes as ASSET is CLASS, for a reason on record.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @output
-def run(out: Out, *, name: str, purpose: str | None, command: tuple[str, ...]) -> int:
+def run(out: Out, *, name: str, purpose: str | None, decisions: tuple[str, ...], command: tuple[str, ...]) -> int:
     """Run a command with a declared purpose; lineage is recorded.
 
     hermetic run train --purpose train -- python train.py. The command's exit code is returned. Its temporary files stay in memory.
-    With --json the command's own output goes to stderr, and the run's record to stdout.
+    What it writes takes the strictest class of what it has read; --decide says for one output why it may be lower, for example
+    --decide 'dataset/features=internal:names and birth dates removed'. With --json the command's own output goes to stderr, and the
+    run's record to stdout.
     """
+    decided = dict(_decision(text) for text in decisions)
     with workspace() as work, _stdout_aside(wanted=out.as_json):
         code, handle = work.run_command(
-            name, command, purpose=purpose, tell=lambda finding: out.warn(f"{finding.message}; {finding.remedy}")
+            name, command, purpose=purpose, decisions=decided, tell=lambda finding: out.warn(f"{finding.message}; {finding.remedy}")
         )
     _tell(out, handle, code)
     return code
+
+
+def _decision(text: str) -> tuple[str, tuple[str, str]]:
+    """Take "ASSET=CLASS:WHY" apart. Raises UsageError."""
+    name, equals, rest = text.partition("=")
+    kind, colon, reason = rest.partition(":")
+    if not (equals and colon and name and reason.strip()):
+        raise UsageError(f"{text!r} is no decision", hint="write --decide 'dataset/features=internal:names and birth dates removed'")
+    return name.strip(), (kind.strip(), reason.strip())
 
 
 def _tell(out: Out, handle: RunHandle, code: int) -> None:

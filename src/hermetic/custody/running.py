@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
     from hermetic.formats.messages.base import Receipt
+    from hermetic.formats.messages.runs import ClassDecision
     from hermetic.formats.messages.versions import Lease
 
 FACTS = 200
+DECISIONS = 50
 NAME_LIMIT = 200
 TEXT_LIMIT = 16_384
 STATES = {"finished": RunState.SUCCEEDED, "failed": RunState.FAILED}
@@ -50,7 +52,7 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
     check_id(request.request)
     if not 0 < len(request.name) <= NAME_LIMIT or not request.name.isprintable():
         raise UsageError(f"a run's name has 1 to {NAME_LIMIT} printable characters")
-    facts = _facts(request.facts)
+    facts, decided = _facts(request.facts), _decisions(request.decisions)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
@@ -65,9 +67,11 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
             purpose=request.purpose,
             principal=caller.name,
             now_ms=call.now_ms,
-            details={"facts": facts, "inputs": []},
+            details={"facts": facts, "inputs": [], **({"decisions": decided} if decided else {})},
         )
         hidden = {"principal": caller.hidden(), "name": Hidden(request.name, f"principal:{caller.id}")}
+        if decided:
+            hidden["decisions"] = Hidden(decided, f"principal:{caller.id}")
         work.log(Entry("run.started", {"run": run.id, "purpose": run.purpose.value, "request": request.request}, hidden))
     return RunStarted(run.id, receipt(call.custodian.generation, work.logged()))
 
@@ -76,6 +80,17 @@ def _facts(pairs: tuple[Pair, ...]) -> dict[str, str]:
     if len(pairs) > FACTS or any(len(pair.value) > TEXT_LIMIT or len(pair.name) > NAME_LIMIT for pair in pairs):
         raise UsageError(f"a run has at most {FACTS} facts of {TEXT_LIMIT} characters")
     return {pair.name: pair.value for pair in pairs}
+
+
+def _decisions(given: tuple[ClassDecision, ...]) -> dict[str, JsonValue]:
+    if len(given) > DECISIONS or len({item.name for item in given}) != len(given):
+        raise UsageError(f"a run has at most {DECISIONS} decisions, one for an asset")
+    for item in given:
+        if AssetName.parse(item.name).kind is Kind.SCRATCH:
+            raise UsageError("scratch is restricted, and ends with its run")
+        if not item.reason.strip() or len(item.reason) > TEXT_LIMIT:
+            raise UsageError(f"a decision has a reason of 1 to {TEXT_LIMIT} characters", hint="for example: de-identified, and how")
+    return {item.name: {"class": item.data_class.value, "reason": item.reason.strip()} for item in given}
 
 
 def open_scratch(call: Call, request: OpenScratch) -> Scratch:

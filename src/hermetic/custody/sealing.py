@@ -7,7 +7,7 @@ unless a lower one is asked for with a reason, which becomes a decision on recor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 class Plan:
     """What steps 1 to 3 found out about a version to be written."""
 
+    request: BeginVersion  # as it was sent, completed by what its run was told to decide
     caller: Caller
     policy: InForce
     run: Run | None
@@ -65,7 +66,7 @@ class Plan:
     def fixed_points(self) -> tuple[object, ...]:
         """What must be the same inside the transaction of step 4."""
         asset = None if self.asset is None else (self.asset.id, self.asset.epoch, self.asset.state)
-        decided = (self.data_class, self.environment, self.owner, self.project, self.parents, self.floor)
+        decided = (self.data_class, self.request.decision, self.environment, self.owner, self.project, self.parents, self.floor)
         return (self.caller.fixed_points(), self.policy.digest, asset, decided, self.verdict.allowed)
 
 
@@ -76,22 +77,23 @@ def begin_version(call: Call, request: BeginVersion) -> Draft:
             plan = prepare(call, session, request)
         denial.refuse_unless(call, plan.caller, plan.verdict)
         try:
-            return _release(call, request, plan)
+            return _release(call, plan)
         except Moved:
             continue
     raise Conflict("the asset, its key or the policy changed while this was decided", hint="try again")
 
 
-def _release(call: Call, request: BeginVersion, plan: Plan) -> Draft:
+def _release(call: Call, plan: Plan) -> Draft:
+    request = plan.request
     # 4. Record the intent, with the draft and the wrap of its key.
     with unit(call.custodian, "custody.seal.intent", call.now_ms) as work:
         if prepare(call, work.session, request).fixed_points() != plan.fixed_points():
             raise Moved("something moved")
         consume_grant(call, work.session, plan.verdict)
-        asset, version = _draft(call, work, request, plan)
+        asset, version = _draft(call, work, plan)
         kek, key = new_key(call, work, (asset, version), plan.policy)
         lease = leasing.write(call, work, plan.policy, _holding(plan, asset, version, (kek, key)))
-        position = work.log(_intent(call, request, plan, version))
+        position = work.log(_intent(call, plan, version))
     proof = receipt(call.custodian.generation, work.logged(), position)
     # 5. Nothing to unwrap: the key is new. 6. and 7. Hand over, and say so.
     handed = leasing.hand_over(call, lease, key.secret)
@@ -129,6 +131,7 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
     run = callers.live_run(session, caller, request.run)
+    request = _decided(request, run, name)
     said = rules.match_asset(policy.document, name)
     environment = request.environment or (policy.document.environment if said is None else said.environment)
     asset = assets.find(session, name, environment)
@@ -142,7 +145,16 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     # 3. Decide.
     resource = _resource(asset, name, (data_class, environment), (owner, project, policy))
     verdict = decide(call, session, Question(caller, Action.SEAL, resource, policy, purpose, run))
-    return Plan(caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict)
+    return Plan(request, caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict)
+
+
+def _decided(request: BeginVersion, run: Run | None, name: AssetName) -> BeginVersion:
+    """Return the request with what the run was started to decide about this asset, unless the request decides itself."""
+    known = {} if run is None else (run.details or {}).get("decisions", {})
+    if str(name) not in known or request.data_class is not None or request.decision is not None:
+        return request
+    said = known[str(name)]
+    return replace(request, data_class=DataClass(said["class"]), decision=said["reason"])
 
 
 def strictest_of(classes: Iterable[DataClass], *more: DataClass | None) -> DataClass | None:
@@ -178,7 +190,7 @@ def _resource(
     return AssetResource("new", str(name), name.kind, kind[0], kind[1], whose[1], whose[0])
 
 
-def _draft(call: Call, work: Work, request: BeginVersion, plan: Plan) -> tuple[Asset, Version]:
+def _draft(call: Call, work: Work, plan: Plan) -> tuple[Asset, Version]:
     asset = plan.asset or assets.create(
         work.session,
         NewAsset(
@@ -187,7 +199,7 @@ def _draft(call: Call, work: Work, request: BeginVersion, plan: Plan) -> tuple[A
             data_class=plan.data_class,
             owner=plan.owner,
             project=plan.project,
-            retention_days=request.retention_days,
+            retention_days=plan.request.retention_days,
         ),
         now_ms=call.now_ms,
     )
@@ -197,12 +209,12 @@ def _draft(call: Call, work: Work, request: BeginVersion, plan: Plan) -> tuple[A
         writer=plan.caller.name,
         store=plan.policy.document.store_for(asset.environment),
         run_id=None if plan.run is None else plan.run.id,
-        details=None if request.purposes is None else {"purposes": [purpose.value for purpose in request.purposes]},
+        details=None if plan.request.purposes is None else {"purposes": [purpose.value for purpose in plan.request.purposes]},
     )
     version = versions.create_draft(work.session, asset, draft, now_ms=call.now_ms)
     lineage.add_parents(work.session, version, plan.parents, "run" if plan.run else "declared")
     if plan.lowered:
-        because = Because(request.decision or "", plan.caller.name, call.now_ms)
+        because = Because(plan.request.decision or "", plan.caller.name, call.now_ms)
         decisions.record(work.session, "class-lowered", because, version_id=version.id, details=_lowering(plan))
     return asset, version
 
@@ -227,7 +239,8 @@ def _holding(plan: Plan, asset: Asset, version: Version, made: tuple[Kek, NewKey
     )
 
 
-def _intent(call: Call, request: BeginVersion, plan: Plan, version: Version) -> Entry:
+def _intent(call: Call, plan: Plan, version: Version) -> Entry:
+    request = plan.request
     recipient = recipient_hash(request.recipient)
     facts: dict[str, JsonValue] = {
         "request": request.request,

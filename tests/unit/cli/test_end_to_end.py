@@ -256,6 +256,23 @@ def test_from_scan_seals_what_rules_name_and_leaves_what_they_name_alike(project
     assert "dataset/raw" in done.json["left"][0]["reason"]
 
 
+def test_from_scan_goes_on_after_a_file_that_cannot_be_sealed(sealed, hermetic):
+    (sealed / "other.csv").write_bytes(ROWS)
+    edit(sealed, "rules: []\n", "rules:\n  - {path: '*.csv', kind: dataset, class: internal}\n")
+    assert hermetic("policy", "apply").code == 0
+    done = hermetic("seal", "--from-scan", ".", "--remove-original", "--json")  # dataset/patients is restricted
+    assert (done.code, [item["ref"] for item in done.json["sealed"]]) == (7, ["dataset/other@1"])
+    (left,) = done.json["left"]
+    assert (left["path"], "cannot be internal without a reason" in left["reason"]) == ("patients.csv", True)
+    assert "hint: leave the class restricted" in done.err
+    assert (sealed / "patients.csv").exists()
+
+
+def test_an_empty_pipe_is_said(project):
+    done = process("seal", "-", "--as", "config/app", "--class", "internal", input=b"")
+    assert b"there was nothing on stdin: config/app@1 is empty" in done.stderr
+
+
 def test_keys_rotate_and_suspend(sealed, hermetic):
     (row,) = hermetic("key", "ls", "--json").json["keys"]
     assert hermetic("key", "rotate", row["kek"], "--json").json["moved"] == 1
@@ -334,6 +351,17 @@ def test_a_run_records_lineage_and_returns_the_exit_code(sealed, hermetic):
     assert b"read dataset/patients@1; wrote features/ages@1" in done.stderr
     assert "dataset/patients@1" in hermetic("lineage", "features/ages").out
     assert process("run", "bad", "--purpose", "train", "--", sys.executable, "-c", "raise SystemExit(9)").returncode == 9
+
+
+def test_a_run_is_told_why_its_output_may_be_lower(sealed, hermetic):
+    code = "import hermetic; h = hermetic.connect(); h.open('dataset/patients').read(9); h.seal(b'44.5', name='features/mean')"
+    command = ("run", "mean", "--purpose", "prepare", "--decide", "features/mean=internal:a mean: nobody's age")
+    done = process(*command, "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    made = hermetic("lineage", "features/mean", "--json").json["nodes"][0]
+    assert (made["data_class"], made["decision"]) == ("internal", "a mean: nobody's age")
+    for wrong in ("features/mean", "features/mean=internal", "features/mean=internal: ", "=internal:x", "features/mean=secret:x"):
+        assert process("run", "mean", "--purpose", "prepare", "--decide", wrong, "--", "true").returncode == 2
 
 
 def test_a_run_with_json_keeps_its_output_apart(sealed):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from hermetic import steps
@@ -192,6 +194,62 @@ def test_runs_of_others_are_shown_to_readers_of_the_catalogue(world):
         reader.ask(runs.ShowRun(run))
     assert reader.ask(runs.ListRuns()).runs == ()
     assert port.ask(runs.ShowRun(run)).run == run
+
+
+DECIDED = runs.ClassDecision("features/ages", DataClass.INTERNAL, "ages only")
+
+
+def test_a_run_decides_for_a_program_that_cannot(port):
+    w.seal(port)
+    run = start(port, decisions=(DECIDED,))
+    w.open_(port, "dataset/patients", run=run)
+    assert w.begin(port, "features/other", None, run=run).data_class is DataClass.RESTRICTED
+    draft = w.begin(port, "features/ages", None, run=run)
+    assert draft.data_class is DataClass.INTERNAL
+    port.ask(versions.PublishVersion(draft.version, (w.record(),)))
+    node = port.ask(catalogue.TraceLineage("features/ages")).nodes[0]
+    assert node.decision == "ages only"
+    said = [opened for kind, _, opened in w.leaves(port) if kind == "run.started"]
+    assert json.loads(said[0]["decisions"]) == {"features/ages": {"class": "internal", "reason": "ages only"}}
+
+
+def test_what_a_program_says_itself_goes_before_its_run(port):
+    w.seal(port)
+    run = start(port, decisions=(DECIDED,))
+    w.open_(port, "dataset/patients", run=run)
+    assert w.begin(port, "features/ages", DataClass.RESTRICTED, run=run).data_class is DataClass.RESTRICTED
+    with pytest.raises(UsageError):
+        w.begin(port, "features/ages", DataClass.PUBLIC, run=run)
+
+
+def test_the_decision_of_a_run_ends_with_it(port):
+    w.seal(port)
+    run = start(port, decisions=(DECIDED,))
+    port.ask(runs.FinishRun(run, "finished"))
+    assert w.begin(port, "features/ages", None, parents=("dataset/patients",)).data_class is DataClass.RESTRICTED
+    with pytest.raises(Conflict):
+        w.begin(port, "features/ages", None, run=run)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        runs.ClassDecision("features/ages", DataClass.INTERNAL, "  "),
+        runs.ClassDecision("features/ages", DataClass.INTERNAL, "x" * 20_000),
+        runs.ClassDecision("scratch/x", DataClass.INTERNAL, "why"),
+        runs.ClassDecision("../x", DataClass.INTERNAL, "why"),
+    ],
+)
+def test_decisions_that_make_no_sense(port, decision):
+    with pytest.raises(UsageError):
+        start(port, decisions=(decision,))
+
+
+def test_one_decision_for_an_asset(port):
+    with pytest.raises(UsageError):
+        start(port, decisions=(DECIDED, DECIDED))
+    with pytest.raises(UsageError):
+        start(port, decisions=tuple(runs.ClassDecision(f"features/n{n}", DataClass.INTERNAL, "why") for n in range(51)))
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,32 @@ from dataclasses import dataclass
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Pair, Receipt, Request
 from hermetic.formats.messages.versions import Lease
-from hermetic.ids import Purpose
+from hermetic.ids import DataClass, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDecision:
+    """What the run writes as the asset `name` may be of this class although its inputs are stricter, because of `reason`."""
+
+    name: str
+    data_class: DataClass
+    reason: str
 
 
 @message("start-run")
 @dataclass(frozen=True, slots=True)
 class StartRun(Request["RunStarted"]):
-    """Begin a run. `facts` are code version, command, parameters, environment: kept encrypted."""
+    """Begin a run. `facts` are code version, command, parameters, environment: kept encrypted.
+
+    `decisions` speak for a program that cannot: they hold for versions that the run seals without naming class or decision itself.
+    """
 
     request: str
     name: str
     purpose: Purpose
     facts: tuple[Pair, ...] = ()
     recipient: bytes | None = None
+    decisions: tuple[ClassDecision, ...] = ()
 
 
 @message("run-started")
