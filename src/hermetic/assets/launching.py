@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import threading
@@ -40,8 +41,7 @@ def launch(argv: Sequence[str], environment: Mapping[str, str], enter: Callable[
         try:
             process = subprocess.Popen(list(argv), env=dict(environment), preexec_fn=prepare)  # noqa: S603, PLW1509 - the caller's own command
         except FileNotFoundError:
-            hint = "hermetic run NAME --purpose PURPOSE -- COMMAND …: the run's name comes first"
-            raise NotFound(f"there is no program {argv[0]!r}", hint=hint) from None
+            raise NotFound(f"there is no program {argv[0]!r}", hint=_hint_for(argv[0])) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot start {argv[0]!r}: {error}") from error
         except subprocess.SubprocessError as error:
@@ -49,6 +49,13 @@ def launch(argv: Sequence[str], environment: Mapping[str, str], enter: Callable[
         relay.attach(process)
         code = process.wait()
     return code if code >= 0 else SIGNALLED - code
+
+
+def _hint_for(program: str) -> str:
+    """Return what was probably meant by a program that does not exist."""
+    if any(char.isspace() for char in program):
+        return f"a whole command line needs a shell: -- sh -c {shlex.quote(program)}"
+    return "hermetic run NAME --purpose PURPOSE -- COMMAND …: the run's name comes first"
 
 
 class _Relay:

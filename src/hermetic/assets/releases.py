@@ -7,6 +7,7 @@ seen (`domain.verify`). What the catalogue says of a member is then compared wit
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -15,7 +16,7 @@ from hermetic.assets.drafts import MANIFEST, put_manifest
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.session import fresh_id
 from hermetic.assets.staging import object_key
-from hermetic.errors import HermeticError, IntegrityError, NotFound, UsageError
+from hermetic.errors import HermeticError, IntegrityError, InvalidName, NotFound, UsageError
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Ref
 from hermetic.sealed.reader import ObjectReader
@@ -49,16 +50,19 @@ def release(
     Raises NotFound, PolicyDenied, ApprovalNeeded, KeyUnusable, SignatureError, IntegrityError.
     """
     chosen = session.run_for(run)
-    opened = session.ask(
-        OpenVersions(
-            request=fresh_id(),
-            refs=tuple(refs),
-            purpose=session.purpose_for(purpose, chosen),
-            run=chosen,
-            exposure=exposure,
-            approvals=approvals,
-        )
+    request = OpenVersions(
+        request=fresh_id(),
+        refs=tuple(refs),
+        purpose=session.purpose_for(purpose, chosen),
+        run=chosen,
+        exposure=exposure,
+        approvals=approvals,
     )
+    try:
+        opened = session.ask(request)
+    except NotFound as error:
+        way = _as_member(refs[0]) if len(refs) == 1 else None
+        raise error if way is None else NotFound(error.message, hint="\n".join(filter(None, (error.hint, way)))) from None
     if len(opened.released) != len(refs):
         raise IntegrityError("custody answered for another number of versions than it was asked about")
     versions: list[OpenVersion] = []
@@ -109,7 +113,7 @@ class OpenVersion:
             except KeyError:
                 raise NotFound(f"{self.ref} has no member {path!r}", hint=f"it has {self._shown()}") from None
         if len(self._members) != 1:
-            raise UsageError(f"{self.ref} has {len(self._members)} members", hint=f"say which: {self._shown()}")
+            raise UsageError(f"{self.ref} has {len(self._members)} members", hint=f"say which: {self._shown(of=self.ref)}")
         return next(iter(self._members.values()))
 
     def reader(self, member: Member, *, threads: int = 2) -> ObjectReader:
@@ -142,9 +146,11 @@ class OpenVersion:
         with suppress(HermeticError):  # it ends by itself when custody cannot be told
             self.leased.end()
 
-    def _shown(self) -> str:
+    def _shown(self, of: str | None = None) -> str:
+        """Return names of members, after a reference `of` as they can be typed."""
         names = sorted(self._members)
-        return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        shown = names[:SHOWN] if of is None else [shlex.quote(f"{of}/{name}") for name in names[:SHOWN]]
+        return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
     def _repair_manifest(self) -> None:
         """Put a manifest back that a crash after publishing left out of the store."""
@@ -156,7 +162,19 @@ class OpenVersion:
 
 def split_member(ref: str, member: str | None) -> tuple[str, str | None]:
     """Return (reference without member, member); the member may be part of the reference or given apart, not both."""
-    parsed = Ref.parse(ref)
+    try:
+        parsed = Ref.parse(ref)
+    except InvalidName as error:
+        raise InvalidName(error.message, hint=_as_member(ref) or error.hint) from None
     if parsed.member and member is not None and member != parsed.member:
         raise UsageError("the member is named twice, and differently", hint="write it in the reference or as member=")
     return str(Ref(parsed.name, parsed.number)), parsed.member or member
+
+
+def _as_member(ref: str) -> str | None:
+    """Return how to write `ref` if it should be a file in a version but names no version; None if it cannot be meant so."""
+    kind, _, rest = ref.removeprefix("hermetic://").partition("/")
+    name, _, member = rest.partition("/")
+    if "@" in ref or not member:
+        return None
+    return f"if that is a file in {kind}/{name}, write {shlex.quote(f'{kind}/{name}@latest/{member}')}"

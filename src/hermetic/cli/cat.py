@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shlex
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def cat(out: Out, *, ref: str, member: str | None, purpose: str | None) -> int:
     if out.as_json:
         out.emit(_as_document(ref, member, purpose))
         return 0
-    descriptor = _output()
+    descriptor = _output(ref, purpose)
     with workspace() as work:
         if os.isatty(descriptor):
             _show(work, ref, member, purpose)
@@ -57,7 +58,7 @@ def _show(work: Workspace, ref: str, member: str | None, purpose: str | None) ->
             sys.stdout.buffer.write(piece)
 
 
-def _output() -> int:
+def _output(ref: str, purpose: str | None) -> int:
     """Return stdout's descriptor. Raises UsageError for a file, before any key is asked for."""
     try:
         descriptor = sys.stdout.fileno()
@@ -65,9 +66,10 @@ def _output() -> int:
         raise UsageError("stdout is not a file descriptor") from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        said = f" --purpose {purpose}" if purpose else ""
         raise UsageError(
             "stdout is a regular file: that would leave plaintext on disk unrecorded",
-            hint="hermetic expose REF TARGET --for 2h puts it on disk on record",
+            hint=f"hermetic expose {shlex.quote(ref)} TARGET --for 2h{said} puts it on disk on record",
         )
     return descriptor
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -10,13 +11,16 @@ from hermetic.cli.blocks import Block, Cell, Facts, Heading, Mark, Table
 from hermetic.cli.options import ENVIRONMENT, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size
+from hermetic.errors import KeyUnusable, NotFound
 from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
-from hermetic.ids import Environment
+from hermetic.ids import Environment, KeyState
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
+    from hermetic.domain.connect import Connection
     from hermetic.formats.messages.catalogue import AssetRow, VersionDetails
 
+LISTED = 50  # versions of one asset
 _CLASS_STYLE = {"restricted": "bad", "confidential": "warn"}
 
 
@@ -26,19 +30,50 @@ _CLASS_STYLE = {"restricted": "bad", "confidential": "warn"}
 @click.option("--long", "-l", is_flag=True, help="All columns.")
 @output
 def ls(out: Out, *, pattern: str | None, environment: str | None, long: bool) -> int:
-    """List assets.
+    """List assets, or the versions of one.
 
-    PATTERN is a glob over names: 'dataset/*'.
+    PATTERN is a glob over names: 'dataset/*'. A whole name lists the newest versions of that asset too.
     """
     with connected() as connection:
         found = connection.ask(ListAssets(pattern, Environment(environment) if environment else None)).assets
-    out.emit({"assets": found}, _long(found) if long else _short(found))
+        one = found[0] if len(found) == 1 and found[0].name == pattern else None
+        versions = _versions_of(connection, one) if one is not None else ()
+    out.emit(
+        {"assets": found, **({"versions": versions} if one is not None else {})},
+        _long(found) if long else _short(found),
+        *((Heading("Versions"), _versions(versions)) if versions else ()),
+    )
     return 0
+
+
+def _versions_of(connection: Connection, row: AssetRow) -> tuple[VersionDetails, ...]:
+    """Return the newest versions of an asset, the latest first; what is gone is left out."""
+    found: list[VersionDetails] = []
+    for number in range(row.latest, max(row.latest - LISTED, 0), -1):
+        with suppress(NotFound, KeyUnusable):
+            found.append(connection.ask(ShowVersion(f"{row.name}@{number}")))
+    return tuple(item for item in found if item.asset == row.asset)  # another environment may use the name too
+
+
+def _versions(found: tuple[VersionDetails, ...]) -> Table:
+    rows = [
+        (
+            Mark(row.ref, "name"),
+            Mark(row.data_class, _CLASS_STYLE.get(row.data_class, "")),
+            row.writer,
+            size(row.length),
+            moment(row.published_ms)[:16],
+            Mark(row.kek_state, "bad" if row.kek_state == KeyState.COMPROMISED else ""),
+        )
+        for row in found
+    ]
+    return Table(("version", "class", "written by", "size", "written", "key"), rows, frozenset({"size"}))
 
 
 def _short(found: tuple[AssetRow, ...]) -> Table:
     rows = [
-        (*_name(row), row.latest, row.owner or Mark("nobody", "warn"), size(row.length), moment(row.updated_ms)[:16]) for row in found
+        (*_name(row), _latest(row), row.owner or Mark("nobody", "warn"), size(row.length), moment(row.updated_ms)[:16])
+        for row in found
     ]
     return Table(("name", "class", "latest", "owner", "size", "changed"), rows, frozenset({"latest", "size"}), empty="no assets")
 
@@ -50,7 +85,7 @@ def _long(found: tuple[AssetRow, ...]) -> Table:
             row.environment,
             row.project,
             row.owner or Mark("nobody", "warn"),
-            row.latest,
+            _latest(row),
             row.versions,
             row.length,
             "for good" if row.retention_days is None else f"{row.retention_days}d",
@@ -61,6 +96,11 @@ def _long(found: tuple[AssetRow, ...]) -> Table:
     ]
     columns = ("name", "class", "environment", "project", "owner", "latest", "versions", "bytes", "kept", "changed", "id")
     return Table(columns, rows, frozenset({"latest", "versions", "bytes"}), empty="no assets")
+
+
+def _latest(row: AssetRow) -> Cell:
+    """Return the newest version's number; an asset has none while its first is being written, or was interrupted."""
+    return row.latest or Mark("none", "dim")
 
 
 def _name(row: AssetRow) -> tuple[Mark, Mark]:

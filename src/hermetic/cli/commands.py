@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "verify": Entry("Check signature and ciphertext of a version, without its data key.", "verify", "verify"),
     },
     "Look": {
-        "ls": Entry("List assets.", "catalogue", "ls"),
+        "ls": Entry("List assets, or the versions of one.", "catalogue", "ls"),
         "show": Entry("Show everything about a version but its bytes.", "catalogue", "show"),
         "inspect": Entry("Say what a sealed file tells without keys.", "inspect", "inspect"),
         "lineage": Entry("Show what a version was made of.", "lineage", "lineage"),

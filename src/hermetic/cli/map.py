@@ -12,6 +12,7 @@ from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark, Table
 from hermetic.cli.files import write_new
 from hermetic.cli.options import ANY_PATH, exit_with, output
 from hermetic.cli.session import connected
+from hermetic.cli.words import count
 from hermetic.evidence import map as evidence
 from hermetic.evidence import svg as picture
 from hermetic.evidence.suggest import pipeline_section
@@ -90,7 +91,7 @@ def _stage(view: StageView) -> list[Block]:
         names = ", ".join(item.name for item in store.holdings) or "nothing seen"
         facts.append(("store", f"{store.name} ({store.place}; {', '.join(store.origins)}): {names}"))
     for node in view.compute:
-        runs = f"{node.runs} runs" if node.runs else "never seen"
+        runs = count(node.runs, "run") if node.runs else "never seen"
         facts.append(("compute", f"{node.name} ({', '.join(node.origins)}): {runs}"))
     facts += [("gap", Mark(gap, "warn")) for gap in view.gaps]
     return [Heading(view.stage.value), Facts(facts, 2)] if facts else [Line(view.stage.value)]

@@ -16,7 +16,7 @@ from hermetic.cli.blocks import Block, Facts, Mark, Table
 from hermetic.cli.options import ANY_PATH, DATA_CLASS, ENVIRONMENT, FINDINGS, days, output, purpose
 from hermetic.cli.session import workspace
 from hermetic.cli.words import count, size
-from hermetic.errors import InvalidName, UsageError
+from hermetic.errors import Conflict, InvalidName, NotFound, PolicyDenied, UsageError
 
 if TYPE_CHECKING:
     from hermetic.assets.sealing import SealedVersion
@@ -72,6 +72,8 @@ def seal(out: Out, *, source: Path | None, scanned: Path | None, remove_original
         sealed = work.seal(stream, remove_original=remove_original, **_said(terms))
     for note in sealed.notes:
         out.warn(note)
+    if not sealed.bytes and stream is not source:
+        out.warn(f"there was nothing on stdin: {sealed.ref} is empty; did the program before the pipe fail?")
     out.emit(_document(sealed), Facts(_facts(sealed)))
     return 0
 
@@ -91,12 +93,16 @@ def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> 
     sealed: list[SealedVersion] = []
     with workspace() as work, out.progress("sealing", len(found)) as advance:
         named, left = _named(work, found)
-        hint = next((missing_rule(work.session, Path(path)) for path, why in left if why == _NO_RULE), None)
+        hints = list(dict.fromkeys(missing_rule(work.session, Path(path)) for path, why in left if why == _NO_RULE))
         for file in named:
-            sealed.append(work.seal(file, remove_original=remove_original, **_said(terms)))
+            try:
+                sealed.append(work.seal(file, remove_original=remove_original, **_said(terms)))
+            except (UsageError, NotFound, Conflict, PolicyDenied) as error:  # about this file alone: the others go on
+                left.append((os.path.normpath(file), error.message))
+                hints += [error.hint] if error.hint and error.hint not in hints else []
             advance(1)
     _tell_notes(out, sealed)
-    if hint is not None:
+    for hint in hints[:_NOTES]:
         out.note(f"hint: {hint}")
     out.emit(
         {"sealed": [_document(version) for version in sealed], "left": [{"path": name, "reason": why} for name, why in left]},

@@ -38,8 +38,12 @@ def test_only_the_environment_that_was_given(monkeypatch):
 
 
 def test_what_cannot_start():
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         launch(["no-such-program-here"], os.environ, nothing)
+    assert "the run's name comes first" in caught.value.hint
+    with pytest.raises(NotFound) as caught:
+        launch(["echo hi | cat"], os.environ, nothing)
+    assert caught.value.hint == "a whole command line needs a shell: -- sh -c 'echo hi | cat'"
     with pytest.raises(UsageError):
         launch(["/"], os.environ, nothing)
     with pytest.raises(UsageError):

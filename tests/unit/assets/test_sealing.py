@@ -9,7 +9,17 @@ import threading
 import pytest
 
 from hermetic import steps
-from hermetic.errors import Conflict, HermeticError, IntegrityError, LeaseEnded, NotFound, PolicyDenied, StorageError, UsageError
+from hermetic.errors import (
+    Conflict,
+    HermeticError,
+    IntegrityError,
+    InvalidName,
+    LeaseEnded,
+    NotFound,
+    PolicyDenied,
+    StorageError,
+    UsageError,
+)
 from hermetic.formats.messages import versions
 from hermetic.sealed.content import content_digest
 
@@ -78,13 +88,19 @@ def test_a_folder_is_one_version(h, tmp_path, store):
     assert [member.path for member in h.members("dataset/shards")] == ["empty", "x/1.bin", "x/2.bin", "y.bin"]
     with pytest.raises(UsageError, match="4 members") as caught:
         h.open("dataset/shards")
-    assert "x/1.bin" in caught.value.hint
+    assert caught.value.hint.startswith("say which: dataset/shards@1/empty, dataset/shards@1/x/1.bin, ")
     with h.open("dataset/shards@1/x/2.bin") as opened:
         assert opened.read() == b"x/2.bin" * 100
     with pytest.raises(NotFound, match="no member"):
         h.open("dataset/shards", member="z")
     with pytest.raises(UsageError, match="twice"):
         h.open("dataset/shards@1/y.bin", member="empty")
+    with pytest.raises(NotFound, match="no dataset/shards") as caught:
+        h.open("dataset/shards/y.bin")
+    assert "if that is a file in dataset/shards, write dataset/shards@latest/y.bin" in caught.value.hint
+    with pytest.raises(InvalidName) as caught:
+        h.open("dataset/shards/two words.bin")
+    assert caught.value.hint == "if that is a file in dataset/shards, write 'dataset/shards@latest/two words.bin'"
     assert len(keys(store)) == 5
 
 

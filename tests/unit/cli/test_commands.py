@@ -8,7 +8,8 @@ import pytest
 
 from hermetic.cli import words
 from hermetic.cli.main import root
-from hermetic.formats.messages import catalogue, domain, keys, log, policy, versions
+from hermetic.errors import NotFound
+from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
 from hermetic.ids import DataClass, Environment, Purpose
 from hermetic.policy import defaults
@@ -44,6 +45,29 @@ def test_ls(hermetic, custody):
     ]
     assert hermetic("ls", "--json").json["assets"][0]["name"] == "dataset/patients"
     assert "ENVIRONMENT" in hermetic("ls", "-l").out
+
+
+def test_ls_of_a_whole_name_lists_its_versions(hermetic, custody):
+    def answer(request):
+        if request.ref == "dataset/patients@2":
+            raise NotFound("dataset/patients has no version 2")
+        return details(ref=request.ref, asset=PATIENTS.asset)
+
+    custody.answers |= {
+        catalogue.ListAssets: catalogue.AssetList((replace(PATIENTS, latest=3),)),
+        catalogue.ShowVersion: answer,
+    }
+    done = hermetic("ls", "dataset/patients")
+    assert [line.split()[0] for line in done.out.splitlines()[4:]] == ["VERSION", "dataset/patients@3", "dataset/patients@1"]
+    assert [row["ref"] for row in hermetic("ls", "dataset/patients", "--json").json["versions"]][1:] == ["dataset/patients@1"]
+    assert "versions" not in hermetic("ls", "dataset/*", "--json").json
+    custody.answers[catalogue.ShowVersion] = details(asset=sample.DOMAIN[::-1])  # of that name in another environment
+    assert hermetic("ls", "dataset/patients", "--json").json["versions"] == []
+
+
+def test_ls_of_an_asset_whose_first_version_was_never_finished(hermetic, custody):
+    custody.answers[catalogue.ListAssets] = catalogue.AssetList((replace(PATIENTS, latest=0),))
+    assert hermetic("ls").out.splitlines()[1].split()[:3] == ["dataset/patients", "restricted", "none"]
 
 
 def test_show(hermetic, custody):
@@ -316,12 +340,12 @@ def test_map_writes_the_picture_and_says_the_same(hermetic, custody, tmp_path):
 def test_backup(hermetic, custody):
     custody.answers |= {
         domain.GatherFacts: sample.facts(),
-        domain.TakeBackup: domain.BackupState("/b", sample.NOW, 214, None, has_recovery=True, problem=None),
+        backup.TakeBackup: backup.BackupState("/b", sample.NOW, 214, None, has_recovery=True, problem=None),
     }
     assert hermetic("backup").code == 0
     assert hermetic("backup", "status", "--json").json["backup"]["place"] == "/mnt/backup"
     assert hermetic("backup", "now").code == 0
-    custody.answers[domain.TakeBackup] = domain.BackupState("/b", None, 0, None, has_recovery=True, problem="disk full")
+    custody.answers[backup.TakeBackup] = backup.BackupState("/b", None, 0, None, has_recovery=True, problem="disk full")
     done = hermetic("backup", "now")
     assert (done.code, "disk full" in done.err) == (1, True)
     custody.answers[domain.GatherFacts] = sample.facts(backup=())
@@ -354,7 +378,9 @@ def test_seal_wants_one_source(hermetic):
 def test_cat_to_a_file_is_refused_before_any_key_is_asked_for(hermetic, custody):
     done = hermetic("cat", "dataset/a")  # the tests' stdout is a regular file
     assert (done.code, done.out, custody.asked) == (2, "", [])
-    assert "hermetic expose" in done.err
+    assert "hint: hermetic expose dataset/a TARGET --for 2h puts it on disk on record" in done.err
+    done = hermetic("cat", "dataset/a@1/two words.csv", "--purpose", "prepare")
+    assert "hint: hermetic expose 'dataset/a@1/two words.csv' TARGET --for 2h --purpose prepare puts" in done.err
 
 
 def test_init_needs_a_root_without_a_terminal(hermetic):
