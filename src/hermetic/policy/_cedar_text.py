@@ -1,8 +1,9 @@
 """Cut Cedar text into single policies, each with its place, and refuse what the engine must not be given.
 
 The engine names policies by number and errors by no place at all; with one policy at a time both have a line. It also overflows
-its stack, and takes the process with it, on deeply nested expressions (seen from 64 brackets on in a thread with 1 MiB of stack),
-so nesting is bounded here, far below, before it sees anything.
+its stack, and takes the process with it, on deeply nested expressions, so nesting is bounded before it sees anything: by
+MAX_NESTING (24) brackets and MAX_BRANCHES (16) `if`s. A chain such as `a + b + c` is nested too, though it shows no bracket: its
+evaluation gives up in a thread with 1 MiB of stack at 200 operators. `check_depth` bounds that, on the form that the engine parsed.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ MAX_FILE = 64 * 1024  # characters
 MAX_POLICY = 8 * 1024  # characters
 MAX_NESTING = 24  # brackets
 MAX_BRANCHES = 16  # `if` in one policy
+MAX_DEPTH = 200  # braces and brackets of a policy in Cedar's JSON form: some 95 operators in a row
 
-_TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\\n]|\\.)*"|[A-Za-z_][A-Za-z0-9_]*|[(){}\[\];]|\s+|.', re.DOTALL)
+_TOKEN = re.compile(r'//[^\r\n]*|"(?:[^"\\]|\\.)*"|[A-Za-z_][A-Za-z0-9_]*|[(){}\[\];]|\s+|.', re.DOTALL)
+_STEP = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')  # of JSON
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -61,10 +64,23 @@ def pieces(text: str) -> Iterator[Piece]:
         yield Piece(text[begun:].rstrip(), start)
 
 
+def check_depth(piece: Piece, parsed: str) -> None:
+    """Raise Wrong if what the engine made of a policy, as JSON, is nested deeper than may be walked or evaluated."""
+    depth = 0
+    for step in _STEP.finditer(parsed):
+        depth += (step[0] in _OPENING) - (step[0] in _CLOSING)
+        if depth > MAX_DEPTH:
+            raise _too_large(piece.place)
+
+
 def _bounded(start: Place, depth: int, branches: int, length: int) -> None:
     if depth > MAX_NESTING or branches > MAX_BRANCHES or length > MAX_POLICY:
-        limits = f"{MAX_NESTING} brackets deep, {MAX_BRANCHES} branches, {MAX_POLICY} characters"
-        raise Wrong(start, f"this policy is too large to be judged safely (limits: {limits})", "split it into several policies")
+        raise _too_large(start)
+
+
+def _too_large(start: Place) -> Wrong:
+    limits = f"{MAX_NESTING} brackets deep, {MAX_BRANCHES} branches, {MAX_POLICY} characters, some 95 operators in a row"
+    return Wrong(start, f"this policy is too large to be judged safely (limits: {limits})", "split it into several policies")
 
 
 def _encodable(text: str) -> bool:

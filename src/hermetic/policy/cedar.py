@@ -140,9 +140,11 @@ def _without(entities: str, error: str) -> str:
 
 def _policy(file: str, piece: Piece, schema: cedarpy.Schema) -> PolicyText:
     try:
-        parsed = json.loads(cedarpy.policies_to_json_str(piece.text))
+        text = cedarpy.policies_to_json_str(piece.text)
     except ValueError as error:
         raise _syntax(piece, str(error)) from None
+    _cedar_text.check_depth(piece, text)
+    parsed = json.loads(text)
     if parsed.get("templates"):
         raise Wrong(piece.place, "templates decide nothing here", "write the principal or resource instead of ?principal or ?resource")
     static: dict[str, Any] = next(iter(parsed["staticPolicies"].values()), {})
