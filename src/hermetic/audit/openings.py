@@ -206,4 +206,6 @@ def _read_part(raw: bytes) -> dict[str, Opening]:
         raise FormatError("the seed of an opening is base64url text")
     seed = from_base64url(body["seed"], length=mac.SALT)
     values: Mapping[str, Json] = body["values"]
+    if not all(map(str.isascii, values)):
+        raise FormatError("an opening names a field that no log entry can have")
     return {name: Opening(name, _salt(seed, name), value) for name, value in values.items()}
