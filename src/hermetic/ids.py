@@ -187,8 +187,10 @@ class Ref:
     member: str = ""
 
     def __str__(self) -> str:
-        version = "" if self.number is None else f"@{self.number}"
-        return f"{self.name}{version}" + (f"/{self.member}" if self.member else "")
+        if self.number is None and not self.member:
+            return str(self.name)
+        version = "latest" if self.number is None else str(self.number)  # a member without a version would read as part of the name
+        return f"{self.name}@{version}" + (f"/{self.member}" if self.member else "")
 
     @classmethod
     def parse(cls, text: str) -> Ref:
