@@ -134,6 +134,11 @@ def test_little_is_read_of_a_large_file(name):
     assert sample.read < 3 << 20
 
 
+def test_a_member_of_an_archive_without_a_name(look):
+    raw = makers.zipped({"Ax": makers.CSV, "y": b"hello"}).replace(b"Ax", b"\0x")  # a name ends at a zero byte
+    assert look(raw).format == "zip of csv"
+
+
 def test_archives_that_lie(look):
     bomb = makers.zipped({"a": bytes(50_000_000)})
     assert len(bomb) < 100_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,8 @@ _STEP = 1 << 16
 _INSIDE = 1 << 16  # bytes taken out of a compressed stream
 _LZMA_MEMORY = 256 << 20
 _BLOCK = 512
+# What zipfile raises for archives that are no archives; the last three it does not document.
+_UNREADABLE = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, zlib.error, IndexError, OverflowError, struct.error)
 _READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _NOT_LOOKED_INTO = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x04\x22\x4d\x18", "lz4"), (b"Rar!\x1a\x07", "rar"))
 
@@ -46,9 +49,9 @@ def _zip(sample: Sample, depth: int, recognise: Recognise) -> Guess:
         return Guess("archive", "zip", "unknown", "zip inside something else: not looked into")
     try:
         with zipfile.ZipFile(SampleFile(sample)) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [member for member in archive.infolist() if not member.filename.endswith("/")]
             return _zip_by_names(members) or _zip_by_members(archive, members, depth, recognise)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
+    except _UNREADABLE:
         return Guess("archive", "zip", "unknown", "starts like a zip archive and cannot be read as one")
 
 
@@ -86,7 +89,7 @@ def _zip_samples(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> It
             try:
                 with archive.open(member) as file:
                     yield Sample(file.read(HEAD), member.file_size)
-            except (zipfile.BadZipFile, zlib.error, EOFError):
+            except _UNREADABLE:
                 continue
 
 
