@@ -66,8 +66,9 @@ def load(folder: Path) -> UserConfig:
         return UserConfig()
     try:
         body = YAML(typ="safe").load(raw.decode("utf-8"))
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"not YAML: {str(error).splitlines()[0]}", file=str(path)) from None
+    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
+        # ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
+        raise ConfigError(f"not YAML: {str(error).partition(chr(10))[0]}", file=str(path)) from None
     return _read({} if body is None else body, str(path))
 
 
