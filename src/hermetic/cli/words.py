@@ -10,7 +10,7 @@ from hermetic.errors import UsageError
 
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def seconds(text: str) -> int:
@@ -40,12 +40,13 @@ def moment(at_ms: int | None) -> str:
 
 def size(count: int) -> str:
     """Write bytes for people: `912 B`, `1.4 MiB`."""
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 1024 or unit == _UNITS[-1]:
-            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{count} B"
+    if count < 1024:
+        return f"{count} B"
+    amount, units = count / 1024, iter(_UNITS)
+    unit = next(units)
+    while amount >= 1024 and unit != _UNITS[-1]:
+        amount, unit = amount / 1024, next(units)
+    return f"{amount:.1f} {unit}"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

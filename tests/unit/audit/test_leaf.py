@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hermetic.audit import leaf
 from hermetic.audit.leaf import KINDS, Entry, Hidden, Leaf, RowState, encode_leaf
 from hermetic.audit.openings import LogKeys, Opening, Openings, check_opening
 from hermetic.audit.scan import Scanner
@@ -104,6 +105,28 @@ def test_a_second_leaf_of_a_shape_is_read_like_the_first(facts: str) -> None:
     for bad in (raw.replace(b'"index":7', b'"index":07'), raw.replace(b"}", b"} "), raw + b"\n", raw.replace(b'":', b'": ')):
         with pytest.raises(FormatError):
             scanner.read(bad, "release.intent")
+
+
+@pytest.mark.parametrize("limit", ["_CACHE_LIMIT", "_PATTERN_LIMIT"])
+def test_a_scanner_that_can_remember_no_more_says_the_same(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    raw = [
+        b'{"at_ms":5,"facts":{"n%d":"a","request":"r"},"format":"hermetic/v1/log-leaf","generation":1,"index":7,"kind":"a.b%d"}'
+        % (n, n)
+        for n in (1, 2, 2, 1)
+    ]
+    fresh = [Scanner().read(one) for one in raw]
+    monkeypatch.setattr(f"hermetic.audit.scan.{limit}", 1)
+    scanner = Scanner()
+    assert [scanner.read(one) for one in (raw + raw)] == fresh + fresh
+    assert [scanner.read(one.replace(b'"a"', b'["a",1]')) for one in raw] == fresh
+
+
+def test_names_that_are_not_remembered_are_checked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hermetic.audit.leaf._SEEN_NAMES", {str(number) for number in range(4096)})
+    leaf._remember_name("fresh_name")
+    assert len(leaf._SEEN_NAMES) == 4096
+    with pytest.raises(UsageError, match="not a field name"):
+        leaf._remember_name("Fresh")
 
 
 def test_a_leaf_over_the_limit_is_refused() -> None:

@@ -28,7 +28,9 @@ def test_spans(seconds, text):
     assert words.span(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**40, "5.0 TiB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**40, "5.0 TiB"), (2**61, "2048.0 PiB")]
+)
 def test_sizes(count, text):
     assert words.size(count) == text
 

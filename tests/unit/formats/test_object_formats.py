@@ -152,3 +152,10 @@ def test_fields_refuse_booleans_as_integers_and_foreign_members():
     for wrong in ({"n": 1}, {"n": 1, "t": 1, "u": 1}, [], None, "n"):
         with pytest.raises(FormatError, match="exactly the fields"):
             Fields(wrong, "thing", {"n", "t"})
+
+
+@pytest.mark.parametrize("value", [7, None, ["AAAA"], "AAA=", "AAAAAAAA"])
+def test_a_binary_field_is_text_of_its_length(value):
+    with pytest.raises(FormatError):
+        Fields({"root": value}, "thing", {"root"}).binary("root", length=3)
+    assert Fields({"root": "AAAA"}, "thing", {"root"}).binary("root", length=3) == bytes(3)

@@ -130,3 +130,19 @@ def test_uris_that_are_refused(uri):
 def test_too_many_roots():
     with pytest.raises(UsageError):
         domain_file.create(DOMAIN, {an_id(number): FakeProvider(an_id(number)) for number in range(100, 117)})
+
+
+def test_one_root_too_many_is_not_added(made, providers):
+    file, secret = made
+    for number in range(100, 114):
+        file = file.with_root(secret, f"fake:{number}", an_id(number), {an_id(number): FakeProvider(an_id(number))})
+    assert len(file.roots) == 16
+    with pytest.raises(UsageError, match="at most 16 roots"):
+        file.with_root(secret, "fake:x", an_id(200), {an_id(200): FakeProvider(an_id(200))})
+
+
+@pytest.mark.parametrize("wrapped", ["", "A" * 21_852])
+def test_a_wrap_of_no_length_or_too_long_is_refused(made, wrapped):
+    roots = [{"provider": "fake:0", "root": ROOTS[0], "wrapped": wrapped}]
+    with pytest.raises(FormatError):
+        DomainFile.decode(canonical.encode({"domain": DOMAIN, "format": domain_file.FORMAT, "roots": roots}))
