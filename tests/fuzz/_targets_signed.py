@@ -1,0 +1,97 @@
+"""Fuzz targets: canonical JSON, envelopes, manifests and the messages of the port."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import importlib
+import json
+import pkgutil
+from typing import get_args, get_origin
+
+from hermetic.errors import HermeticError
+from hermetic.formats import canonical, codec, dsse, messages
+from hermetic.formats.manifest import parse_manifest
+from hermetic.signing.envelopes import sign_envelope
+from hermetic.signing.manifests import verify_manifest
+from tests.fuzz._target import KEY, Target, same, vector_strings
+
+LIMIT = 24 * 2**20  # bytes
+
+
+def _canonical(raw: bytes) -> None:
+    same(raw, canonical.encode(canonical.decode(raw, limit=2**20)))
+
+
+def _manifest(raw: bytes) -> None:
+    same(raw, parse_manifest(raw).encode())
+
+
+def _signed_manifest(raw: bytes) -> None:
+    """What a producer who holds a signing key could write."""
+    envelope = sign_envelope(raw, "application/vnd.hermetic.manifest+json", KEY, "k")
+    same(raw, verify_manifest(envelope, {"k": KEY.public}).encode())
+
+
+def _envelope(raw: bytes) -> None:
+    with contextlib.suppress(HermeticError):
+        verify_manifest(raw, {"k": KEY.public})
+    same(raw, dsse.parse_envelope(raw, limit=LIMIT).encode())
+
+
+def _message(raw: bytes) -> None:
+    same(raw, codec.encode(codec.decode(raw)))
+
+
+def _envelopes() -> list[bytes]:
+    return [raw for raw in vector_strings("manifest") if raw[:10] == b'{"payload"']
+
+
+def _manifests() -> list[object]:
+    found = []
+    for raw in _envelopes()[:20]:
+        with contextlib.suppress(HermeticError, ValueError):
+            found.append(json.loads(dsse.parse_envelope(raw, limit=LIMIT).payload))
+    return found
+
+
+def _messages() -> list[object]:
+    """One document for each port message, filled with what its types ask for."""
+    for module in pkgutil.iter_modules(messages.__path__):
+        importlib.import_module(f"{messages.__name__}.{module.name}")
+    return [{"body": _body(cls), "hermetic": 1, "type": name} for name, cls in sorted(codec.registered().items())]
+
+
+def _body(cls: type) -> dict[str, object]:
+    return {name: _value(hint) for name, hint in codec._hints(cls).items()}
+
+
+def _value(hint: object) -> object:
+    if get_origin(hint) is tuple:
+        return [_value(get_args(hint)[0])]
+    if type(None) in get_args(hint):
+        return _value(next(arg for arg in get_args(hint) if arg is not type(None)))
+    kind = getattr(hint, "__supertype__", hint)
+    if dataclasses.is_dataclass(kind):
+        return _body(kind)  # type: ignore[arg-type]
+    if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
+        return next(iter(kind)).value
+    return {str: "dataset/a", int: 1, bool: False, bytes: "AAAA"}[kind]  # type: ignore[index]
+
+
+TEXTS = {"\U0001f600": 1, "\ufb33": [None, True, {"a": '\n"\\\x7f'}], "": -7}
+ENVELOPE = {"payload": "e30=", "payloadType": "x", "signatures": [{"keyid": "k", "sig": "AA=="}]}
+
+TARGETS = {
+    "canonical-json": Target(_canonical, 12_000, lambda: [canonical.encode(TEXTS), b'{"a":[1,null,true,"\\n"]}'], [TEXTS]),
+    "manifest": Target(_manifest, 3_500, documents=_manifests()),
+    "signed-manifest": Target(_signed_manifest, 1_000, documents=_manifests()),
+    "dsse-envelope": Target(_envelope, 8_000, lambda: _envelopes()[:40], [ENVELOPE]),
+    "port-message": Target(_message, 8_000, documents=_messages()),
+}
+
+PARSERS = (
+    *("formats/binary_text", "formats/canonical", "formats/codec", "formats/dsse", "formats/fields", "formats/manifest"),
+    *("signing/envelopes", "signing/manifests"),
+)
