@@ -353,6 +353,17 @@ def test_a_run_records_lineage_and_returns_the_exit_code(sealed, hermetic):
     assert process("run", "bad", "--purpose", "train", "--", sys.executable, "-c", "raise SystemExit(9)").returncode == 9
 
 
+def test_a_run_is_told_why_its_output_may_be_lower(sealed, hermetic):
+    code = "import hermetic; h = hermetic.connect(); h.open('dataset/patients').read(9); h.seal(b'44.5', name='features/mean')"
+    command = ("run", "mean", "--purpose", "prepare", "--decide", "features/mean=internal:a mean: nobody's age")
+    done = process(*command, "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    made = hermetic("lineage", "features/mean", "--json").json["nodes"][0]
+    assert (made["data_class"], made["decision"]) == ("internal", "a mean: nobody's age")
+    for wrong in ("features/mean", "features/mean=internal", "features/mean=internal: ", "=internal:x", "features/mean=secret:x"):
+        assert process("run", "mean", "--purpose", "prepare", "--decide", wrong, "--", "true").returncode == 2
+
+
 def test_a_run_with_json_keeps_its_output_apart(sealed):
     done = process("run", "talk", "--purpose", "train", "--json", "--", "echo", "hello")
     document = Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
