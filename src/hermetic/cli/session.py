@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermetic.cli.passphrase import asker, has_terminal
+from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def connected() -> Iterator[Connection]:
-    """Connect to the domain of the working folder; a locked root is asked for on the terminal, if there is one.
+def connected(*, ask: bool = True) -> Iterator[Connection]:
+    """Connect to the domain of the working folder; a locked root is asked for on the terminal, if there is one, unless not to `ask`.
 
     Raises NotFound outside a project, Locked, and whatever the domain refuses with.
     """
     from hermetic.domain.connect import connect  # noqa: PLC0415 - a third of a second that `--help` does not need
 
-    with connect(ask_passphrase=asker(None) if has_terminal() else None) as connection:
+    with connect(ask_passphrase=asker(None) if ask and has_terminal() else None) as connection:
         yield connection
 
 
@@ -33,3 +36,16 @@ def workspace() -> Iterator[Workspace]:
 
     with connected() as connection:
         yield Workspace(connection)
+
+
+def new_project() -> Path:
+    """Return the working folder, which is to become a project. Raises UsageError for one that holds the user's keys, as ~ does."""
+    from hermetic.domain.home import Home  # noqa: PLC0415 - see connected
+
+    here, data = Path.cwd(), Home.locate(os.environ).data
+    if data.resolve().is_relative_to(here.resolve()):
+        raise UsageError(
+            f"{here} cannot be a project: your keys lie below it, in {data}",
+            hint="go to the project's own folder, or set HERMETIC_HOME to a folder outside every project",
+        )
+    return here

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.errors import Locked
 from hermetic.recovery import trial
 from tests.unit.cli.conftest import Outcome
 
@@ -84,6 +85,21 @@ def test_a_folder_of_any_name_can_be_a_project(hermetic, domain_home, tmp_path, 
     done = hermetic("init", "--root", "local:insecure-file")
     assert (done.code, "the project is called Grossen-Ubersicht" in done.err) == (0, True)
     assert "project: Grossen-Ubersicht\n" in (folder / "hermetic.yaml").read_text()
+
+
+def test_a_project_in_a_project_is_said(project, hermetic, monkeypatch):
+    (project / "part").mkdir(mode=0o700)
+    monkeypatch.chdir(project / "part")
+    done = hermetic("init", "--root", "local:insecure-file")
+    assert (done.code, f"{project} is a project with a domain of its own" in done.err) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [("init", "--root", "local:insecure-file"), ("restore", "--from", "/somewhere")])
+def test_the_folder_that_holds_the_keys_is_no_project(hermetic, domain_home, monkeypatch, arguments):
+    monkeypatch.chdir(domain_home.parent)
+    done = hermetic(*arguments)
+    assert (done.code, "hint: go to the project's own folder" in done.err) == (2, True)
+    assert list(domain_home.iterdir()) == []
 
 
 def test_outside_a_project_the_way_in_is_told(hermetic, domain_home):
@@ -209,6 +225,27 @@ def on_a_terminal(*arguments):
 def test_gc_finds_nothing_in_a_tidy_store(sealed, hermetic):
     done = hermetic("gc", "--json")
     assert (done.code, done.json["removed"], done.json["kept"]) == (0, [], [])
+
+
+def test_a_scan_in_a_project_finds_copies_of_what_is_sealed(sealed, hermetic, monkeypatch):
+    (sealed / "notes.bin").write_bytes(b"not a format that anything tells")
+    assert hermetic("seal", "notes.bin", "--as", "dataset/notes", "--class", "internal").code == 0
+    done = hermetic("scan", ".", "--json")
+    assert (done.code, done.err) == (7, "")
+    assert {item["path"]: item["copy_of"] for item in done.json["files"] if item["copy_of"]} == {
+        "./notes.bin": "dataset/notes@1",
+        "./patients.csv": "dataset/patients@1",
+    }
+    assert not any(item["copy_of"] for item in hermetic("scan", ".", "--no-recognise", "--json").json["files"])
+    monkeypatch.setattr("hermetic.domain.connect.connect", locked)
+    done = hermetic("scan", ".", "--json")
+    assert not any(item["copy_of"] for item in done.json["files"])
+    assert done.err == "hermetic: note: copies of sealed assets are not looked for: the root is locked\n"
+    assert hermetic("scan", ".", "--recognise").code == 6
+
+
+def locked(*_, ask_passphrase):
+    raise Locked("the root is locked", hint="run `hermetic unlock`")
 
 
 def test_from_scan_leaves_what_has_no_rule(project, hermetic):
