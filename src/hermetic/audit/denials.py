@@ -6,18 +6,24 @@ are waiting. "Equal" means: same kind, same hidden values of the same subjects, 
 
     {"at_ms":...,"kind":"denials.counted","facts":{"of":[generation,index],"count":n,"first_ms":...,"last_ms":...}}
 
-The counts wait in one sealed row of the database, written in the same transaction as everything else, so a crash loses none of them.
+The counts wait in one sealed row of the database, written in the same transaction as everything else, so a crash loses none of them:
+
+    salt (32, random) || AES-256-GCM(derive(state key, "log-denials", salt), canonical JSON)
+
+A flood seals the row anew with every denial, as often as somebody likes; with a key for each salt no number of times is too large.
 Until they are in a leaf they are not covered by a checkpoint: somebody who writes the database could drop them (spec, section 8).
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry
 from hermetic.crypto import aead, mac
-from hermetic.errors import FormatError
+from hermetic.crypto.kdf import derive
+from hermetic.errors import FormatError, WrongKey
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import to_base64url
 
@@ -57,7 +63,7 @@ def sort_of(entry: Entry, keys: LogKeys) -> str:
     """Return what equal denials have in common, as a keyed hash."""
     facts = {name: value for name, value in entry.facts.items() if name not in VARYING}
     hidden = {name: [value.subject, value.value] for name, value in entry.hidden.items()}
-    return to_base64url(mac.hmac_sha256(keys.state, canonical.encode([entry.kind, facts, hidden])))
+    return to_base64url(mac.hmac_sha256(derive(keys.state, "log-denial-sort"), canonical.encode([entry.kind, facts, hidden])))
 
 
 def load(store: LogStore, keys: LogKeys) -> dict[str, Waiting]:
@@ -65,7 +71,7 @@ def load(store: LogStore, keys: LogKeys) -> dict[str, Waiting]:
     sealed = store.state()
     if sealed is None:
         return {}
-    body: Any = canonical.decode(aead.open_(keys.state, sealed, _CONTEXT), limit=STATE_LIMIT)
+    body: Any = canonical.decode(_open(keys, sealed), limit=STATE_LIMIT)
     try:
         return {sort: Waiting(*fields) for sort, fields in body.items()}
     except (AttributeError, TypeError):
@@ -77,7 +83,20 @@ def save(store: LogStore, keys: LogKeys, waiting: dict[str, Waiting]) -> None:
     rows: dict[str, list[int]] = {
         sort: [item.generation, item.index, item.count, item.first_ms, item.last_ms] for sort, item in waiting.items()
     }
-    store.put_state(aead.seal(keys.state, canonical.encode(rows), _CONTEXT) if rows else None)
+    store.put_state(_seal(keys, canonical.encode(rows)) if rows else None)
+
+
+def _seal(keys: LogKeys, plain: bytes) -> bytes:
+    salt = os.urandom(mac.SALT)
+    return salt + aead.seal(derive(keys.state, "log-denials", salt), plain, _CONTEXT)
+
+
+def _open(keys: LogKeys, sealed: bytes) -> bytes:
+    salt, rest = sealed[: mac.SALT], sealed[mac.SALT :]
+    try:
+        return aead.open_(derive(keys.state, "log-denials", salt), rest, _CONTEXT)
+    except WrongKey:
+        return aead.open_(keys.state, sealed, _CONTEXT)  # what the first databases left waiting
 
 
 def due(waiting: dict[str, Waiting], now_ms: int, window_ms: int) -> list[str]:

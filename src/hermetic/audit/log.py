@@ -27,7 +27,7 @@ from hermetic.audit.proof import Receipt
 from hermetic.audit.receipts import Appended, verify_receipt
 from hermetic.audit.store import Batch, CheckpointRow
 from hermetic.audit.tree import Frontier, NodeReader, consistency_proof, inclusion_proof, leaf_hash, root_at
-from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, SignatureError, UsageError
+from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, SignatureError, StorageError, UsageError
 from hermetic.formats.binary_text import to_base64url
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hermetic.formats.canonical import JsonValue
 
 KEEP_EVERY = 1024  # leaves between checkpoints that are kept
+LEAVES = 2**31  # of one generation: a subject's key seals an opening for each leaf that names the subject, with random nonces
 DENIAL_WINDOW_MS = 10_000
 OWN_KINDS = frozenset({"domain.created", "domain.restored", "log.key-changed", "denials.counted", "subject.erased"})
 
@@ -193,6 +194,8 @@ class Log:
         everything = [*ahead, *entries]
         if not frontier.size and everything[0].kind not in {"domain.created", "domain.restored"}:
             raise UsageError("this generation of the log has not begun", hint="call Log.begin first")
+        if frontier.size + len(everything) > LEAVES:
+            raise StorageError("this generation of the log is full", hint="a restore from the newest backup begins the next one")
         rows, openings = self._rows(store, everything, frontier.size, now_ms)
         growth = frontier.extended([row[4] for row in rows])
         checkpoint = Checkpoint(self.origin, growth.after.size, growth.after.root())

@@ -1,11 +1,16 @@
 """Sealed and lookup columns, and the keys they take.
 
-A sealed column stores `crypto.aead` bytes with associated data
+A sealed column stores `crypto.aead` bytes under a key of its row, with associated data:
 
-    "hermetic/v1/column" LF  lp(table) lp(column) key…        lp(x) = decimal length ":" x; key values as in `authentic`
+    row key            derive(column key, "column/row", lp(table) key…)      lp(x) = decimal length ":" x; key values as in `authentic`
+    associated data    "hermetic/v1/column" LF  lp(table) lp(column) key…
 
 so that a ciphertext opens only in the place it was written for. NULL stays NULL: that a value is absent is visible, and is
 authenticated by the row MAC. Ciphertexts are as long as their values plus 28 bytes.
+
+Nonces are random, and the column key serves for the domain's whole life: under it alone nothing would bound their number. A row key
+seals a row's sealed columns again when they change, and every change counts the row's revision: REVISION_LIMIT keeps it far below
+2^32 invocations (NIST SP 800-38D section 8.3). Values sealed under the column key itself, as the first databases were, still open.
 
 A lookup column stores HMAC-SHA-256(lookup key, "hermetic/v1/lookup" LF lp(table) lp(column) value): equal values of one column show
 as equal, nothing else shows.
@@ -20,11 +25,13 @@ from typing import TYPE_CHECKING, Any
 import rfc8785
 
 from hermetic.crypto import aead, mac
+from hermetic.crypto.kdf import derive
 from hermetic.errors import IntegrityError, RowTampered, UsageError, WrongKey
 
 if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
 
+REVISION_LIMIT = 2**28  # times that a row may change; with at most eight sealed columns its key seals at most 2^31 values
 COLUMN_LABEL = b"hermetic/v1/column\n"
 LOOKUP_LABEL = b"hermetic/v1/lookup\n"
 
@@ -80,15 +87,24 @@ def from_plain_bytes(holds: str, raw: bytes) -> Any:
     return raw.decode("utf-8") if holds == "text" else raw
 
 
-def seal(keys: RowKeys, place: bytes, plain: bytes) -> bytes:
-    """Seal one value for one place (table, column, key)."""
-    return aead.seal(keys.column, plain, place)
+def row_key(keys: RowKeys, row: bytes) -> Secret:
+    """Return the key that seals the columns of one row; `row` names table and primary key (`Layout.row`)."""
+    return derive(keys.column, "column/row", row)
 
 
-def open_(keys: RowKeys, place: bytes, sealed: bytes) -> bytes:
-    """Open one value. Raises IntegrityError when it was not sealed for this place under these keys."""
+def seal(key: Secret, place: bytes, plain: bytes) -> bytes:
+    """Seal one value for one place (table, column, key) under the key of its row."""
+    return aead.seal(key, plain, place)
+
+
+def open_(keys: RowKeys, key: Secret, place: bytes, sealed: bytes) -> bytes:
+    """Open one value with the key of its row. Raises IntegrityError when it was not sealed for this place under these keys."""
     try:
-        return aead.open_(keys.column, sealed, place)
+        return aead.open_(key, sealed, place)
+    except WrongKey:
+        pass
+    try:
+        return aead.open_(keys.column, sealed, place)  # the first databases had no row keys
     except WrongKey:
         raise IntegrityError("a sealed column does not open under the keys of this domain") from None
 

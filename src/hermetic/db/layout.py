@@ -37,12 +37,17 @@ class Layout:
     given: tuple[tuple[str, int], ...]  # what callers get: all but mac and lookup columns
     mac_at: int
     encoder: authentic.Encoder  # of every column but mac
+    head: bytes  # the table's name, length-prefixed
     seal_heads: Mapping[str, bytes]
     lookup_heads: Mapping[str, bytes]
 
     def key_of(self, row: Sequence[Any]) -> tuple[Any, ...]:
         """Return the primary key of a stored row."""
         return tuple([row[self.at[name]] for name in self.keys])
+
+    def row(self, key: Sequence[Any]) -> bytes:
+        """Return what names a row: table and key."""
+        return self.head + authentic.encode_key(key)
 
     def place(self, column: str, key: Sequence[Any]) -> bytes:
         """Return the associated data of a sealed value: table, column, key."""
@@ -97,6 +102,7 @@ def of(table: sa.Table) -> Layout:
         given=tuple((name, index) for name, index in at.items() if name not in hidden),
         mac_at=at.get("mac", -1),
         encoder=authentic.Encoder(table.name, [(name, place) for name, place in at.items() if name != "mac"]),
+        head=head,
         seal_heads={name: COLUMN_LABEL + head + lp(_ascii(name)) for name in sealed},
         lookup_heads={source: LOOKUP_LABEL + head + lp(_ascii(name)) for source, name in lookups.items()},
     )

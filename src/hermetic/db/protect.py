@@ -44,6 +44,8 @@ def change(shape: Layout, keys: RowKeys | None, stored: Sequence[Any], changes: 
             raise UsageError(f"key column {shape.name}.{name} cannot be changed")
     changed = list(stored)
     if shape.authenticated:
+        if changed[shape.at["revision"]] >= columns.REVISION_LIMIT:
+            raise UsageError(f"a row of table {shape.name} was changed {columns.REVISION_LIMIT} times, and may change no more")
         changed[shape.at["revision"]] += 1
     return _fill(shape, keys, changed, changes)
 
@@ -69,7 +71,9 @@ def _seal_into(shape: Layout, keys: RowKeys, stored: list[Any], given: tuple[str
     """Seal one value and, where there is one, fill its lookup column. Key columns are already in `stored`."""
     name, value = given
     plain = None if value is None else columns.plain_bytes(shape.sealed[name], value)
-    stored[shape.at[name]] = None if plain is None else columns.seal(keys, shape.place(name, shape.key_of(stored)), plain)
+    key = shape.key_of(stored)
+    row_key = columns.row_key(keys, shape.row(key))
+    stored[shape.at[name]] = None if plain is None else columns.seal(row_key, shape.place(name, key), plain)
     if name in shape.lookups:
         looked_up = None if plain is None else columns.lookup(keys, shape.lookup_heads[name], plain)
         stored[shape.at[shape.lookups[name]]] = looked_up
@@ -104,9 +108,12 @@ def _open_values(shape: Layout, keys: RowKeys | None, row: Row) -> None:
     try:
         for name in shape.json:
             row[name] = None if row[name] is None else columns.from_json(row[name])
-        for name, holds in shape.sealed.items():
-            if row[name] is not None:
-                plain = columns.open_(need(keys, shape), shape.place(name, key), row[name])
+        sealed = [(name, holds) for name, holds in shape.sealed.items() if row[name] is not None]
+        if sealed:
+            known = need(keys, shape)
+            row_key = columns.row_key(known, shape.row(key))
+            for name, holds in sealed:
+                plain = columns.open_(known, row_key, shape.place(name, key), row[name])
                 row[name] = columns.from_plain_bytes(holds, plain)
     except RowTampered as error:
         raise authentic.tampered(shape.name, key, error.message) from None

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from hermetic.crypto import aead, mac
 from hermetic.crypto.kdf import derive
-from hermetic.errors import FormatError, IntegrityError, NotFound
+from hermetic.errors import FormatError, IntegrityError, NotFound, WrongKey
 from hermetic.formats import canonical
 from hermetic.steps import reached
 
@@ -105,7 +105,10 @@ class Index:
 
 
 class Copies:
-    """The copies of one domain in one place. `key` is the domain's backup key."""
+    """The copies of one domain in one place. `key` is the domain's backup key.
+
+    Each pack and each index is sealed under a key of its own number: nonces are random, and a domain makes copies all its life.
+    """
 
     def __init__(self, store: Store, key: Secret) -> None:
         self._store = store
@@ -148,7 +151,7 @@ class Copies:
         sealed = self._store.read_bytes(_index_name(number), limit=INDEX_LIMIT)
         if not sealed.startswith(HEAD):
             raise FormatError("not a backup index")
-        index = Index.from_bytes(aead.open_(self._index_key, sealed[len(HEAD) :], HEAD + struct.pack(">Q", number)))
+        index = Index.from_bytes(_open(self._index_key, number, sealed[len(HEAD) :], HEAD + _u64(number)))
         if index.number != number:
             raise IntegrityError("a backup index stands under another number")
         return index
@@ -162,7 +165,7 @@ class Copies:
             self._store.put_bytes(_pack_name(number), pack)
             reached("backup.pack.written")
         index = Index(number, generation, log_size, log_root, at_ms, tuple(chunks))
-        sealed = HEAD + aead.seal(self._index_key, index.to_bytes(), HEAD + struct.pack(">Q", number))
+        sealed = HEAD + aead.seal(_of_number(self._index_key, number), index.to_bytes(), HEAD + _u64(number))
         self._store.put_bytes(_index_name(number), sealed)
         reached("backup.index.written")
         self._last = index
@@ -205,11 +208,12 @@ class Copies:
     def _gather(self, database: bytes, number: int, reuse: dict[bytes, Placed]) -> tuple[bytes, list[Placed]]:
         """Return the new pack's bytes and the chunks in order."""
         pack, chunks = bytearray(), []
+        key = _of_number(self._chunk_key, number)
         for start in range(0, len(database), CHUNK):
             piece = database[start : start + CHUNK]
             name = mac.hmac_sha256(self._name_key, piece)[:NAME]
             if name not in reuse:
-                sealed = aead.seal(self._chunk_key, piece, CHUNK_LABEL + name)
+                sealed = aead.seal(key, piece, CHUNK_LABEL + name)
                 reuse[name] = Placed(name, number, len(pack), len(sealed))
                 pack += sealed
             chunks.append(reuse[name])
@@ -226,7 +230,7 @@ class Copies:
             raise IntegrityError(f"{_pack_name(item.pack)} of the backup is missing", hint="the copy is not whole") from None
         if count != item.length:
             raise IntegrityError(f"chunk {at} of the backup is cut", hint="the copy is not whole")
-        piece = aead.open_(self._chunk_key, bytes(buffer), CHUNK_LABEL + item.name)
+        piece = _open(self._chunk_key, item.pack, bytes(buffer), CHUNK_LABEL + item.name)
         mac.check(item.name, mac.hmac_sha256(self._name_key, piece)[:NAME], f"chunk {at} of the backup")
         return piece
 
@@ -248,6 +252,22 @@ class Copies:
             return {item.pack for item in self.read(number).chunks}
         except IntegrityError:
             return set()
+
+
+def _u64(number: int) -> bytes:
+    return struct.pack(">Q", number)
+
+
+def _of_number(key: Secret, number: int) -> Secret:
+    return derive(key, "backup/number", _u64(number))
+
+
+def _open(key: Secret, number: int, sealed: bytes, aad: bytes) -> bytes:
+    """Open under the key of a number, or under the one key that the first copies were sealed with. Raises WrongKey."""
+    try:
+        return aead.open_(_of_number(key, number), sealed, aad)
+    except WrongKey:
+        return aead.open_(key, sealed, aad)
 
 
 def _index_name(number: int) -> str:

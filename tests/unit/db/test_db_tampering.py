@@ -167,11 +167,12 @@ def test_neighbouring_columns_cannot_trade_characters(keys):
 
 def test_a_sealed_value_opens_only_in_its_place(filled, keys, samples):
     shape = layout.of(tables.asset)
-    sealed = columns.seal(keys, shape.place("owner", ("a",)), b"ana")
-    assert columns.open_(keys, shape.place("owner", ("a",)), sealed) == b"ana"
+    key = columns.row_key(keys, shape.row(("a",)))
+    sealed = columns.seal(key, shape.place("owner", ("a",)), b"ana")
+    assert columns.open_(keys, key, shape.place("owner", ("a",)), sealed) == b"ana"
     for elsewhere in (shape.place("owner", ("b",)), shape.place("project", ("a",)), layout.of(tables.kek).place("owner", ("a",))):
         with pytest.raises(IntegrityError):
-            columns.open_(keys, elsewhere, sealed)
+            columns.open_(keys, key, elsewhere, sealed)
 
 
 def test_places_and_lookups_cannot_be_confused():

@@ -1,0 +1,51 @@
+"""What bounds how often a key of the log seals with random nonces (spec/key-usage.md)."""
+
+import pytest
+
+from hermetic.audit import denials, log
+from hermetic.audit.leaf import Entry
+from hermetic.audit.openings import LogKeys
+from hermetic.audit.store import MemoryStore
+from hermetic.crypto import aead
+from hermetic.crypto.secret import Secret
+from hermetic.errors import IntegrityError, StorageError
+from hermetic.formats import canonical
+from tests.unit.audit.making import make_log
+
+KEYS = LogKeys(Secret(bytes([200]) * 32))
+WAITING = {"sort": denials.Waiting(1, 2, 3, 4, 5)}
+
+
+def test_waiting_denials_have_a_key_for_each_time_they_are_written():
+    store = MemoryStore()
+    seen = set()
+    for _ in range(20):
+        denials.save(store, KEYS, WAITING)
+        assert denials.load(store, KEYS) == WAITING
+        seen.add(store.state()[:32])
+    assert len(seen) == 20
+
+
+def test_another_salt_is_another_key():
+    store = MemoryStore()
+    denials.save(store, KEYS, WAITING)
+    sealed = store.state()
+    store.put_state(bytes(32) + sealed[32:])
+    with pytest.raises(IntegrityError):
+        denials.load(store, KEYS)
+
+
+def test_what_the_first_databases_left_waiting_still_opens():
+    store = MemoryStore()
+    rows = canonical.encode({"sort": [1, 2, 3, 4, 5]})
+    store.put_state(aead.seal(KEYS.state, rows, b"hermetic/v1/log-denials"))
+    assert denials.load(store, KEYS) == WAITING
+
+
+def test_a_generation_is_full_one_day(monkeypatch):
+    monkeypatch.setattr(log, "LEAVES", 3)
+    store, made = MemoryStore(), make_log()
+    made.begin(store, now_ms=0)
+    made.append(store, [Entry("run.ended", {"run": "a"}), Entry("run.ended", {"run": "b"})], now_ms=1)
+    with pytest.raises(StorageError, match="full"):
+        made.append(store, [Entry("run.ended", {"run": "c"})], now_ms=2)
