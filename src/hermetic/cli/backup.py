@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import around
 from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.lazy import Group
@@ -15,7 +16,7 @@ from hermetic.cli.options import exit_with, output, passphrase_file
 from hermetic.cli.passphrase import asker, from_file, has_terminal
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment, size
-from hermetic.errors import StorageError
+from hermetic.errors import StorageError, UsageError
 from hermetic.evidence.status import backup_answer
 from hermetic.evidence.upkeep import backup_findings
 from hermetic.formats.messages.backup import TakeBackup
@@ -69,11 +70,15 @@ def now(out: Out, *, with_objects: bool, recovery_passphrase_file: Path | None) 
     opens the copy on another machine, or replaces it; that goes on record.
     """
     with connected() as connection:
+        if connection.config.backup_place is None:
+            settings = around.own(connection).settings
+            raise UsageError("this domain has no backup place", hint=f"add a line to {settings}: `backup: {{place: /another/disk}}`")
         if recovery_passphrase_file is not None:
             _set_recovery(connection, recovery_passphrase_file)
         state = connection.ask(TakeBackup())
         if state.problem is not None:
-            raise StorageError(f"the backup is not up to date: {state.problem}", hint="hermetic backup status")
+            hint = "hermetic backup status; if this domain was restored elsewhere, go on there: this machine's custody is stale"
+            raise StorageError(f"the backup is not up to date: {state.problem}", hint=hint)
         copied = _copy_objects(out, connection, state.place) if with_objects or connection.config.backup_objects else None
     facts: list[tuple[str, Cell]] = [
         ("place", state.place or ""),

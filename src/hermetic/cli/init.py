@@ -11,7 +11,8 @@ from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Block, Facts, Heading, Mark
 from hermetic.cli.options import ANY_PATH, output, passphrase_file
 from hermetic.cli.passphrase import asker, from_file, from_terminal, has_terminal
-from hermetic.errors import UsageError
+from hermetic.cli.session import new_project
+from hermetic.errors import NotFound, UsageError
 from hermetic.ids import as_word
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def init(
     Writes hermetic.yaml, policies/ and the store folder sealed/, which .gitignore keeps out of git. Keys and records live
     elsewhere, never in the project. On a terminal it asks for what is missing.
     """
-    folder = Path.cwd()
+    folder = new_project()
     name = project if project is not None else as_word(folder.name, "project")[:_LONGEST]
     uri = root if root is not None else _choose_root(out)
     if ":" not in uri:
@@ -68,8 +69,19 @@ def init(
     )
     if project is None and name != folder.name:
         out.warn(f"the project is called {name}, since names have no other signs; --project NAME gives it another")
+    if (outer := _project_around(folder)) is not None:
+        out.warn(f"{outer} is a project with a domain of its own: below {folder}, commands now use the new one")
     out.emit(_document(created, folder, place), *_blocks(created, folder, uri))
     return 0
+
+
+def _project_around(folder: Path) -> Path | None:
+    from hermetic.domain.project import find_root  # noqa: PLC0415 - brings the policy
+
+    try:
+        return find_root(folder.parent)
+    except NotFound:
+        return None
 
 
 def _choose_root(out: Out) -> str:

@@ -13,12 +13,14 @@ from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
 from hermetic.errors import Conflict
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey, ShowKey
+from hermetic.ids import KeyState
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
 from hermetic.formats.messages.keys import KeyRow
 
+_SHOWN = 3  # assets in a note
 _STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroyed": "bad"}
 
 
@@ -124,13 +126,20 @@ def resume(out: Out, *, kek: str, reason: str) -> int:
 @reason()
 @output
 def revoke(out: Out, *, kek: str, reason: str) -> int:
-    """End all use of a key's present version; leases end at their next check."""
+    """End all use of a key's present version; leases end at their next check.
+
+    What is sealed under it cannot be opened afterwards, by you neither: expose first what has no other source.
+    """
     return _change(out, kek, "revoke", reason)
 
 
 def _change(out: Out, kek: str, verb: str, reason: str) -> int:
     with connected() as connection:
         changed = connection.ask(ChangeKeyState(kek, verb, reason))
+    lost = sum(item.data_keys for item in changed.key.versions if item.state == KeyState.COMPROMISED)
+    if verb == "revoke" and lost:
+        names = ", ".join(changed.key.assets[:_SHOWN]) + (", …" if len(changed.key.assets) > _SHOWN else "")
+        out.warn(f"{count(lost, 'version')} of {names} cannot be opened any more: seal the data anew, from its source")
     done = {"suspend": "suspended", "resume": "resumed", "revoke": "revoked"}[verb]
     out.emit({"key": changed.key, "log_index": changed.receipt.index}, *_changed(done, changed.key, None))
     return 0

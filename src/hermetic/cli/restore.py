@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +11,13 @@ from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.options import ANY_PATH, exit_with, output, passphrase_file, reason
 from hermetic.cli.passphrase import RECOVERY_OPTION, asker, has_terminal
-from hermetic.cli.session import connected
+from hermetic.cli.session import connected, new_project
 from hermetic.cli.words import moment, size
 from hermetic.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hermetic.cli.out import Out
     from hermetic.domain.restore import Restored
     from hermetic.recovery.objects import Copied
@@ -62,7 +63,7 @@ def restore(
     done = restore_domain(
         place.absolute(),
         Home.locate(os.environ),
-        Path.cwd(),
+        new_project(),
         asker(recovery_passphrase_file, option=RECOVERY_OPTION),
         provider_uri=root,
         ask=fresh,

@@ -144,6 +144,13 @@ def test_rotate_rewraps_until_nothing_is_left(hermetic, custody):
     assert not any(isinstance(request, keys.RewrapKey) for request in custody.asked)
 
 
+def test_a_revocation_says_what_it_closes(hermetic, custody):
+    row = replace(KEY, versions=(keys.KeyVersionRow(1, "compromised", 0, 9, 2), keys.KeyVersionRow(2, "active", 0, 0, 0)))
+    custody.answers[keys.ChangeKeyState] = keys.KeyChanged(row, RECEIPT)
+    assert "2 versions of dataset/patients cannot be opened any more" in hermetic("key", "revoke", "mfrg", "--reason", "lost").err
+    assert "cannot be opened" not in hermetic("key", "suspend", "mfrg", "--reason", "lost").err
+
+
 def test_a_rewrap_that_does_not_move_stops(hermetic, custody):
     custody.answers |= {keys.RewrapKey: keys.Rewrapped(KEY.kek, 2, 0, 4), keys.ShowKey: KEY}
     assert hermetic("key", "rewrap", "mfrg").code == 1
@@ -337,13 +344,16 @@ def test_map_writes_the_picture_and_says_the_same(hermetic, custody, tmp_path):
     assert hermetic("map", "--suggest").out.startswith("pipeline:\n")
 
 
-def test_backup(hermetic, custody):
+def test_backup(hermetic, custody, tmp_path):
     custody.answers |= {
         domain.GatherFacts: sample.facts(),
         backup.TakeBackup: backup.BackupState("/b", sample.NOW, 214, None, has_recovery=True, problem=None),
     }
     assert hermetic("backup").code == 0
     assert hermetic("backup", "status", "--json").json["backup"]["place"] == "/mnt/backup"
+    done = hermetic("backup", "now")
+    assert (done.code, f"hint: add a line to {tmp_path / 'config.yaml'}: `backup: {{place: /another/disk}}`" in done.err) == (2, True)
+    custody.config.backup_place = tmp_path
     assert hermetic("backup", "now").code == 0
     custody.answers[backup.TakeBackup] = backup.BackupState("/b", None, 0, None, has_recovery=True, problem="disk full")
     done = hermetic("backup", "now")
