@@ -25,6 +25,7 @@ DATA_VARIABLE = "HERMETIC_TEST_DATA"
 _XDG = ("DATA", "CONFIG", "STATE", "CACHE", "RUNTIME")
 _PROPERTY = "known-answer file"
 _SUMMARY = "summary"
+_FUZZED = "fuzzed inputs"
 
 
 def pytest_configure() -> None:
@@ -95,6 +96,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     where = "" if os.environ.get(DATA_VARIABLE) else f" ({DATA_VARIABLE} is not set)"
     terminalreporter.write_line(f"test data: {len(ran - own)} known-answer files ran{where}")
     terminalreporter.write_line(f"own vectors: {len(own)} files ran")
+    if counts := [
+        value for report in terminalreporter.stats.get("passed", []) for name, value in report.user_properties if name == _FUZZED
+    ]:
+        terminalreporter.write_line(f"fuzz: {len(counts)} targets, {sum(counts):,} seeded inputs")
     for reports in ("passed", "skipped", "failed"):
         for report in terminalreporter.stats.get(reports, []):
             for name, value in report.user_properties:

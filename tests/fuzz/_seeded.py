@@ -7,21 +7,27 @@ so that the checks behind the first are reached without counting branches.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.errors import HermeticError
+from tests.fuzz._target import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hermetic.errors import HermeticError
     from tests.fuzz._target import Target
 
 LONGEST = 16_384  # bytes
 STEPS = 4  # changes of one input at most
+KEPT = 500  # outcomes
 BYTES = bytes(
     (0, 1, 9, 10, 13, 32, 34, 43, 44, 45, 46, 47, 48, 57, 58, 61, 64, 65, 91, 92, 93, 97, 123, 125, 127, 128, 0xC0, 0xE2, 0xFF)
 )
+
+
+_VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 
 
 class Defect(AssertionError):
@@ -46,23 +52,24 @@ def fuzz(name: str, target: Target, *, seed: int = 1) -> Tried:
         except Exception as error:
             shown = f"{type(error).__name__} at input {number}"
             raise Defect(f"{name}: {shown}; write these bytes to FILE and run tests/fuzz/_run.py {name} FILE: {data!r}") from error
-        if outcome not in outcomes:
+        if outcome not in outcomes and len(outcomes) < KEPT:
             outcomes.add(outcome)
             pool.append(data)
     return Tried(target.runs, len(outcomes))
 
 
 def _outcome(target: Target, data: bytes) -> str:
-    try:
-        target.try_(data)
-    except HermeticError as error:
-        trace = error.__traceback__
-        places = []
-        while trace is not None:
-            places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
-            trace = trace.tb_next
-        return "/".join(places[-3:])
-    return "accepted"
+    target.run(data)
+    return "/".join(map(_place, REFUSED))
+
+
+def _place(error: HermeticError) -> str:
+    """Return where an input was refused, and as what."""
+    trace, lines = error.__traceback__, []
+    while trace is not None:
+        lines.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{'>'.join(lines[-3:])} {_VALUE.sub('', str(error))[:60]}"
 
 
 def _inputs(pool: list[bytes], target: Target, chance: random.Random) -> Iterator[bytes]:

@@ -19,4 +19,4 @@ def _seeds() -> list[bytes]:
     return [raw for raw in SEEDS if len(raw) < 4_000]
 
 
-TARGETS = {"scan": Target(_scan, 1_000, _seeds)}
+TARGETS = {"scan": Target(_scan, 2_000, _seeds)}
