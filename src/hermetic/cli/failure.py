@@ -96,4 +96,7 @@ def _kind(error: HermeticError) -> str:
 
 def _usage_hint(error: click.ClickException) -> str | None:
     context = getattr(error, "ctx", None)
-    return f"see {context.command_path} --help" if isinstance(error, click.UsageError) and context is not None else None
+    if not isinstance(error, click.UsageError):
+        return None
+    # click forgets the command where an option at the end has no value
+    return f"see {context.command_path} --help" if context is not None else "add --help to see what the command takes"

@@ -102,12 +102,17 @@ def _facts(done: Restored, place: Path, copied: Copied | None) -> list[tuple[str
 
 
 def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None, *, with_objects: bool) -> int:
+    from hermetic.evidence.status import backup_answer  # noqa: PLC0415 - with the next
+    from hermetic.formats.messages.domain import GatherFacts  # noqa: PLC0415 - with the next
     from hermetic.recovery.trial import try_copy  # noqa: PLC0415 - brings the database
 
     with connected() as connection:
         chosen = place.absolute() if place is not None else connection.config.backup_place
         if chosen is None:
             raise NotFound("this domain has no backup place", hint="--from DIR, or `backup: {place: DIR}` in config.yaml")
+        if place is None and not backup_answer(connection.ask(GatherFacts())).has_recovery:
+            hint = "set one: hermetic backup now --recovery-passphrase-file FILE"
+            raise UsageError("the copy cannot be opened elsewhere: it has no recovery passphrase", hint=hint)
         passphrase = asker(recovery_passphrase_file, option=RECOVERY_OPTION)("recovery passphrase: ")
         done = try_copy(connection, chosen, passphrase, objects=with_objects)
     facts: list[tuple[str, Cell]] = [

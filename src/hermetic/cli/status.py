@@ -115,13 +115,14 @@ def _openers(report: StatusReport) -> list[Block]:
         for row in report.openness
     ]
     log = report.recording
+    released = f"{count(log.releases, 'release')}, {count(log.denials, 'denial')}"
     return [
         Heading("2  Who can decrypt, and what is logged"),
         Table(("asset", "who (for what)", "by policies", "releases", "last"), rows, frozenset({"releases"}), empty="  no assets yet"),
         *_what_that_means(report),
         Facts(
             [
-                ("log", f"{log.size} entries, root {log.root.hex()[:16]}; {log.releases} releases, {log.denials} denials"),
+                ("log", f"{log.size} entries, root {log.root.hex()[:16]}; {released}"),
                 ("intents without outcome", log.open_intents),
                 ("pinned by you", f"up to entry {log.pinned_size}"),
                 ("externally anchored", Mark(log.externally_anchored, "warn" if log.externally_anchored == "never" else "good")),

@@ -458,6 +458,15 @@ def test_a_backup_is_tried_and_restored(sealed, hermetic, tmp_path, monkeypatch)
     assert process("cat", "dataset/patients", "--purpose", "prepare").stdout == ROWS
 
 
+def test_a_copy_without_recovery_passphrase_is_told_before_anybody_is_asked(hermetic, domain_home, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    folder.mkdir(mode=0o700)
+    monkeypatch.chdir(folder)
+    assert hermetic("init", "--root", "local:insecure-file", "--backup", tmp_path / "backup").code == 0
+    done = hermetic("restore", "--check")
+    assert (done.code, "hint: set one: hermetic backup now --recovery-passphrase-file FILE" in done.err) == (2, True)
+
+
 def test_a_wrong_recovery_passphrase_is_4(sealed, hermetic, tmp_path):
     (tmp_path / "wrong").write_text("wrong passphrase")
     assert hermetic("restore", "--check", "--recovery-passphrase-file", tmp_path / "wrong").code == 4

@@ -56,6 +56,11 @@ def test_a_reason_that_the_message_gives_is_not_told_twice(hermetic, custody):
     assert hermetic("ls", "--json").json["error"]["reasons"] == ["not for train", "mfa"]
 
 
+def test_an_option_without_its_value_has_a_hint(hermetic):
+    done = hermetic("seal", "--from-scan")
+    assert (done.code, done.err.splitlines()[-1]) == (2, "hint: add --help to see what the command takes")
+
+
 @pytest.mark.parametrize("arguments", [(), ("key",), ("log",)])
 def test_a_group_alone_shows_its_help(hermetic, arguments):
     done = hermetic(*arguments)
