@@ -23,7 +23,7 @@ from hermetic.audit.leaf import encode_json
 from hermetic.crypto import aead, mac
 from hermetic.crypto.kdf import derive
 from hermetic.crypto.secret import Secret
-from hermetic.errors import FormatError
+from hermetic.errors import FormatError, UsageError
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import from_base64url, to_base64url
 
@@ -95,7 +95,7 @@ class Openings:
     ) -> tuple[dict[str, bytes], OpeningRow | None]:
         """Return the commitments of an entry at `place` (generation, index) and the row that opens them, None if nothing can.
 
-        `subjects` remembers the keys met in one transaction; start it empty.
+        `subjects` remembers the keys met in one transaction; start it empty. Raises UsageError for what no reader would open.
         """
         commitments: dict[str, bytes] = {}
         parts: list[bytes] = []
@@ -111,6 +111,10 @@ class Openings:
             if key is not None:
                 body = f'{{"seed":"{to_base64url(seed)}","values":{{{_members(texts)}}}}}'
                 sealed = aead.seal(key, body.encode("utf-8"), self._context(*place))
+                if len(sealed) > OPENING_LIMIT:
+                    raise UsageError(
+                        "what is to be kept beside the log is too long", hint="reasons and names are sentences, not files"
+                    )
                 parts.append(handle + len(sealed).to_bytes(4, "big") + sealed)
         return commitments, (place[1], parts[0][:HANDLE], b"".join(parts)) if parts else None
 

@@ -3,12 +3,12 @@
 import pytest
 
 from hermetic.audit import denials, log
-from hermetic.audit.leaf import Entry
+from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.store import MemoryStore
 from hermetic.crypto import aead
 from hermetic.crypto.secret import Secret
-from hermetic.errors import IntegrityError, StorageError
+from hermetic.errors import IntegrityError, StorageError, UsageError
 from hermetic.formats import canonical
 from tests.unit.audit.making import make_log
 
@@ -40,6 +40,18 @@ def test_what_the_first_databases_left_waiting_still_opens():
     rows = canonical.encode({"sort": [1, 2, 3, 4, 5]})
     store.put_state(aead.seal(KEYS.state, rows, b"hermetic/v1/log-denials"))
     assert denials.load(store, KEYS) == WAITING
+
+
+def test_what_is_too_long_to_be_read_again_is_not_written():
+    store, made = MemoryStore(), make_log()
+    made.begin(store, now_ms=0)
+    entry = Entry("run.ended", {"run": "a"}, {"reason": Hidden("x" * 262_144, "principal:1")})
+    with pytest.raises(UsageError, match="too long"):
+        made.append(store, [entry], now_ms=1)
+    fits = Entry("run.ended", {"run": "a"}, {"reason": Hidden("x" * 262_000, "principal:1")})
+    appended = made.append(store, [fits], now_ms=1)
+    leaf = made.leaf(store, appended.indexes[0])
+    assert made.open(store, leaf)["reason"].value == "x" * 262_000
 
 
 def test_a_generation_is_full_one_day(monkeypatch):
