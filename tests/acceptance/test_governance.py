@@ -1,0 +1,117 @@
+"""Capabilities AC2, AC3, AU1 to AU4, PO1, BR1: policy, access, the log, recovery."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import hermetic
+from hermetic.errors import LogTampered, PolicyDenied
+from hermetic.formats.messages.policy import GiveGrant
+from hermetic.ids import Purpose
+from tests import world as w
+from tests.acceptance.conftest import PASSPHRASE, ROWS
+
+
+def test_AC2_every_decision_names_the_policies_that_made_it(pipeline):
+    asked = pipeline.hermetic("policy", "explain", "open", "dataset/patients", "--purpose", "prepare", "--json").json
+    assert (asked["allowed"], asked["policies"]) == (True, ["owner-opens"])
+    with hermetic.connect() as h:
+        h.open("dataset/patients", purpose="audit").close()
+    entries = pipeline.hermetic("log", "ls", "--json").json["entries"]
+    intent = [json.loads(bytes.fromhex(item["leaf"]))["facts"] for item in entries if item["kind"] == "release.intent"][-1]
+    assert (intent["policies"], intent["purpose"], intent["enforcement"]) == (["owner-opens"], "audit", "cooperative")
+
+
+def test_AC3_a_grant_covers_one_version_of_one_asset(world):
+    port = world.port()
+    w.seal(port)
+    w.seal(port)
+    w.seal(port, "dataset/others")
+    w.enrol(port, "nobody", ["approver"])
+    port.ask(GiveGrant("nobody", "open", "dataset/patients@1", (Purpose.PREPARE,), w.START + w.HOUR, "one look", None))
+    other = world.port(uid=65534)
+    w.open_(other, "dataset/patients@1")
+    for ref in ("dataset/patients@2", "dataset/others@1"):
+        with pytest.raises(PolicyDenied):
+            w.open_(other, ref)
+
+
+def test_AU1_the_log_is_verified_proved_and_exported(pipeline):
+    assert pipeline.hermetic("log", "verify", "--json").json["open_intents"] == 0
+    assert pipeline.hermetic("log", "prove", "3", "-o", "proof.txt").code == 0
+    assert (pipeline.project / "proof.txt").read_text().startswith("c2sp.org/tlog-proof@v1\n")
+    assert pipeline.hermetic("log", "export", "tiles").code == 0
+    assert (pipeline.project / "tiles" / "checkpoint").is_file()
+
+
+def test_AU2_no_record_no_key(pipeline):
+    """Die with the key in hand: the release is on record. `tests/faults` does it at every step."""
+    code = (
+        "import os, signal, hermetic\nfrom hermetic import steps\n"
+        "steps.install(lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == 'custody.release.unwrapped' else None)\n"
+        "hermetic.connect().open('dataset/patients', purpose='prepare')\n"
+    )
+    before = pipeline.hermetic("log", "verify", "--json").json["size"]
+    died = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    after = pipeline.hermetic("log", "verify", "--json").json
+    assert (after["size"], after["open_intents"]) == (before + 1, 1)
+
+
+def test_AU3_a_log_that_was_put_back_is_found(pipeline):
+    (folder,) = pipeline.home.glob("data/*")
+    shutil.copytree(folder, pipeline.root / "older")
+    assert pipeline.hermetic("seal", "hermetic.yaml", "--as", "config/policy", "--class", "internal").code == 0
+    shutil.rmtree(folder)
+    shutil.copytree(pipeline.root / "older", folder)
+    done = pipeline.hermetic("log", "verify")
+    assert done.code == 4
+    with pytest.raises(LogTampered), hermetic.connect() as h:
+        h.open("dataset/patients", purpose="prepare")
+
+
+def test_AU4_entries_hold_nothing_that_is_protected(pipeline):
+    leaves = b"".join(
+        bytes.fromhex(item["leaf"]) for item in pipeline.hermetic("log", "ls", "--json", "--limit", "1000").json["entries"]
+    )
+    for word in (b"patients", b"risk", b"names removed", b"ana", b"prepare.py", b"MARKER"):
+        assert b'"' + word + b'"' not in leaves
+        assert b"/" + word not in leaves
+
+
+def test_PO1_an_error_names_line_and_remedy(pipeline):
+    policy = pipeline.project / "hermetic.yaml"
+    policy.write_text(
+        policy.read_text().replace(
+            "    padding: padme\n    default_purpose: none", "    padding: none-at-all\n    default_purpose: none"
+        )
+    )
+    line = policy.read_text().splitlines().index("    padding: none-at-all") + 1
+    done = pipeline.hermetic("policy", "apply")
+    assert done.code == 2
+    assert f"hermetic.yaml:{line}:14: " in done.err
+    assert "hint: " in done.err
+
+
+def test_BR1_restored_on_a_fresh_machine_everything_opens(pipeline, monkeypatch):
+    (pipeline.root / "passphrase").write_text(PASSPHRASE)
+    shutil.rmtree(pipeline.home)
+    fresh = pipeline.root / "fresh"
+    fresh.mkdir(mode=0o700)
+    monkeypatch.setenv("HERMETIC_HOME", str(fresh))
+    arguments = ("--root", "local:insecure-file", "--recovery-passphrase-file", "../passphrase", "--json")
+    done = pipeline.hermetic("restore", "--from", "../backup", *arguments)
+    assert done.code == 0, done.err
+    assert (done.json["generation"], done.json["lost"]) == (2, False)
+    with hermetic.connect() as h:
+        for row in h.list():
+            with h.open(row.name, purpose="prepare") as file:
+                assert len(file.read()) == row.length
+        with h.open("dataset/patients", purpose="prepare") as file:
+            assert file.read() == ROWS
