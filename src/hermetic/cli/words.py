@@ -10,6 +10,7 @@ from hermetic.errors import UsageError
 
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LAST_MS = 253_402_300_800_000  # the end of the year 9999
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -32,9 +33,11 @@ def span(amount: int) -> str:
 
 
 def moment(at_ms: int | None) -> str:
-    """Write a time in milliseconds as `2025-11-21 07:43:10Z`; None as a dash."""
+    """Write a time in milliseconds as `2025-11-21 07:43:10Z`; None as a dash, a time that no calendar has as it is."""
     if at_ms is None:
         return "-"
+    if not 0 <= at_ms < _LAST_MS:
+        return f"{at_ms} ms"
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

@@ -40,6 +40,19 @@ def test_moments_are_utc():
     assert words.moment(None) == "-"
 
 
+@pytest.mark.parametrize(
+    ("at_ms", "text"),
+    [
+        (253_402_300_799_999, "9999-12-31 23:59:59Z"),
+        (253_402_300_800_000, "253402300800000 ms"),
+        (-1, "-1 ms"),
+        (0, "1970-01-01 00:00:00Z"),
+    ],
+)
+def test_a_moment_that_no_calendar_has_is_written_as_it_is(at_ms, text):
+    assert words.moment(at_ms) == text
+
+
 @given(st.text())
 def test_no_text_reaches_a_terminal_with_a_control_or_direction_character(text):
     assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs"} and char != "\n" for char in words.safe(text))
