@@ -117,6 +117,8 @@ def _words(raw: bytes) -> None:
     shown = words.one_line(text)
     if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in shown):
         raise AssertionError(shown)
+    words.moment(int.from_bytes(raw[:8], "big", signed=True))
+    words.size(int.from_bytes(raw[:8], "big"))
     if words.seconds(text) <= 0:
         raise AssertionError(text)
 

@@ -10,6 +10,7 @@ if the branch coverage of a parser by corpus and unit tests is below 95 %.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ def main(arguments: list[str]) -> int:
     names = [name for name in given.get("only", "").split(",") if name] or list(TARGETS)
     jobs = int(given.get("jobs", min(2, os.cpu_count() or 1)))
     failed = False
+    if "coverage" not in given and importlib.util.find_spec("atheris") is None:
+        print("error: atheris is not installed; it has no build for this Python\nhint: make venv PYTHON=python3.13", file=sys.stderr)
+        return 1
     if "coverage" not in given:
         results = fuzz(names, seconds=int(given.get("max_total_time", 300)), seed=int(given.get("seed", 1)), jobs=jobs)
         print("\n".join(_session.table(results)), flush=True)
