@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz import _session
+from hermetic.audit import note
+from hermetic.formats.fields import Fields
+from tests.fuzz import _coverage, _session, fuzz_parsers
 from tests.fuzz._seeded import Defect, fuzz
 from tests.fuzz._targets import TARGETS
 from tests.fuzz._targets_broken import TARGETS as BROKEN
@@ -24,6 +26,15 @@ def test_a_defect_is_found(name, cause):
     with pytest.raises(Defect, match=name) as found:
         fuzz(name, BROKEN[name])
     assert isinstance(found.value.__cause__, cause)
+
+
+def test_a_defect_in_the_product_is_found(monkeypatch):
+    monkeypatch.setattr(note, "decode_size", lambda text, _what="": int(text))
+    monkeypatch.setattr(Fields, "text", lambda self, name, *, limit: self._members[name][:limit])
+    for name, cause in (("checkpoint", ValueError), ("domain-json", TypeError), ("object-header", TypeError)):
+        with pytest.raises(Defect, match=name) as found:
+            fuzz(name, TARGETS[name])
+        assert isinstance(found.value.__cause__, cause)
 
 
 def test_the_same_inputs_every_time():
@@ -43,3 +54,14 @@ def test_a_coverage_guided_session(tmp_path):
     assert "KeyError" in broken.failure
     assert list((tmp_path / "broken-foreign").glob("crash-*"))
     assert "FAILED" in "".join(_session.table([good, broken]))
+
+
+@pytest.mark.parametrize(("failure", "low", "code"), [("", [], 0), ("Traceback", [], 1), ("", ["ids"], 1)])
+def test_a_crash_or_a_parser_that_is_hardly_covered_fails_the_command(monkeypatch, capsys, failure, low, code):
+    pytest.importorskip("atheris")
+    asked = []
+    monkeypatch.setattr(_session, "run", lambda name, **options: asked.append(options) or _session.Result(name, 5, 3, 80, failure))
+    monkeypatch.setattr(_coverage, "report", lambda: low)
+    assert fuzz_parsers.main(["--only=pins,names", "-max_total_time=20", "-jobs=1"]) == code
+    assert asked == [{"seconds": 10, "seed": 1}] * 2
+    assert ("FAILED" in capsys.readouterr().out) is bool(failure)
