@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 LIMIT = 64 * 1024 * 1024  # a million assets and more
 MARKER = "hermetic-pins/1"
+_FIELDS = frozenset(
+    ("checkpoint", "domain", "domain_check", "earlier", "format", "generation", "log_keys", "manifest_keys", "size", "versions")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Pins:
         body: Any = canonical.decode(raw, limit=LIMIT)
         if not isinstance(body, dict) or body.get("format") != MARKER:
             raise FormatError("not a pin file")
+        if body.keys() - _FIELDS:
+            raise FormatError("pin file holds a field that this release does not know")
         try:
             return cls(
                 domain=_text(body["domain"]),
