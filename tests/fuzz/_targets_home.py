@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 
+from hermetic.assets import pending
 from hermetic.cli import words
 from hermetic.crypto.secret import Secret
 from hermetic.domain import backup, config, pins
 from hermetic.ids import AssetName, Ref, check_id, check_member
+from hermetic.integrations import places
 from hermetic.keys import domain_file, passphrase_wrap, slots, wrap
 from hermetic.providers import kernel_keyring, local_insecure_file, private_file
 from hermetic.providers.local_root import LocalRoot
@@ -110,6 +112,15 @@ def _names(raw: bytes) -> None:
     for check in (check_id, check_member, check_key, check_prefix, domain_file.check_uri):
         with may_refuse():
             check(text)
+    for name, member in places.parse(places.strip(text)).candidates():
+        if AssetName.parse(str(name)) != name or not text.strip("/").endswith(member):
+            raise AssertionError(text)
+
+
+def _claim(raw: bytes) -> None:
+    claim = pending.Claim.decode(raw)
+    if pending.Claim.decode(claim.encode()) != claim:
+        raise AssertionError(claim)
 
 
 def _words(raw: bytes) -> None:
@@ -143,6 +154,7 @@ DOMAIN_FILE = {
     "format": "hermetic/domain/v1",
     "roots": [{"provider": "local:insecure-file", "root": ID, "wrapped": "A" * 100}],
 }
+CLAIM = {"name": "dataset/a", "store": "sealed", "version": ID}
 SETTINGS = {
     "anchor": {"command": ["logger", "-t", "x"]},
     "backup": {"objects": True, "place": "/media/usb"},
@@ -156,6 +168,7 @@ TARGETS = {
     "domain-json": Target(_domain_file, 30_000, documents=[DOMAIN_FILE, SLOTS]),
     "passphrase-wrap": Target(_passphrase_wrap, 30_000, documents=[WRAP]),
     "insecure-root": Target(_insecure_root, 30_000, documents=[INSECURE]),
+    "run-claim": Target(_claim, 30_000, documents=[CLAIM]),
     "user-config": Target(
         _config, 2_000, lambda: CONFIG, [SETTINGS], (b"backup:", b"anchor:", b"stores:", b"command:", b"folder:", b"!!")
     ),
@@ -165,7 +178,7 @@ TARGETS = {
         _sealed_values, 50_000, lambda: [b"HDK\1" + bytes(92), b"HRW\1" + bytes(60), b"HKR\1" + bytes(48), bytes(64)]
     ),
     "names": Target(
-        *(_names, 40_000),
+        *(_names, 25_000),
         lambda: [b"dataset/patients@3/a.csv", b"hermetic://model/risk@latest", ID.encode(), b"local:passphrase", b"a/b.csv"],
     ),
     "durations-and-text": Target(_words, 60_000, lambda: [b"30m", b"8h", b"7d", b"2w", b"999999999w", "\u00e9\u202e".encode()]),
