@@ -2,7 +2,7 @@
 
 Attacker: whoever can write the database file, the root locked.
 Tries:    delete the edges of a version, all or one of two; put back older ones; delete a data key; put text where the log keeps bytes;
-          delete the log's checkpoints.
+          delete the log's checkpoints; put words and bytes where the state of the backup keeps numbers.
 Stops it: the log says for each version how many parents it has, with a digest of them, and for each data key that it exists:
           `log verify` compares. What is read without authentication is read as untrusted.
 """
@@ -47,6 +47,14 @@ def _types(stage: Stage, saved: dict) -> None:
         stage.sql(statement)
         stage.refused(statement.lower(), stage.connect, LogTampered)
         stage.put_back(saved)
+    for value in ("'soon'", "x'ff'", "'9'||replace(hex(zeroblob(3000)), '0', '9')", "'-1'"):
+        for key in ("last_ms", "log_size", "checked_ms", "place", "problem", "anchor_size"):
+            stage.sql(f"INSERT OR REPLACE INTO backup_state VALUES ('{key}', {value})")
+        done = stage.cli("status")
+        stage.found(
+            f"{value[:20]} for the state of the backup", done.returncode == 7 and b"unexpected" not in done.stderr and "status"
+        )
+    stage.put_back(saved)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
             log_size=checkpoint.size,
             log_root=checkpoint.root,
             policy_digest=policy.digest,
-            backup=tuple(Pair(row["key"], row["value"]) for row in session.find(tables.backup_state)),
+            backup=tuple(Pair(row["key"], row["value"]) for row in session.find(tables.backup_state) if isinstance(row["value"], str)),
             edges=_edges(session),
         )
 

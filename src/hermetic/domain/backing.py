@@ -18,6 +18,7 @@ from hermetic.db import tables
 from hermetic.domain.backup import Copies
 from hermetic.errors import HermeticError, LogTampered, StorageError
 from hermetic.formats import codec
+from hermetic.formats.fields import whole_number
 from hermetic.formats.messages.backup import BackupState
 from hermetic.keys import domain_file
 from hermetic.providers import private_file
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.custody.custodian import Custodian
+    from hermetic.domain.backup import Index
     from hermetic.formats.messages.base import Request
 
 IMPORTANT = {"publish-version", "rotate-key", "rewrap-key", "change-key-state", "apply-policy", "set-roles"}  # by wire name
@@ -133,11 +135,18 @@ class BackupKeeper:
         ours = self._custodian.generation
         if newest is None or newest.generation < ours:
             return
-        if newest.generation > ours or self._custodian.log.root_at(store, newest.log_size) != newest.log_root:
+        if newest.generation > ours or not self._continues(store, newest):
             raise LogTampered(
                 f"{self._place} holds a later or another state of this domain than this custody home",
                 hint="if the domain was restored on another machine, this home is stale: retire it",
             )
+
+    def _continues(self, store: TablesStore, newest: Index) -> bool:
+        """Whether our log holds what that copy's log held."""
+        try:
+            return self._custodian.log.root_at(store, newest.log_size) == newest.log_root
+        except LogTampered:  # it is shorter than that
+            return False
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -193,12 +202,12 @@ def write_state(custodian: Custodian, values: dict[str, str]) -> None:
 def state_of(custodian: Custodian) -> BackupState:
     """Return what is known about the copy."""
     with custodian.database.read(custodian.row_keys) as session:
-        said = {row["key"]: row["value"] for row in session.find(tables.backup_state)}
+        said = {row["key"]: row["value"] for row in session.find(tables.backup_state) if isinstance(row["value"], str)}
     return BackupState(
         place=said.get("place") or None,
-        last_ms=int(said["last_ms"]) if "last_ms" in said else None,
-        log_size=int(said.get("log_size", "0")),
-        checked_ms=int(said["checked_ms"]) if "checked_ms" in said else None,
+        last_ms=whole_number(said.get("last_ms")),
+        log_size=whole_number(said.get("log_size")) or 0,
+        checked_ms=whole_number(said.get("checked_ms")),
         has_recovery=said.get("has_recovery") == "true",
         problem=said.get("problem") or None,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hermetic.evidence import accepted, upkeep, weaknesses
 from hermetic.evidence.answers import BackupAnswer, Opener, Openness, Plaintext, Protection, Recording, Retention
 from hermetic.evidence.jsonable import to_plain
+from hermetic.formats.fields import whole_number
 from hermetic.ids import Enforcement
 
 if TYPE_CHECKING:
@@ -186,13 +187,13 @@ def _retention(asset: AssetRow, now_ms: int) -> Retention:
 def backup_answer(facts: Facts) -> BackupAnswer:
     """Return what custody says about its encrypted copy."""
     said = {pair.name: pair.value for pair in facts.backup}
-    size = int(said.get("log_size") or 0)
+    size = whole_number(said.get("log_size")) or 0
     return BackupAnswer(
         place=said.get("place") or None,
-        last_ms=int(said["last_ms"]) if said.get("last_ms") else None,
+        last_ms=whole_number(said.get("last_ms")),
         log_size=size,
         behind=max(0, facts.log_size - size),
-        checked_ms=int(said["checked_ms"]) if said.get("checked_ms") else None,
+        checked_ms=whole_number(said.get("checked_ms")),
         has_recovery=said.get("has_recovery") == "true",
         problem=said.get("problem") or None,
     )

@@ -85,3 +85,13 @@ class Fields:
     def get(self, name: str) -> Json:
         """Return the field as it is, for a caller that checks it itself."""
         return self._members[name]
+
+
+def whole_number(text: object) -> int | None:
+    """Return the number that a text says, None for anything else.
+
+    For what is stored without authentication: a number that was changed by hand counts as one that was never written.
+    """
+    if not isinstance(text, str) or not text.isascii() or not text.isdecimal() or len(text) > 15:
+        return None
+    return int(text)
