@@ -115,7 +115,10 @@ def _headers() -> list[bytes]:
 
 
 def _messages() -> list[bytes]:
-    return [bytes(floe.encrypt_message(Secret(bytes(32)), b"This is AAD", FLOE, bytes(length))) for length in (0, 1, 8, 70)]
+    return [
+        bytes(floe.encrypt_message(Secret(bytes(32)), b"This is AAD", FLOE, bytes(length), deterministic_randomness_for_vectors=bytes))
+        for length in (0, 1, 8, 70)
+    ]
 
 
 METADATA = {

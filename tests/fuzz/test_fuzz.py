@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from hermetic.audit import note
@@ -19,6 +22,20 @@ from tests.fuzz._targets_broken import TARGETS as BROKEN
 def test_no_foreign_exception(name, record_property):
     tried = fuzz(name, TARGETS[name])
     record_property("fuzzed inputs", tried.inputs)
+
+
+def test_what_it_begins_with_is_the_same_in_every_process():
+    """Nothing in it is random, dated, or in the order of a hash."""
+    code = "import zlib\nfrom tests.fuzz._targets import TARGETS\n"
+    code += "for name, target in TARGETS.items(): print(name, zlib.crc32(repr(target.start()).encode()))"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=_session.ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        )
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout.splitlines() == runs[1].stdout.splitlines()
+    assert len(runs[0].stdout.splitlines()) == len(TARGETS)
 
 
 @pytest.mark.parametrize(("name", "cause"), [("broken-foreign", KeyError), ("broken-free", AssertionError)])

@@ -49,7 +49,7 @@ def zipped(members, encrypted=()):
     def write(buffer):
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in members.items():
-                archive.writestr(name, data)
+                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # dated 1980, the same each time
 
     raw = bytearray(into(write))
     for name in encrypted:  # set the flag of encryption in both headers; a scan reads nothing more of it
@@ -196,16 +196,16 @@ PLAINTEXT = {
     "duckdb": (bytes(8) + b"DUCK" + bytes(500), "database", "duckdb"),
     "sql dump": (b"--\n-- PostgreSQL database dump\n--\n", "dataset", "sql-dump"),
     "dicom": (bytes(128) + b"DICM" + bytes(100), "dataset", "dicom"),
-    "csv, gzip": (gzip.compress(CSV), "dataset", "csv+gzip"),
+    "csv, gzip": (gzip.compress(CSV, mtime=0), "dataset", "csv+gzip"),
     "csv, bzip2": (bz2.compress(CSV * 300), "dataset", "csv+bzip2"),
     "csv, xz": (lzma.compress(CSV), "dataset", "csv+xz"),
-    "parquet, gzip": (gzip.compress(PARQUET), "dataset", "parquet+gzip"),
+    "parquet, gzip": (gzip.compress(PARQUET, mtime=0), "dataset", "parquet+gzip"),
     "zip of csv": (zipped({"readme": b"hello", "a/data": CSV}), "archive", "zip of csv"),
     "zip of parquet": (zipped({"x": PARQUET}), "archive", "zip of parquet"),
     "zip, part encrypted": (zipped({"one": CSV, "two": CSV}, encrypted=["two"]), "archive", "zip of csv"),
     "tar of csv": (tarred({"readme": b"hello", "data": CSV * 50, "z": CSV}), "archive", "tar of csv"),
     "tar of torch": (tarred({"m.pt": SAFETENSORS}), "archive", "tar of safetensors"),
-    "tar.gz of csv": (gzip.compress(tarred({"data": CSV})), "archive", "tar of csv+gzip"),
+    "tar.gz of csv": (gzip.compress(tarred({"data": CSV}), mtime=0), "archive", "tar of csv+gzip"),
     "xlsx": (zipped({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "dataset", "xlsx"),
 }
 
@@ -232,7 +232,7 @@ ELSEWHERE = {
     "zip": (zipped({"one": CSV, "two": CSV}, encrypted=["one", "two"]), "zip-encrypted"),
     "7z": (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(4) + struct.pack("<QQ", 10, 20) + bytes(14) + b"\x06\xf1\x07\x01" + bytes(40), "7z"),
     "parquet": (b"PARE" + bytes(100) + b"\4\0\0\0PARE", "parquet-encrypted"),
-    "gzip of age": (gzip.compress(AGE), "age+gzip"),
+    "gzip of age": (gzip.compress(AGE, mtime=0), "age+gzip"),
 }
 
 UNKNOWN = {
@@ -255,8 +255,8 @@ UNKNOWN = {
     "wheel record": b"a/__init__.py,sha256=" + b"A" * 43 + b",12\na/b.py,sha256=" + b"B" * 43 + b",0\na/RECORD,,\n",
     "zstd": b"\x28\xb5\x2f\xfd" + bytes(100),
     "cut zip": TORCH[: len(TORCH) // 2],
-    "gzip of prose": gzip.compress(b"hello there " * 1000),
-    "cut gzip": gzip.compress(bytes(range(256)) * 100)[:12],
+    "gzip of prose": gzip.compress(b"hello there " * 1000, mtime=0),
+    "cut gzip": gzip.compress(bytes(range(256)) * 100, mtime=0)[:12],
     "deep json": b"[" * 100_000,
     "deep json lines": (b'{"a":' * 5000 + b"\n") * 3,
     "zlib of nothing known": zlib.compress(bytes(5000)),
