@@ -86,6 +86,7 @@ def _openers(call: Call, session: ReadSession, policy: InForce, found: list[Asse
     """Ask the policy, for every principal, asset and purpose: the answer to "who can decrypt"."""
     people = [Caller(item.principal) for item in identity.listing(session) if item.active]
     latest = [(asset, version) for asset in found if (version := versions.latest(session, asset)) is not None]
+    states = {item.asset: item.kek_state for item in rows}
     return tuple(
         fact for asset, version in latest for person in people if (fact := _opener(call, session, policy, (asset, version, person)))
     )
@@ -161,7 +162,7 @@ def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:
             raise LogTampered(
                 "the copy that was tried is of another log than this one", hint="look whose copy lies in the backup place"
             )
-        for key, value in (("checked_ms", str(call.now_ms)), ("checked_size", str(request.log_size)), ("checked_ref", request.ref)):
+        for key, value in (("checked_ms", str(call.now_ms)), ("checked_size", str(request.log_size))):  # names are for the log
             if work.session.get(tables.backup_state, key) is None:
                 work.session.insert(tables.backup_state, key=key, value=value)
             else:
