@@ -126,9 +126,9 @@ def resume(out: Out, *, kek: str, reason: str) -> int:
 @reason()
 @output
 def revoke(out: Out, *, kek: str, reason: str) -> int:
-    """End all use of a key's present version; leases end at their next check.
+    """End the use of a key's present version; leases end at their next check.
 
-    What is sealed under it cannot be opened afterwards, by you neither: expose first what has no other source.
+    What is sealed under it is opened afterwards for --purpose recover only, by those who may: seal it anew, under another key.
     """
     return _change(out, kek, "revoke", reason)
 
@@ -139,7 +139,7 @@ def _change(out: Out, kek: str, verb: str, reason: str) -> int:
     lost = sum(item.data_keys for item in changed.key.versions if item.state == KeyState.COMPROMISED)
     if verb == "revoke" and lost:
         names = ", ".join(changed.key.assets[:_SHOWN]) + (", …" if len(changed.key.assets) > _SHOWN else "")
-        out.warn(f"{count(lost, 'version')} of {names} cannot be opened any more: seal the data anew, from its source")
+        out.warn(f"{count(lost, 'version')} of {names} can be opened for --purpose recover only: seal the data anew")
     done = {"suspend": "suspended", "resume": "resumed", "revoke": "revoked"}[verb]
     out.emit({"key": changed.key, "log_index": changed.receipt.index}, *_changed(done, changed.key, None))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, exposures, fingerprints, leftovers, lineage, runs, usage, versions
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
+    from hermetic.keys.kek import Kek
 
 DIGESTS = 10_000  # in one request
 
@@ -66,10 +67,11 @@ def list_assets(call: Call, request: ListAssets) -> AssetList:
 
 
 def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
-    """Return one asset as a row."""
+    """Return one asset as a row. Raises RowTampered."""
     listed = versions.list_versions(session, asset)
     live = [version for version in listed if version.state is VersionState.PUBLISHED]
     last = live[-1] if live else None
+    key, kek = (None, None) if last is None else _key_of(session, last)
     retention = asset.retention_days
     if retention is None:
         retention = policy.document.classes[asset.data_class].retention_days
@@ -85,7 +87,16 @@ def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
         length=0 if last is None or last.length is None else last.length,
         retention_days=retention,
         updated_ms=asset.created_ms if last is None or last.published_ms is None else last.published_ms,
+        kek="" if kek is None else kek.kek_id,
+        kek_number=0 if key is None else key["kek_number"],
+        kek_state="" if kek is None or key is None else kek.counting(key["kek_number"]).value,
     )
+
+
+def _key_of(session: ReadSession, version: Version) -> tuple[dict[str, Any], Kek] | tuple[None, None]:
+    """Return the row of the data key of a version and the KEK it hangs on; nothing for one whose row was taken out."""
+    keys = session.find(tables.data_key, version_id=version.id)
+    return (keys[-1], keks.get(session, KekId(keys[-1]["kek_id"]))) if keys else (None, None)
 
 
 def show_version(call: Call, request: ShowVersion) -> VersionDetails:
@@ -125,7 +136,7 @@ def _details(session: ReadSession, asset: Asset, version: Version, policy: InFor
         store=version.store,
         kek=kek.kek_id,
         kek_number=key["kek_number"],
-        kek_state=kek.version(key["kek_number"]).state.value,
+        kek_state=kek.counting(key["kek_number"]).value,
         manifest=version.manifest or b"",
         openings=openings_of(version),
         members=members_of(version),

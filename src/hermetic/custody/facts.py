@@ -15,11 +15,11 @@ from hermetic.custody.callers import Caller
 from hermetic.custody.cataloguing import asset_row, exposure_row
 from hermetic.custody.decide import Question, allowed_caller, decide, still_the_same
 from hermetic.custody.keyring import key_rows
-from hermetic.custody.resolve import as_resource
+from hermetic.custody.resolve import as_resource, resolve_version
 from hermetic.custody.running import run_row
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import LogTampered
+from hermetic.errors import Denied, LogTampered
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Done, Pair
 from hermetic.formats.messages.domain import Facts, GatherFacts, OpenerFact, RecordRecovery, RecordRestoreCheck, RootFact, UseFact
@@ -29,9 +29,10 @@ from hermetic.keys.provider import RootId
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
-    from hermetic.catalog.values import Asset, Version
+    from hermetic.catalog.values import Asset
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
+    from hermetic.custody.resolve import Resolved
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
 
@@ -85,25 +86,32 @@ def _roots(call: Call, session: ReadSession) -> tuple[RootFact, ...]:
 def _openers(call: Call, session: ReadSession, policy: InForce, found: list[Asset]) -> tuple[OpenerFact, ...]:
     """Ask the policy, for every principal, asset and purpose: the answer to "who can decrypt"."""
     people = [Caller(item.principal) for item in identity.listing(session) if item.active]
-    latest = [(asset, version) for asset in found if (version := versions.latest(session, asset)) is not None]
-    states = {item.asset: item.kek_state for item in rows}
-    return tuple(
-        fact for asset, version in latest for person in people if (fact := _opener(call, session, policy, (asset, version, person)))
-    )
+    items = [item for asset in found if (item := _latest(session, asset)) is not None]
+    return tuple(fact for item in items for person in people if (fact := _opener(call, session, policy, (item, person))))
 
 
-def _opener(call: Call, session: ReadSession, policy: InForce, what: tuple[Asset, Version, Caller]) -> OpenerFact | None:
-    asset, version, person = what
+def _latest(session: ReadSession, asset: Asset) -> Resolved | None:
+    """Return the latest version with its keys; None without one, in quarantine, or when its key is gone: nobody opens that."""
+    version = versions.latest(session, asset)
+    try:
+        return None if version is None else resolve_version(session, asset, version)
+    except Denied:
+        return None
+
+
+def _opener(call: Call, session: ReadSession, policy: InForce, what: tuple[Resolved, Caller]) -> OpenerFact | None:
+    item, person = what
     purposes: list[Purpose] = []
     policies: set[str] = set()
-    for purpose in Purpose:
-        verdict = decide(call, session, Question(person, Action.OPEN, as_resource(asset, version, policy), policy, purpose))
+    for purpose in filter(item.opens, Purpose):
+        resource = as_resource(item.asset, item.version, policy)
+        verdict = decide(call, session, Question(person, Action.OPEN, resource, policy, purpose))
         if verdict.allowed:
             purposes.append(purpose)
             policies.update(verdict.policies)
     if not purposes:
         return None
-    return OpenerFact(str(asset.name), person.name, tuple(purposes), tuple(sorted(policies)))
+    return OpenerFact(str(item.asset.name), person.name, tuple(purposes), tuple(sorted(policies)))
 
 
 def _uses(session: ReadSession) -> tuple[UseFact, ...]:

@@ -20,7 +20,7 @@ from hermetic.db import tables
 from hermetic.errors import Denied, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages.base import Done, KeyBlob
 from hermetic.formats.messages.versions import CheckLeases, EndLeases, Lease, LeaseState, LeaseStates
-from hermetic.ids import DataClass, Kind, Purpose, VersionId
+from hermetic.ids import DataClass, KeyState, Kind, Purpose, VersionId
 from hermetic.keys import hierarchy, wrap
 from hermetic.policy.request import Action
 
@@ -135,15 +135,15 @@ def write(call: Call, work: Work, policy: InForce, holding: Holding) -> Lease:
     )
 
 
-def unwrap(call: Call, session: ReadSession, item: Resolved, loaded: dict[tuple[str, int], Secret] | None = None) -> Secret:
-    """Step 5: unwrap one data key; `loaded` keeps KEKs for the rest of a batch.
+def unwrap(call: Call, session: ReadSession, item: Resolved, how: tuple[bool, dict[tuple[str, int], Secret]]) -> Secret:
+    """Step 5: unwrap one data key. `how` says whether it serves recovery only, and keeps KEKs for the rest of a batch.
 
     Raises KeyUnusable, WrongKey, IntegrityError, KeyServiceUnavailable.
     """
     custodian = call.custodian
-    loaded, name = {} if loaded is None else loaded, (item.kek.kek_id, item.kek_number)
+    (recovering, loaded), name = how, (item.kek.kek_id, item.kek_number)
     if name not in loaded:
-        loaded[name] = hierarchy.load_kek(session, custodian.anchors, item.kek.kek_id, item.kek_number)
+        loaded[name] = hierarchy.load_kek(session, custodian.anchors, *name, recovering=recovering)
     kek = loaded[name]
     context = wrap.DataKeyContext(custodian.domain, item.asset.environment, item.asset.id, item.version.id, item.data_key)
     return wrap.unwrap_data_key(kek, item.wrapped, item.kek.context(item.kek_number), context)
@@ -208,7 +208,9 @@ def _why_ended(call: Call, session: ReadSession, lease_id: str) -> str | None:
         return "it has run out"
     version = versions.get(session, VersionId(row["version_id"]))
     item = resolve_version(session, assets.get(session, version.asset_id), version)
-    item.kek.check(item.kek_number, "unwrap")  # KeyUnusable says why
+    item.check_open(Purpose(row["purpose"]))  # KeyUnusable says why
+    if item.state is KeyState.COMPROMISED and item.kek.epoch != row["kek_epoch"]:
+        return "its key was revoked"  # a recovery is asked for anew
     if item.asset.epoch != row["asset_epoch"]:
         return "the asset's protection was changed"
     policy = call.custodian.policy.current(session)

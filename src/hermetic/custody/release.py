@@ -30,7 +30,7 @@ from hermetic.db import tables
 from hermetic.errors import Conflict, FormatError, HermeticError, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.versions import Opened, OpenVersions, Released
-from hermetic.ids import check_id
+from hermetic.ids import Purpose, check_id
 from hermetic.policy.request import Action
 from hermetic.steps import reached
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.base import Receipt
     from hermetic.formats.messages.versions import Lease
-    from hermetic.ids import Purpose
 
 BATCH = 1000  # references in one request
 PATH_LIMIT = 4096  # characters of an exposure's path
@@ -114,9 +113,9 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     run = callers.live_run(session, caller, request.run)
     memo: Memo = {}
     found = tuple(resolve(session, text, policy.document.environment, memo) for text in request.refs)
-    for item in found:
-        item.kek.check(item.kek_number, "unwrap")
     purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
+    for item in found:
+        item.check_open(purpose)
     # 3. Decide.
     action = Action.OPEN if request.exposure is None else Action.EXPOSE
     counted: Counter[str] = Counter()
@@ -168,7 +167,7 @@ def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Inten
     try:
         with custodian.database.read(custodian.row_keys) as session:
             for item in _still(call, session, request, prepared):
-                keys.append(leasing.unwrap(call, session, item, loaded))  # noqa: PERF401 - those unwrapped so far are wiped on an error
+                keys.append(leasing.unwrap(call, session, item, (prepared.purpose is Purpose.RECOVER, loaded)))  # noqa: PERF401 - those unwrapped so far are wiped on an error
     except HermeticError as error:
         for key in keys:
             key.wipe()

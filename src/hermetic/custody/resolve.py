@@ -10,7 +10,7 @@ from hermetic.catalog.values import AssetState, VersionState
 from hermetic.custody.views import purposes_of
 from hermetic.db import tables
 from hermetic.errors import Denied, KeyUnusable, RowTampered
-from hermetic.ids import DataKeyId, KekId, Ref
+from hermetic.ids import DataKeyId, KekId, KeyState, Purpose, Ref
 from hermetic.keys import kek as keks
 from hermetic.policy.request import AssetResource
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hermetic.keys.kek import Kek
 
 NO_OWNER = ""
+RECOVERING = "expose it with --purpose recover, and seal it anew: the next version hangs on another key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,28 @@ class Resolved:
     def ref(self) -> str:
         """`kind/name@number`."""
         return f"{self.asset.name}@{self.version.number}"
+
+    def check_open(self, purpose: Purpose) -> None:
+        """Raise KeyUnusable if the key may not be unwrapped for this purpose: after a revocation only to recover what it protects."""
+        try:
+            self.kek.check(self.kek_number, "unwrap", recovering=purpose is Purpose.RECOVER)
+        except KeyUnusable as error:
+            if self.state is KeyState.COMPROMISED:
+                raise KeyUnusable(f"the key of {self.ref} was revoked", hint=RECOVERING) from error
+            raise
+
+    def opens(self, purpose: Purpose) -> bool:
+        """Whether `check_open` would pass: for reports; a release calls that."""
+        try:
+            self.check_open(purpose)
+        except KeyUnusable:
+            return False
+        return True
+
+    @property
+    def state(self) -> KeyState:
+        """The state that counts for its key."""
+        return self.kek.counting(self.kek_number)
 
     def fixed_points(self) -> tuple[object, ...]:
         """Return what must not have moved between the decision and the intent, nor between the intent and the unwrap.

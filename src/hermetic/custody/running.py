@@ -162,7 +162,7 @@ def _unwrap(call: Call, request: OpenScratch, verdict: Verdict, intent: tuple[Re
             now = again(session, item)
             if now.fixed_points() != item.fixed_points():
                 raise Moved("something moved")
-            return leasing.unwrap(call, session, now)
+            return leasing.unwrap(call, session, now, (False, {}))
     except HermeticError as error:
         _outcome(call, request, proof, (type(error).__name__, lease))
         call.noted.refusal = True

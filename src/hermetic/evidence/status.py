@@ -110,7 +110,9 @@ def _protection(asset: AssetRow, keys: tuple[KeyRow, ...]) -> tuple[Protection, 
 
 
 def _protected_by(asset: AssetRow, key: KeyRow | None) -> Protection:
+    """The KEK's state is that of the version of it under which the asset's latest version lies, if that lies under this KEK."""
     newest = key.versions[-1] if key is not None and key.versions else None
+    latest = key is not None and key.kek == asset.kek
     due = None
     if key is not None and newest is not None and key.rotate_after_days is not None:
         due = newest.created_ms + key.rotate_after_days * DAY_MS
@@ -121,8 +123,8 @@ def _protected_by(asset: AssetRow, key: KeyRow | None) -> Protection:
         owner=asset.owner,
         latest=asset.latest,
         kek="" if key is None else key.kek,
-        kek_number=0 if newest is None else newest.number,
-        kek_state="" if key is None else key.state,
+        kek_number=asset.kek_number if latest else 0 if newest is None else newest.number,
+        kek_state=asset.kek_state if latest else "" if key is None else key.state,
         roots=() if key is None else key.roots,
         rotation_due_ms=due,
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hermetic.evidence.answers import Protection
     from hermetic.evidence.surroundings import Surroundings
+    from hermetic.formats.messages.catalogue import AssetRow
     from hermetic.formats.messages.domain import Facts
     from hermetic.formats.messages.keys import KeyRow
 
@@ -28,6 +29,8 @@ def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -
     yield from _enforcement(facts, production=production)
     yield from _owners(facts)
     yield from _unprotected(protection)
+    for asset in facts.assets:
+        yield from _revoked(asset)
     for key in facts.keys:
         yield from _key(key, facts.at_ms)
     yield from _trust(around)
@@ -104,16 +107,19 @@ def _key(key: KeyRow, now_ms: int) -> Iterator[Finding]:
             f"the key of {name} is suspended: {len(key.assets)} assets cannot be opened",
             f"hermetic key resume {key.kek} --reason WHY, or revoke it",
         )
-    lost = sum(version.data_keys for version in key.versions if version.state == KeyState.COMPROMISED)
-    if key.state == KeyState.COMPROMISED or lost:
+    yield from _rotation(key, now_ms, name)
+
+
+def _revoked(asset: AssetRow) -> Iterator[Finding]:
+    """An asset whose latest version hangs on a revoked key: whoever has copied that key reads it, rewrapped or not."""
+    if asset.kek_state == KeyState.COMPROMISED:
         yield Finding(
             "key-compromised",
             "high",
-            key.kek,
-            f"the key of {name} was revoked, and {lost} data keys still hang on it: rewrapping them does not help",
-            f"hermetic key show {key.kek} lists the assets; seal each anew, then delete the old versions",
+            asset.name,
+            "its latest version is sealed under a key that was revoked",
+            f"hermetic expose {asset.name} FILE --for 1h --purpose recover; hermetic seal FILE --as {asset.name} --remove-original",
         )
-    yield from _rotation(key, now_ms, name)
 
 
 def _rotation(key: KeyRow, now_ms: int, name: str) -> Iterator[Finding]:

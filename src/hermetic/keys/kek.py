@@ -87,6 +87,11 @@ class Kek:
                 return version
         raise NotFound(f"KEK {self.kek_id} has no version {number}")
 
+    def counting(self, number: int) -> KeyState:
+        """Return the state that counts for what hangs on a version: the KEK's own unless that is active. Raises NotFound."""
+        version = self.version(number)
+        return version.state if self.state is KeyState.ACTIVE else self.state
+
     def active(self) -> KekVersion:
         """Return the version that wraps new data keys. Raises KeyUnusable."""
         for version in self.versions:
@@ -100,7 +105,8 @@ class Kek:
         closed = self.state in {KeyState.DEACTIVATED, KeyState.COMPROMISED}
         if self.state is not KeyState.ACTIVE and not (closed and recovering and use == "unwrap"):
             words = "revoked" if self.state is KeyState.DEACTIVATED else self.state.value
-            hint = "`hermetic key resume` ends a suspension" if self.state is KeyState.SUSPENDED else "only recovery may still open it"
+            suspended = self.state is KeyState.SUSPENDED
+            hint = "`hermetic key resume` ends a suspension" if suspended else "seal anew what it protects; --purpose recover opens it"
             raise KeyUnusable(f"KEK {self.kek_id} is {words}", hint=hint)
         check_use(version.state, use, recovering=recovering)
         return version

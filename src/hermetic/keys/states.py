@@ -40,7 +40,7 @@ _HINTS: Final[dict[KeyState, str]] = {
     KeyState.ACTIVE: "it is in use",
     KeyState.SUSPENDED: "`hermetic key resume` ends a suspension",
     KeyState.DEACTIVATED: "it opens what it sealed, but seals nothing new: `hermetic key rotate` gives an active version",
-    KeyState.COMPROMISED: "re-encrypt what it protected: only recovery may still open it",
+    KeyState.COMPROMISED: "seal anew what it protected; --purpose recover opens it",
     KeyState.DESTROYED: "a destroyed key never comes back, nor does what only it protected",
 }
 

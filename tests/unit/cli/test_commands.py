@@ -147,7 +147,10 @@ def test_rotate_rewraps_until_nothing_is_left(hermetic, custody):
 def test_a_revocation_says_what_it_closes(hermetic, custody):
     row = replace(KEY, versions=(keys.KeyVersionRow(1, "compromised", 0, 9, 2), keys.KeyVersionRow(2, "active", 0, 0, 0)))
     custody.answers[keys.ChangeKeyState] = keys.KeyChanged(row, RECEIPT)
-    assert "2 versions of dataset/patients cannot be opened any more" in hermetic("key", "revoke", "mfrg", "--reason", "lost").err
+    assert (
+        "2 versions of dataset/patients can be opened for --purpose recover only"
+        in hermetic("key", "revoke", "mfrg", "--reason", "lost").err
+    )
     assert "cannot be opened" not in hermetic("key", "suspend", "mfrg", "--reason", "lost").err
 
 

@@ -11,7 +11,8 @@ from hermetic.custody import keyring
 from hermetic.db import tables
 from hermetic.errors import Conflict, HermeticError, KeyUnusable, NotFound, PolicyDenied, UsageError, WrongKey
 from hermetic.formats.messages import keys, log, versions
-from hermetic.ids import DataClass
+from hermetic.formats.messages.domain import GatherFacts
+from hermetic.ids import DataClass, Purpose
 from tests import world as w
 
 
@@ -237,3 +238,33 @@ def test_a_wrap_moved_to_another_key_does_not_open(world):
     port.ask(keys.RotateKey(kek(port).kek))
     with pytest.raises(WrongKey):
         campaign(port)
+
+
+def test_what_was_revoked_is_opened_to_recover_it_and_for_nothing_else(port):
+    draft, _ = w.seal(port)
+    key, before = w.key_of(port, draft.lease), w.open_(port, purpose=Purpose.RECOVER).released[0].lease
+    port.ask(keys.ChangeKeyState(kek(port).kek, "revoke", "laptop stolen"))
+    assert w.ended(port, before) == "its key was revoked"
+    for purpose in (Purpose.PREPARE, Purpose.AUDIT):
+        with pytest.raises(KeyUnusable, match="dataset/patients@1 was revoked") as refused:
+            w.open_(port, purpose=purpose)
+        assert "--purpose recover" in refused.value.hint
+    (released,) = w.open_(port, purpose=Purpose.RECOVER).released
+    assert w.key_of(port, released.lease) == key
+    assert w.ended(port, released.lease) is None
+    facts = port.ask(GatherFacts())
+    assert [item.kek_state for item in facts.assets] == ["compromised"]
+    assert [item.purposes for item in facts.openers] == [(Purpose.RECOVER,)]
+    w.seal(port)
+    facts = port.ask(GatherFacts())
+    assert [(item.kek_number, item.kek_state) for item in facts.assets] == [(2, "active")]
+    assert Purpose.PREPARE in facts.openers[0].purposes
+
+
+def test_a_suspended_key_opens_nothing_even_to_recover(port):
+    w.seal(port)
+    port.ask(keys.ChangeKeyState(kek(port).kek, "suspend", "laptop missing"))
+    with pytest.raises(KeyUnusable):
+        w.open_(port, purpose=Purpose.RECOVER)
+    facts = port.ask(GatherFacts())
+    assert ([item.kek_state for item in facts.assets], facts.openers) == (["suspended"], ())

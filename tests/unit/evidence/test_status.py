@@ -114,7 +114,7 @@ CASES = {
     "unknown-owner": replace(SOUND, unknown_owners=("ana",)),
     "asset-without-key": replace(SOUND, keys=()),
     "key-suspended": replace(SOUND, keys=(replace(KEY, state="suspended"),)),
-    "key-compromised": replace(SOUND, keys=(replace(KEY, state="compromised"),)),
+    "key-compromised": replace(SOUND, assets=tuple(replace(item, kek_state="compromised") for item in SOUND.assets)),
     "rotation-overdue": replace(SOUND, keys=(replace(KEY, versions=OLD),)),
     "key-nearly-used-up": replace(SOUND, keys=(replace(KEY, versions=(KeyVersionRow(1, "active", sample.NOW, 2**31 - 5, 1),)),)),
     "rewrap-unfinished": replace(SOUND, keys=(replace(KEY, versions=LEFT),)),
@@ -171,7 +171,8 @@ def test_first_use_is_a_finding():
 
 
 def test_the_most_severe_finding_comes_first():
-    facts = replace(SOUND, unknown_owners=("ana",), keys=(replace(KEY, state="compromised"),), open_intents=1)
+    revoked = tuple(replace(item, kek_state="compromised") for item in SOUND.assets)
+    facts = replace(SOUND, unknown_owners=("ana",), assets=revoked, open_intents=1)
     assert codes(facts) == ["key-compromised", "open-intents", "unknown-owner"]
 
 

@@ -21,7 +21,10 @@ class ListAssets(Request["AssetList"]):
 
 @dataclass(frozen=True, slots=True)
 class AssetRow:
-    """One asset in a list; `latest` is 0 while nothing is published; `length` is the latest version's plaintext bytes."""
+    """One asset in a list; `latest` is 0 while nothing is published; `length` is the latest version's plaintext bytes.
+
+    `kek`, `kek_number` and `kek_state` are of the key that the latest version hangs on; empty, 0 and empty without one.
+    """
 
     name: str
     asset: str
@@ -34,6 +37,9 @@ class AssetRow:
     length: int
     retention_days: int | None
     updated_ms: int
+    kek: str = ""
+    kek_number: int = 0
+    kek_state: str = ""
 
 
 @message("asset-list")
