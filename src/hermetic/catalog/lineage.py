@@ -77,14 +77,15 @@ def derived_class(parent_classes: Iterable[DataClass], requested: DataClass | No
     strictest = max(parent_classes, key=lambda data_class: data_class.rank, default=None)
     if requested is None:
         if strictest is None:
-            raise UsageError("no class is given and there is no input to take it from", hint="say --class, or add a rule")
+            hint = "say --class public, internal, confidential or restricted, or add a rule to hermetic.yaml"
+            raise UsageError("no class is given and there is no input to take it from", hint=hint)
         return strictest
     if strictest is None or requested.rank >= strictest.rank:
         return requested
     if decision_reason is None or not decision_reason.strip():
         raise UsageError(
             f"made from {strictest.value} inputs, so it cannot be {requested.value} without a reason on record",
-            hint=f"leave the class {strictest.value}, or say why it may be lower (for example: de-identified, and how)",
+            hint=f"leave the class {strictest.value}, or say why it may be lower: --decision 'de-identified, and how'",
         )
     return requested
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hermetic.assets.naming import document_in_force
 from hermetic.assets.session import Session
+from hermetic.assets.staging import object_key
 from hermetic.domain import project as projects
 from hermetic.domain import unlocking
 from hermetic.domain.config import CONFIG_FILE
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
+    from hermetic.formats.messages.catalogue import AssetRow
+    from hermetic.formats.messages.domain import Facts
 
 
 def never_pinned() -> bool:
@@ -44,7 +47,7 @@ def own(connection: Connection) -> Own:
     return Own(until_ms, connection.home.domain_config(connection.project.domain) / CONFIG_FILE)
 
 
-def look(connection: Connection, out: Out, scanned: Sequence[Path], *, first_use: bool = False) -> Surroundings:
+def look(connection: Connection, out: Out, scanned: Sequence[Path], facts: Facts, *, first_use: bool = False) -> Surroundings:
     """Collect the surroundings of a connection; `scanned` are folders to look for plaintext in. Raises NotFound for a missing one."""
     project = connection.project
     return Surroundings(
@@ -55,7 +58,14 @@ def look(connection: Connection, out: Out, scanned: Sequence[Path], *, first_use
         swap=swap_areas(),
         plain_files=_plain_files(connection, out, scanned) if scanned else None,
         scanned=tuple(str(path) for path in scanned),
+        missing=tuple(row.name for row in facts.assets if row.version and not _is_there(connection, row)),
     )
+
+
+def _is_there(connection: Connection, row: AssetRow) -> bool:
+    """Whether the store has the first object of the asset's latest version. A store that is not named here cannot be asked."""
+    store = connection.stores.get(row.store)
+    return store is None or store.exists(object_key(row.version, 0))
 
 
 def _plain_files(connection: Connection, out: Out, scanned: Sequence[Path]) -> tuple[PlainFile, ...]:

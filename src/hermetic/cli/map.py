@@ -41,8 +41,8 @@ def map_(out: Out, *, svg: Path | None, theme: Theme, scanned: tuple[Path, ...],
     observed (in custody's records); what is observed but not declared is a finding. Exits with 7 if there is any finding.
     """
     with connected() as connection:
-        surroundings = around.look(connection, out, scanned)
-        drawn = evidence.draw(connection.ask(GatherFacts()), surroundings)
+        facts = connection.ask(GatherFacts())
+        drawn = evidence.draw(facts, around.look(connection, out, scanned, facts))
     if suggest:
         return _suggest(out, drawn)
     if svg is not None:

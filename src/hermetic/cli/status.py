@@ -35,8 +35,9 @@ def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
     """
     first_use = around.never_pinned()
     with connected() as connection:
-        surroundings = around.look(connection, out, scanned, first_use=first_use)
-        report = evidence.report(connection.ask(GatherFacts()), connection.welcome, surroundings)
+        facts = connection.ask(GatherFacts())
+        surroundings = around.look(connection, out, scanned, facts, first_use=first_use)
+        report = evidence.report(facts, connection.welcome, surroundings)
         own = around.own(connection)
     out.emit(report.to_json(), *_blocks(report, own))
     return exit_with(report.findings)

@@ -90,6 +90,8 @@ def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
         kek="" if kek is None else kek.kek_id,
         kek_number=0 if key is None else key["kek_number"],
         kek_state="" if kek is None or key is None else kek.counting(key["kek_number"]).value,
+        version="" if last is None else last.id,
+        store="" if last is None else last.store,
     )
 
 

@@ -86,14 +86,19 @@ def as_request(call: Call, question: Question, *, granted: bool) -> DecisionRequ
 
 
 def decide(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> Verdict:
-    """Judge one question. Never raises for what policy says; RowTampered for rows it reads."""
+    """Judge one question. Never raises for what policy says; RowTampered for rows it reads.
+
+    A grant counts only where roles alone would not do: what may be done anyway takes no use of it.
+    """
     grant = matching_grant(call, session, question, holding=holding)
-    request = as_request(call, question, granted=grant is not None)
-    rulebook = question.policy.rulebook
+    rulebook, request = question.policy.rulebook, as_request(call, question, granted=False)
     used = None
     if obligations.needs_usage(rulebook.document, request):
         used = obligations.Usage(0 if holding else _used(call, session, question))
     judged = rulebook.judge(request, used)
+    if grant is None or judged.allowed:
+        return Verdict(question, judged, None)
+    judged = rulebook.judge(as_request(call, question, granted=True), used)
     return Verdict(question, judged, grant if "granted-access" in judged.policies else None)
 
 

@@ -169,7 +169,7 @@ def _class_of(request: BeginVersion, floor: DataClass | None, own: DataClass | N
     if asked is not None and floor is not None and asked.rank < floor.rank and not (request.decision or "").strip():
         raise UsageError(
             f"inputs, asset or the rule for the name are {floor.value}: it cannot be {asked.value} without a reason on record",
-            hint=f"leave the class {floor.value}, or say why it may be lower (for example: de-identified, and how)",
+            hint=f"leave the class {floor.value}, or say why it may be lower: --decision 'de-identified, and how'; --decide for a run",
         )
     return lineage.derived_class(() if floor is None else (floor,), asked, request.decision)
 

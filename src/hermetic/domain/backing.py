@@ -93,7 +93,7 @@ class BackupKeeper:
             try:
                 size = self._copy()
             except HermeticError as error:
-                return self._remember(problem=error.message)
+                return self._remember(problem=error.message if error.hint is None else f"{error.message}; {error.hint}")
             self._copied = commits
             return self._remember(log_size=size)
 

@@ -109,7 +109,7 @@ def create_domain(
     finally:
         custodian.close()
     _project_files(root, bundle)  # 5
-    return Created(domain, project_name, tuple(_findings(provider, backup, recovery)))
+    return Created(domain, project_name, tuple(_findings(provider, settings / config.CONFIG_FILE, backup, recovery=recovery)))
 
 
 def _check_root(root: Path) -> None:
@@ -239,15 +239,15 @@ def _ignore_store(root: Path) -> None:
         write_new(path, (before + ("" if before.endswith("\n") or not before else "\n") + line + "\n").encode("utf-8"))
 
 
-def _findings(provider: Provider, backup: Path | None, recovery: bool) -> list[Finding]:  # noqa: FBT001 - private
+def _findings(provider: Provider, settings: Path, backup: Path | None, *, recovery: bool) -> list[Finding]:
     found = list(provider.status().findings)
     if backup is None:
-        remedy = "name another disk in config.yaml: `backup: {place: DIR}`, then `hermetic backup now`"
+        remedy = f"name another disk in {settings}: `backup: {{place: DIR}}`, then `hermetic backup now`"
         found.append(
             Finding("backup-missing", "high", "domain", "there is no backup place: losing this home loses everything", remedy)
         )
     elif not recovery:
-        remedy = "run init with --recovery-passphrase-file, or keep the root's own file safe elsewhere"
+        remedy = "hermetic backup now --recovery-passphrase-file FILE"
         found.append(
             Finding(
                 "recovery-missing", "high", "domain", "the backup cannot be opened on another machine without a passphrase", remedy

@@ -41,7 +41,7 @@ class Anchoring:
 class Surroundings:
     """Everything beside custody's facts. `document` is hermetic.yaml as last applied, `edited_policy` the digest of the files now.
 
-    `plain_files` None: nobody scanned.
+    `plain_files` None: nobody scanned. `missing` are assets whose latest version is not in its store.
     """
 
     root: str
@@ -51,3 +51,4 @@ class Surroundings:
     swap: tuple[SwapArea, ...] = ()
     plain_files: tuple[PlainFile, ...] | None = None
     scanned: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()

@@ -120,7 +120,7 @@ def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
 def _backup_state(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
     place = backup.place or ""
     if backup.problem is not None:
-        yield Finding("backup-failing", "high", place, backup.problem, "hermetic backup now")
+        yield Finding("backup-failing", "high", place, backup.problem, "see to that, then `hermetic backup now`")
     elif backup.last_ms is None:
         yield Finding("backup-missing", "high", place, "no copy has been written to the backup place yet", "hermetic backup now")
     elif backup.behind and facts.at_ms - backup.last_ms > STALE_MS:

@@ -33,6 +33,7 @@ def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -
         yield from _revoked(asset)
     for key in facts.keys:
         yield from _key(key, facts.at_ms)
+    yield from _missing(around)
     yield from _trust(around)
 
 
@@ -95,6 +96,17 @@ def _unprotected(protection: Sequence[Protection]) -> Iterator[Finding]:
                 "no key-encryption key stands behind this asset",
                 "run `hermetic log verify`; restore from the backup if rows are missing",
             )
+
+
+def _missing(around: Surroundings) -> Iterator[Finding]:
+    for name in around.missing:
+        yield Finding(
+            "version-missing",
+            "high",
+            name,
+            "its latest version is not in its store",
+            "bring the store's folder back, or what was copied: hermetic restore --with-objects",
+        )
 
 
 def _key(key: KeyRow, now_ms: int) -> Iterator[Finding]:

@@ -422,6 +422,13 @@ def test_status_and_map_of_a_real_domain(sealed, hermetic):
     assert (sealed / "map.svg").is_file()
 
 
+def test_status_notices_that_the_store_is_gone(sealed, hermetic):
+    assert "version-missing" not in hermetic("status").out
+    (sealed / "sealed").rename(sealed / "elsewhere")
+    found = [item for item in hermetic("status", "--json").json["findings"] if item["code"] == "version-missing"]
+    assert [(item["subject"], item["severity"]) for item in found] == [("dataset/patients", "high")]
+
+
 def test_the_first_status_on_another_account_says_so(sealed, hermetic, domain_home):
     (pins,) = domain_home.glob("config/*/pins.json")
     pins.unlink()

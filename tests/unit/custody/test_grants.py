@@ -55,6 +55,17 @@ def test_nothing_is_allowed_without_and_something_with(port, other):
         w.begin(other)
 
 
+def test_what_a_role_allows_takes_no_use_of_a_grant(port, other):
+    w.enrol(port, "nobody", ["ml-engineer"])
+    given = grant(port, uses=1)
+    for _ in range(3):
+        w.open_(other)
+    assert uses_left(port, given) == 1
+    w.enrol(port, "nobody", ["approver"])
+    w.open_(other)
+    assert uses_left(port, given) == 0
+
+
 def test_an_explanation_knows_of_a_grant(port):
     question = policy.Explain("open", "dataset/patients", Purpose.PREPARE, "nobody")
     assert not port.ask(question).allowed

@@ -138,6 +138,10 @@ def test_each_weakness_is_one_finding_with_a_remedy(code):
     assert all(finding.remedy and finding.subject and finding.message for finding in report.findings)
 
 
+def test_an_asset_that_is_not_in_its_store_is_a_finding():
+    assert codes(around=sample.around(missing=("dataset/patients",))) == ["version-missing"]
+
+
 def test_a_stale_backup_is_a_finding_only_if_it_lacks_something():
     old = (Pair("place", "/b"), Pair("last_ms", str(sample.NOW - 2 * sample.DAY)), Pair("log_size", "200"), *sample.GOOD_BACKUP[3:])
     assert codes(replace(SOUND, backup=old)) == ["backup-stale"]

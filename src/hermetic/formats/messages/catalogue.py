@@ -23,7 +23,8 @@ class ListAssets(Request["AssetList"]):
 class AssetRow:
     """One asset in a list; `latest` is 0 while nothing is published; `length` is the latest version's plaintext bytes.
 
-    `kek`, `kek_number` and `kek_state` are of the key that the latest version hangs on; empty, 0 and empty without one.
+    `kek`, `kek_number` and `kek_state` are of the key that the latest version hangs on, `version` and `store` its id and where it
+    lies; all empty, or 0, without one.
     """
 
     name: str
@@ -40,6 +41,8 @@ class AssetRow:
     kek: str = ""
     kek_number: int = 0
     kek_state: str = ""
+    version: str = ""
+    store: str = ""
 
 
 @message("asset-list")
