@@ -28,12 +28,12 @@ test: venv  ## lint, types, floors, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n $(WORKERS) -m "not soak"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak"
 
 soak: venv  ## the long tests: full counts, every crash point
-	$(BIN)/pytest -n $(WORKERS) -m soak
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m soak
 	@mkdir -p build && rm -f $(KILL_TABLE)
-	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) $(CRASHES)
+	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) --dist worksteal $(CRASHES)
 	$(BIN)/python scripts/kill_table.py $(KILL_TABLE) $(KILLS_TOTAL)
 
 bench: venv  ## print the figures of benchmarks/
@@ -47,7 +47,7 @@ interop-log: venv  ## have independent log tools check a log that we wrote
 
 interop-unsynced: venv  ## cut the power on a FUSE layer that forgets what was not synced; fails where there is no FUSE
 	@bash scripts/venv.sh fuse
-	HERMETIC_UNSYNCED=required $(BIN)/pytest -n $(WORKERS) tests/faults/test_unsynced.py
+	HERMETIC_UNSYNCED=required $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/faults/test_unsynced.py
 
 fuzz: venv  ## fuzz every parser, guided by coverage, FUZZ_SECONDS in all; fails on a crash or below 95 % branch coverage
 	$(BIN)/python tests/fuzz/fuzz_parsers.py -max_total_time=$(FUZZ_SECONDS)

@@ -130,10 +130,11 @@ def _drafts(h) -> None:
 
 
 def _grants(h) -> None:
-    from hermetic.formats.messages.policy import GiveGrant, RevokeGrant
+    from hermetic.formats.messages.policy import GiveGrant, RevokeGrant, SetRoles
     from hermetic.ids import Purpose
 
     ask, now = h.connection.ask, time.time_ns() // 1_000_000
+    ask(SetRoles("nobody", ("approver",), "may do nothing below without a grant"))
     given = ask(GiveGrant("nobody", "open", "dataset/*", (Purpose.PREPARE,), now + 3_600_000, "a look"))
     ask(RevokeGrant(given.id, "looked"))
     ask(GiveGrant("nobody", "rename", "dataset/*", (), now + 3_600_000, "order", uses=2))
