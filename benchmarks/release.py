@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 HERMETIC = Path(sys.executable).with_name("hermetic")
 TOKEN = "benchmark"
+BAO_BATCH = 400  # its listener takes a thousand JSON strings in a request unless told otherwise
 
 
 class Row(NamedTuple):
@@ -131,7 +132,8 @@ def _openbao(root: Path, options: argparse.Namespace) -> list[Row]:
         call("transit/keys/k", {})
         plaintext = base64.b64encode(bytes(32)).decode()
         ciphertext = call("transit/encrypt/k", {"plaintext": plaintext})["data"]["ciphertext"]
-        many = {"batch_input": [{"ciphertext": ciphertext}] * options.batch}
+        count = min(options.batch, BAO_BATCH)
+        many = {"batch_input": [{"ciphertext": ciphertext}] * count}
         return [
             _timed(
                 "OpenBao transit decrypt, file audit", options.count, lambda: call("transit/decrypt/k", {"ciphertext": ciphertext})
