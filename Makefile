@@ -28,10 +28,9 @@ test: venv  ## lint, types, floors, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-soak: venv  ## the long tests: full counts, every crash point
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m soak
+soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all; the table of steps hit
 	@mkdir -p build && rm -f $(KILL_TABLE)
 	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) --dist worksteal $(CRASHES)
 	$(BIN)/python scripts/kill_table.py $(KILL_TABLE) $(KILLS_TOTAL)

@@ -39,7 +39,7 @@ def report() -> list[str]:
     DATA.mkdir(parents=True, exist_ok=True)
     corpus, tests = DATA / "corpus", DATA / "tests"
     _measure(corpus, ["-c", _REPLAY.format(root=str(ROOT))])
-    if _measure(tests, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not soak", *TESTS]):
+    if _measure(tests, ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]):
         print("\nunit tests failed: what they would have covered may be missing")
     alone, both = _branches([corpus]), _branches([corpus, tests])
     print(f"\n{'branch coverage':<34}{'branches':>9}{'corpus':>9}{'with tests':>12}")
