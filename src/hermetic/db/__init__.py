@@ -5,6 +5,7 @@
     rows        Session and ReadSession: insert, get, find, update, …, over plain values
     columns     RowKeys, sealed and lookup columns
     authentic   what a row MAC covers, and what it cannot see
+    seen        rows verified before, known again by their bytes
     migrate     create and upgrade the schema (imports Alembic)
 
 Keys come in as `RowKeys`, derived by custody; this room knows no root, no policy and no clock. Whoever can write the database file

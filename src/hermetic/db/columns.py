@@ -19,13 +19,14 @@ as equal, nothing else shows.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
 from hermetic.crypto import aead, mac
 from hermetic.crypto.kdf import derive
+from hermetic.db.seen import Seen
 from hermetic.errors import IntegrityError, RowTampered, UsageError, WrongKey
 
 if TYPE_CHECKING:
@@ -38,11 +39,15 @@ LOOKUP_LABEL = b"hermetic/v1/lookup\n"
 
 @dataclass(frozen=True, slots=True)
 class RowKeys:
-    """The three 32-byte keys of the database, derived by the caller from the root, each under a label of its own."""
+    """The three 32-byte keys of the database, derived by the caller from the root, each under a label of its own.
+
+    `seen` are the rows that were verified with them.
+    """
 
     mac: Secret
     column: Secret
     lookup: Secret
+    seen: Seen = field(default_factory=Seen, compare=False, repr=False)
 
 
 def lp(data: bytes) -> bytes:

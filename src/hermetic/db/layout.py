@@ -33,6 +33,7 @@ class Layout:
     sealed: Mapping[str, str]
     lookups: Mapping[str, str]
     json: frozenset[str]
+    nested: tuple[str, ...]  # columns whose plain values are JSON
     settable: frozenset[str]  # what callers give: all but revision, mac and lookup columns
     given: tuple[tuple[str, int], ...]  # what callers get: all but mac and lookup columns
     mac_at: int
@@ -98,6 +99,7 @@ def of(table: sa.Table) -> Layout:
         sealed=sealed,
         lookups=lookups,
         json=frozenset(column.name for column in table.columns if column.info.get("json")),
+        nested=tuple(column.name for column in table.columns if column.info.get("json") or sealed.get(column.name) == "json"),
         settable=frozenset(columns) - hidden - ({"revision"} if authenticated else frozenset()),
         given=tuple((name, index) for name, index in at.items() if name not in hidden),
         mac_at=at.get("mac", -1),

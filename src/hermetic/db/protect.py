@@ -95,11 +95,16 @@ def verify(shape: Layout, keys: RowKeys | None, stored: Sequence[Any]) -> None:
 
 def reveal(shape: Layout, keys: RowKeys | None, stored: Sequence[Any]) -> Row:
     """Return the plain values of a stored row, without `mac` and lookup columns, verified first. Raises RowTampered."""
+    known = keys if shape.authenticated else None
+    if known is not None and (row := known.seen.find(shape, stored)) is not None:
+        return row
     if shape.authenticated:
         verify(shape, keys, stored)
-    row: Row = {name: stored[index] for name, index in shape.given}
+    row = {name: stored[index] for name, index in shape.given}
     if shape.json or shape.sealed:
         _open_values(shape, keys, row)
+    if known is not None:
+        known.seen.keep(shape, stored, row)
     return row
 
 
