@@ -9,6 +9,7 @@ Reading has three steps: text to nodes (_yaml.py), nodes to values by declared s
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,8 @@ def problems(text: str, *, file: str = FILE, now_ms: int | None = None) -> tuple
     return _sorted(_read(text, now_ms)[1], file)
 
 
-def _read(text: str, now_ms: int | None) -> tuple[PolicyDocument | None, list[Wrong]]:
+@functools.lru_cache(maxsize=4)  # the file of the project mostly says what is in force: a fortieth of a second to read it twice
+def _read(text: str, now_ms: int | None) -> tuple[PolicyDocument | None, tuple[Wrong, ...]]:
     wrong: list[Wrong] = []
     try:
         root = compose(text)
@@ -67,10 +69,10 @@ def _read(text: str, now_ms: int | None) -> tuple[PolicyDocument | None, list[Wr
         raw = _fields.DOCUMENT.read(root, wrong)
         document = _checks.complete(raw, root, wrong, now_ms)
     except Spoiled:
-        return None, wrong
+        return None, tuple(wrong)
     except Wrong as error:
-        return None, [*wrong, error]
-    return (None, wrong) if wrong else (document, [])
+        return None, (*wrong, error)
+    return (None, tuple(wrong)) if wrong else (document, ())
 
 
 def _newer(root: Node) -> None:
@@ -79,7 +81,7 @@ def _newer(root: Node) -> None:
     _fields.DOCUMENT.keys["format"].shape.read(member.node, []) if member else None
 
 
-def _sorted(wrong: list[Wrong], file: str) -> tuple[Problem, ...]:
+def _sorted(wrong: tuple[Wrong, ...], file: str) -> tuple[Problem, ...]:
     found = (Problem(file, error.place.line, error.place.column, error.message, error.remedy) for error in wrong)
     return tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
 
