@@ -18,6 +18,7 @@ from hermetic.formats.suites import MIB
 from hermetic.sealed.content import ContentDigest, content_digest
 from hermetic.sealed.reader import ObjectReader
 from hermetic.steps import reached
+from hermetic.stores.base import hint_for
 
 if TYPE_CHECKING:
     from hermetic.assets.drafts import DraftVersion
@@ -42,6 +43,8 @@ def remove_originals(path: Path, inputs: Inputs) -> tuple[str, ...]:
             _unlink(file)
         except (OSError, Conflict) as error:
             kept.append(f"{str(file.path)!r} could not be removed and stays in plaintext: {error}")
+        except StorageError as error:
+            kept.append(f"{str(file.path)!r} was removed and may be back after a power cut: {error.message}")
     if inputs.is_folder:
         _remove_empty_folders(path)
     reached("seal.original.removed")
@@ -88,7 +91,10 @@ def _unlink(file: InputFile) -> None:
     folder = os.open(file.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.unlink(file.path.name, dir_fd=folder)
-        os.fsync(folder)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            raise StorageError((error.strerror or str(error)).lower(), hint=hint_for(error)) from error
     finally:
         os.close(folder)
 

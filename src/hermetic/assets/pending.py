@@ -119,7 +119,7 @@ class RunDrafts:
                 del left[0]
         finally:
             for claim in left:
-                self._abandon(claim)
+                self._give_up(claim)
         return tuple(published)
 
     def _begin(self, name: str) -> DraftVersion:
@@ -155,6 +155,13 @@ class RunDrafts:
         self._session.ask(AbandonVersion(claim.version))
         remove_folder(self._session.store(claim.store), claim.version)
         self._forget(claim)
+
+    def _give_up(self, claim: Claim) -> None:
+        """Abandon a draft after an error. A publication whose commit failed is not known to have failed: what came of it stays."""
+        try:
+            self._abandon(claim)
+        except Conflict:
+            self._forget(claim)
 
     def _forget(self, claim: Claim) -> None:
         self._scratch.delete(_claim_path(claim.name))

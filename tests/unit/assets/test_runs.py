@@ -8,7 +8,7 @@ import pytest
 
 from hermetic.assets.pending import RunDrafts
 from hermetic.assets.scratch import ScratchSpace
-from hermetic.errors import Conflict, HermeticError, IntegrityError, NotFound, PolicyDenied, UsageError
+from hermetic.errors import Conflict, HermeticError, IntegrityError, NotFound, PolicyDenied, StorageError, UsageError
 from hermetic.formats.messages import runs, versions
 
 
@@ -171,6 +171,20 @@ def test_an_output_that_cannot_be_published_fails_the_run(h, port):
     with pytest.raises(PolicyDenied), h.run("prepare", purpose="prepare") as run:
         put(RunDrafts(h.session, run.scratch), "features/x", "data", b"0")
     assert run.ended.state == "failed"
+
+
+def test_an_output_whose_publication_was_not_confirmed_is_what_came_of_it(h, port, monkeypatch):
+    publish = port.publish_version
+
+    def unsure(message):
+        publish(message)
+        raise StorageError("the commit was not confirmed")
+
+    monkeypatch.setattr(port, "publish_version", unsure)
+    with pytest.raises(StorageError, match="not confirmed"), h.run("prepare", purpose="prepare") as run:
+        put(RunDrafts(h.session, run.scratch), "features/x", "data", b"0")
+    assert run.ended.state == "failed"
+    assert h.open("features/x").read() == b"0"
 
 
 def test_a_command_is_a_run(h, port):

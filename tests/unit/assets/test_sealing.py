@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -245,6 +246,30 @@ def test_the_original_stays_when_it_changes_before_it_would_go(h, file):
         steps.install(None)
     assert file.read_bytes() == b"newer"
     assert "could not be removed" in sealed.notes[-1]
+
+
+def test_an_original_whose_end_the_disk_did_not_confirm_is_told(h, file, monkeypatch):
+    from hermetic.assets import originals
+
+    def failing(_descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(originals, "os", Stub(os, fsync=failing))
+        sealed = h.seal(file, name="dataset/a", remove_original=True)
+    assert not file.exists()
+    assert "may be back after a power cut: input/output error" in sealed.notes[-1]
+
+
+class Stub:
+    """A module in which some names are others."""
+
+    def __init__(self, module, **names):
+        self._module = module
+        self.__dict__.update(names)
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
 
 
 def test_a_folder_of_originals_goes_with_its_folders(h, tmp_path):
