@@ -18,6 +18,7 @@ not when its files turn out to be missing.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -157,11 +158,15 @@ class RunDrafts:
         self._forget(claim)
 
     def _give_up(self, claim: Claim) -> None:
-        """Abandon a draft after an error. A publication whose commit failed is not known to have failed: what came of it stays."""
-        try:
-            self._abandon(claim)
-        except Conflict:
-            self._forget(claim)
+        """Abandon a draft after an error. A publication whose commit failed is not known to have failed: what came of it stays.
+
+        So is a claim whose removal failed: it may be gone.
+        """
+        with suppress(NotFound):
+            try:
+                self._abandon(claim)
+            except Conflict:
+                self._forget(claim)
 
     def _forget(self, claim: Claim) -> None:
         self._scratch.delete(_claim_path(claim.name))

@@ -187,6 +187,21 @@ def test_an_output_whose_publication_was_not_confirmed_is_what_came_of_it(h, por
     assert h.open("features/x").read() == b"0"
 
 
+def test_a_claim_whose_removal_was_not_confirmed_is_gone(h, monkeypatch):
+    forget = RunDrafts._forget
+
+    def unsure(self, claim):
+        forget(self, claim)
+        monkeypatch.setattr(RunDrafts, "_forget", forget)
+        raise StorageError("the removal was not confirmed")
+
+    monkeypatch.setattr(RunDrafts, "_forget", unsure)
+    with pytest.raises(StorageError, match="not confirmed"), h.run("prepare", purpose="prepare") as run:
+        put(RunDrafts(h.session, run.scratch), "features/x", "data", b"0")
+    assert run.ended.state == "failed"
+    assert h.open("features/x").read() == b"0"
+
+
 def test_a_command_is_a_run(h, port):
     found = []
     code, run = h.run_command(
