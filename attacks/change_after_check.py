@@ -70,6 +70,8 @@ def _flip(path, offset: int) -> None:
 class Fickle:
     """A source that answers every range truly once, and with a changed byte from then on; it counts."""
 
+    request_size = 1024 * 1024
+
     def __init__(self, data: bytes) -> None:
         self.data, self.size, self.asked, self.twice = data, len(data), [], 0
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 TEMPORARY_PREFIX = ".hermetic-tmp-"  # no key has a segment that starts like this
+REQUEST = 1024 * 1024  # bytes worth one request where a request costs next to nothing
 SEGMENT_LIMIT = 255  # UTF-8 bytes of one segment of a key, what common file systems take
 
 _HINT = "check the disk, its mount and the permissions"
@@ -65,6 +66,13 @@ class RangeSource(Protocol):
     @property
     def size(self) -> int:
         """Length in bytes when it was opened."""
+
+    @property
+    def request_size(self) -> int:
+        """How many bytes are worth one request: whoever needs more asks for pieces of about this size, in parallel.
+
+        1 MiB where a request is a system call; 8 MiB where it is a round trip.
+        """
 
     def readinto_at(self, offset: int, buffer: memoryview | bytearray) -> int:
         """Fill `buffer` from `offset`; the count is short only at the end of the object. Raises StorageError."""

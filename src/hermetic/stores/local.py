@@ -12,7 +12,7 @@ from hermetic.errors import FormatError, IntegrityError, InvalidName, NotFound, 
 from hermetic.steps import reached
 from hermetic.stores._folders import entries, open_folder, parent_of, refuse_link, remove_empty
 from hermetic.stores._staging import LocalStagedFile
-from hermetic.stores.base import TEMPORARY_PREFIX, check_key, check_prefix, read_fully, translated
+from hermetic.stores.base import REQUEST, TEMPORARY_PREFIX, check_key, check_prefix, read_fully, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,11 @@ class LocalSource:
     def size(self) -> int:
         """Length in bytes when it was opened."""
         return self._size
+
+    @property
+    def request_size(self) -> int:
+        """How many bytes are worth one request."""
+        return REQUEST
 
     def fileno(self) -> int:
         """Return the descriptor. Raises UsageError after `close`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from hermetic.errors import Conflict, FormatError, NotFound, UsageError
 from hermetic.steps import reached
-from hermetic.stores.base import check_key, check_prefix, read_fully, translated, write_fully
+from hermetic.stores.base import REQUEST, check_key, check_prefix, read_fully, translated, write_fully
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +92,11 @@ class MemorySource:
     def size(self) -> int:
         """Length in bytes."""
         return len(self._bytes())
+
+    @property
+    def request_size(self) -> int:
+        """How many bytes are worth one request."""
+        return REQUEST
 
     def readinto_at(self, offset: int, buffer: memoryview | bytearray) -> int:
         """Fill `buffer` from `offset`; the count is short only at the end."""

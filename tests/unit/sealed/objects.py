@@ -25,6 +25,8 @@ def make_header(*, suite: str = SMALL, padding: Padding = Padding.NONE, index: i
 class BytesSource:
     """A RangeSource over bytes in memory that hands out at most `step` bytes at once."""
 
+    request_size = 1024 * 1024
+
     def __init__(self, data: bytes, step: int = 1 << 30) -> None:
         self.data, self.step, self.closed = data, step, False
 

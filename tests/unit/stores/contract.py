@@ -54,6 +54,8 @@ class StoreContract:
         with store.open("v/0.sealed") as source:
             buffer = bytearray(9)
             assert source.size == 3000
+            assert source.request_size >= 1024 * 1024
+            assert source.request_size % (1024 * 1024) == 0
             assert source.readinto_at(2995, buffer) == 5
             assert bytes(buffer[:5]) == b"neone"
             assert source.readinto_at(5000, memoryview(buffer)) == 0
