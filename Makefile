@@ -15,7 +15,7 @@ KILL_TABLE := build/kills.txt
 CRASHES := tests/faults/test_kill.py tests/faults/test_unsynced.py tests/faults/test_disk.py
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  %-18s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  %-18s %s\n' "$$name" "$$what"; done
 
 venv:  ## make .venv with everything that demo and test need; a second run is quick
 	@bash scripts/venv.sh
@@ -38,8 +38,13 @@ soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all; the table of s
 bench: venv  ## print the figures of benchmarks/
 	@bash scripts/each.sh "benchmarks" $(BIN)/python
 
-interop: venv  ## tests against other people's tools
+interop: venv  ## tests against other people's tools, in every environment of tests/interop/environments
 	$(BIN)/pytest tests/interop
+	@for file in tests/interop/environments/*.txt; do $(MAKE) --no-print-directory "interop-$$(basename "$$file" .txt)"; done
+
+interop-%: venv  ## the same in one environment of its own, %, which it makes first: a name in tests/interop/environments
+	@bash scripts/environment.sh $*
+	HERMETIC_INTEROP=$* .environments/$*/bin/pytest tests/interop/$*
 
 interop-log: venv  ## have independent log tools check a log that we wrote
 	$(BIN)/pytest tests/interop -k log

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv, or brings an existing one up to date, and installs the project with what demo and test need.
-# Quick when nothing changed: the stamp holds a digest of the dependency lists. With the argument `fuse` it makes sure of fusermount3.
+# Quick when nothing changed: the stamp holds a digest of the dependency lists. With the argument `fuse` it makes sure of fusermount3,
+# with `apt PACKAGE` of a system package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,6 +49,11 @@ ensure_venv_module() {
 
 if [ "${1:-}" = fuse ]; then
   command -v fusermount3 >/dev/null || apt_install fuse3 "there is no fusermount3"
+  exit 0
+fi
+
+if [ "${1:-}" = apt ]; then
+  apt_install "$2" "the system package $2 is missing"
   exit 0
 fi
 
