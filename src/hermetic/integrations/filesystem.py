@@ -12,58 +12,36 @@ Reading is opening: custody decides and records, once for each version and run o
                         would silently be another version
 
 What is written outside a run inherits the class of all that the process has read so far (`assets.current`). Nothing is ever removed
-or overwritten, and nothing is copied to a disk unrecorded (`downloads`). Options are `project` (a folder in the project) and
-`purpose`; keys are none, and unknown options are refused. Paths: see `places`.
+or overwritten, and nothing is copied to a disk unrecorded (`downloads`, `caches`). Options and range reads: see `common`. Paths: see
+`places`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from fsspec import AbstractFileSystem
-from fsspec.callbacks import DEFAULT_CALLBACK
+from typing import Any, ClassVar
 
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms, begin
 from hermetic.errors import UsageError
 from hermetic.ids import Kind
 from hermetic.integrations import scratch_files
-from hermetic.integrations.downloads import refuse_disk
+from hermetic.integrations.common import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, children, describe, folder, step_towards
 from hermetic.integrations.places import PROTOCOL, Place, parse, strip
-from hermetic.integrations.process import attached
 from hermetic.integrations.transaction import HermeticTransaction, SingleSink
 
-if TYPE_CHECKING:
-    from hermetic.integrations.attached import Attached
-
-_FSSPEC_OPTIONS = frozenset({"asynchronous", "loop", "skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths"})
 _IMMUTABLE_HINT = "versions never change; writing to a name makes its next version"
 
 
-class HermeticFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """See the module's text. Instances hold options only: they pickle, and a forked child connects anew."""
+class HermeticFileSystem(DecryptingFileSystem):
+    """See the module's text."""
 
     protocol: ClassVar[str] = PROTOCOL
-    root_marker: ClassVar[str] = ""
     transaction_type = HermeticTransaction
 
-    def __init__(self, project: str | None = None, purpose: str | None = None, **options: Any) -> None:
-        unknown = sorted(set(options) - _FSSPEC_OPTIONS)
-        if unknown:
-            raise UsageError(f"hermetic:// has no option {unknown[0][:100]!r}", hint="options are project and purpose; keys never are")
-        super().__init__(project=project, purpose=purpose, **options)
-        self._project, self._purpose = project, purpose
-
-    @property
-    def attached(self) -> Attached:
-        """The domain as this process uses it."""
-        return attached(self._project)
-
     @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        return [strip(item) for item in path] if isinstance(path, list) else strip(path)
+    def _stripped(cls, path: Any) -> str:
+        return strip(path)
 
     # looking
 
@@ -102,34 +80,6 @@ class HermeticFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         whole = {row.name for row in below}
         return [self.info(name) if name in whole else folder(name) for name in names]
 
-    def exists(self, path: str, **_: Any) -> bool:
-        """Say whether something is there; a refusal is raised, not taken for absence."""
-        try:
-            self.info(path)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def isfile(self, path: str) -> bool:
-        """Say whether it is a file."""
-        return self._type(path) == "file"
-
-    def isdir(self, path: str) -> bool:
-        """Say whether it is a folder."""
-        return self._type(path) == "directory"
-
-    def _type(self, path: str) -> str | None:
-        try:
-            return str(self.info(path)["type"])
-        except FileNotFoundError:
-            return None
-
-    def modified(self, path: str) -> dt.datetime:
-        """Return when the version was published."""
-        return dt.datetime.fromtimestamp(self.info(path).get("mtime", 0), tz=dt.UTC)
-
-    created = modified
-
     # opening
 
     def _open(self, path: str, mode: str = "rb", block_size: Any = None, autocommit: bool = True, **_: Any) -> Any:  # noqa: ARG002, FBT001, FBT002
@@ -155,11 +105,6 @@ class HermeticFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if chosen is None or chosen not in view.members:
             raise IsADirectoryError(path)
         return files.open(view, chosen, self._purpose)
-
-    def get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **options: Any) -> None:
-        """Copy a file to a local path on a tmpfs. Raises UsageError for one on disk: that is what `expose` is for."""
-        refuse_disk(strip(rpath), lpath if outfile is None else outfile)
-        super().get_file(rpath, lpath, callback=callback, outfile=outfile, **options)
 
     def _open_to_write(self, path: str, place: Place) -> WritingFile:
         files = self.attached
