@@ -38,7 +38,7 @@ TEMPORARY = ".hermetic-exposing-"
 BLOCKS_NOTE = "the file was unlinked; the file system may keep old blocks of it, and copies made meanwhile are not known here"
 
 
-def expose(
+def expose(  # noqa: PLR0913 - what an exposure can be told, all by keyword
     session: Session,
     ref: str,
     target: Path,
@@ -48,8 +48,12 @@ def expose(
     purpose: Purpose | str | None = None,
     run: str | None = None,
     approvals: tuple[Approval, ...] = (),
+    threads: int | None = None,
 ) -> ExposureRow:
-    """Put a member's plaintext into the new file `target` (mode 0600) and return the record of it. See Workspace.expose."""
+    """Put a member's plaintext into the new file `target` (mode 0600) and return the record of it. See Workspace.expose.
+
+    `threads` is how many decrypt, by default as many as a reader uses.
+    """
     place = _checked_target(session, target)
     if not 0 < seconds <= LONGEST_SECONDS:
         raise UsageError("an exposure lasts between a second and a year", hint="write for example --for 2h")
@@ -58,7 +62,7 @@ def expose(
     (version,) = release(session, (bare,), purpose=purpose, run=run, exposure=terms, approvals=approvals)
     with version, ExitStack() as undo:
         undo.callback(_end_quietly, session, place)
-        _write_target(version, member, place, version.opened.exposure or "")
+        _write_target(version, member, place, threads=threads)
         undo.pop_all()
     return _find(session, place)
 
@@ -91,13 +95,13 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.realpath(path.parent)) / path.name
 
 
-def _write_target(version: OpenVersion, member: str | None, place: Path, exposure: str) -> None:
+def _write_target(version: OpenVersion, member: str | None, place: Path, *, threads: int | None) -> None:
     with _storage_errors(place), ExitStack() as stack:
         folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, folder)
-        fd, name = stack.enter_context(_unnamed(folder, TEMPORARY + exposure))
+        fd, name = stack.enter_context(_unnamed(folder, TEMPORARY + (version.opened.exposure or "")))
         with version.reader(version.member(member)) as reader:
-            reader.expose_to(fd)
+            reader.expose_to(fd, threads=threads)
         version.leased.guard()
         reached("expose.file.verified")
         _name(fd, name, folder, place.name)
