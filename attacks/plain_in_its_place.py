@@ -20,6 +20,7 @@ from hermetic.formats.object_header import ObjectHeader
 from hermetic.formats.object_metadata import ObjectMetadata
 from hermetic.ids import AssetId, DataKeyId, DomainId, ObjectId, VersionId, id_from_bytes
 from hermetic.sealed.writer import ObjectWriter
+from hermetic.stores.output import DescriptorOutput
 
 
 def attack(stage: Stage) -> None:
@@ -67,7 +68,7 @@ def _own_object(stage: Stage, version: str) -> bytes:
         DomainId(stage.domain), AssetId(fresh), VersionId(version), ObjectId(fresh), DataKeyId(fresh), 0, "FLOE-AES256-GCM-1M-BLAKE3"
     )
     with path.open("wb") as file:
-        writer = ObjectWriter(file.fileno(), header, Secret(bytes(32)))
+        writer = ObjectWriter(DescriptorOutput(file.fileno()), header, Secret(bytes(32)))
         writer.write(_safetensors(1337.0))
         writer.finish(ObjectMetadata(name="model.safetensors"))
     return path.read_bytes()

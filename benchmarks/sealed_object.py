@@ -31,6 +31,7 @@ from hermetic.formats.object_metadata import ObjectMetadata
 from hermetic.sealed.files import seal_file
 from hermetic.sealed.reader import ObjectReader
 from hermetic.stores.local import LocalStore
+from hermetic.stores.output import DescriptorOutput
 
 MIB = 1024 * 1024
 IDS = ["a" * 26] * 5
@@ -49,7 +50,7 @@ def seal(folder: Path, suite: str, *, sync: bool, content: str | None = None):
     with (folder / "plain").open("rb") as source, (folder / "out").open("xb+") as out:
         seal_file(
             source.fileno(),
-            out.fileno(),
+            DescriptorOutput(out.fileno()),
             _header(suite),
             _key(),
             metadata=ObjectMetadata(),
@@ -161,7 +162,7 @@ def prepare(folder: Path, mib: int) -> None:
         for _ in range(mib):
             out.write(os.urandom(MIB))
     with (folder / "plain").open("rb") as source, (folder / "sealed").open("xb+") as out:
-        sealed = seal_file(source.fileno(), out.fileno(), _header(BLAKE3), _key(), metadata=ObjectMetadata())
+        sealed = seal_file(source.fileno(), DescriptorOutput(out.fileno()), _header(BLAKE3), _key(), metadata=ObjectMetadata())
     record = {name: getattr(sealed.record, name) for name in sealed.record.__slots__}
     record["root"] = record["root"].hex()
     (folder / "record.json").write_text(json.dumps(record))

@@ -18,6 +18,7 @@ from hermetic.formats.padding import Padding
 from hermetic.formats.suites import FLOE_HEADER
 from hermetic.formats.trailer import TRAILER
 from hermetic.sealed.writer import ObjectWriter
+from hermetic.stores.output import DescriptorOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ def _write(name: str, length: int, changes: dict[str, object], metadata: ObjectM
     values: dict[str, object] = {**IDS, "index": 0, "suite_name": SMALL, "padding": Padding.NONE, **changes}
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "object").open("xb+") as out:
         writer = ObjectWriter(
-            out.fileno(),
+            DescriptorOutput(out.fileno()),
             ObjectHeader(**values),
             Secret(KEY),
             threads=1,

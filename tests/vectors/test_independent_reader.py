@@ -25,6 +25,7 @@ from hermetic.sealed.files import seal_file
 from hermetic.sealed.verification import verify_ciphertext
 from hermetic.sealed.writer import ObjectWriter
 from hermetic.signing.manifests import new_openings, sign_manifest
+from hermetic.stores.output import DescriptorOutput
 from tests.unit.sealed.objects import BytesSource
 from tests.vectors import independent_log_reader as log_reader
 from tests.vectors import independent_reader as reader
@@ -189,8 +190,9 @@ def seal(path: Path, content: bytes, made: ObjectHeader, *, from_file: bool) -> 
             source = path.with_suffix(".plain")
             source.write_bytes(content)
             with source.open("rb") as plain:
-                return seal_file(plain.fileno(), out.fileno(), made, Secret(KEY), metadata=metadata, content_algorithm="blake3")
-        writer = ObjectWriter(out.fileno(), made, Secret(KEY), content_algorithm="sha256")
+                output = DescriptorOutput(out.fileno())
+                return seal_file(plain.fileno(), output, made, Secret(KEY), metadata=metadata, content_algorithm="blake3")
+        writer = ObjectWriter(DescriptorOutput(out.fileno()), made, Secret(KEY), content_algorithm="sha256")
         for start in range(0, len(content), 50_021):
             writer.write(content[start : start + 50_021])
         return writer.finish(metadata)

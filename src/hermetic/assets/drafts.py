@@ -104,7 +104,7 @@ class DraftVersion:
             with self.stage_object(file.member) as staged:
                 sealed = seal_file(
                     fd,
-                    staged.fd,
+                    staged.output,
                     staged.header,
                     self.leased.key(),
                     metadata=metadata,

@@ -153,7 +153,7 @@ class ScratchWriter:
                 space.store.delete(key)
         with ExitStack() as stack:
             self._staged = stack.enter_context(space.store.stage(key))
-            self._writer = ObjectWriter(self._staged.fd, self._header, space.leased.key())
+            self._writer = ObjectWriter(self._staged, self._header, space.leased.key())
             self._stack = stack.pop_all()
         return self
 

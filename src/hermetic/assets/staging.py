@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hermetic.assets.drafts import DraftVersion
     from hermetic.formats.messages.versions import Draft
     from hermetic.sealed._sealing import SealedObject
-    from hermetic.stores.base import RangeSource
+    from hermetic.stores.base import Output, RangeSource
 
 
 class StagedObject:
@@ -37,9 +37,9 @@ class StagedObject:
         self._record: ObjectRecord | None = None
 
     @property
-    def fd(self) -> int:
+    def output(self) -> Output:
         """Where the object is written."""
-        return self._staged.fd
+        return self._staged
 
     def __enter__(self) -> Self:
         try:
@@ -71,7 +71,7 @@ class MemberWriter:
         with ExitStack() as stack:
             self._staged = stack.enter_context(draft.stage_object(member))
             header = self._staged.header
-            self._writer = ObjectWriter(self._staged.fd, header, self._leased.key(), content_algorithm=header.suite.digest)
+            self._writer = ObjectWriter(self._staged.output, header, self._leased.key(), content_algorithm=header.suite.digest)
             self._stack = stack.pop_all()
 
     @property

@@ -1,24 +1,23 @@
 """Sealed objects and signed manifests of published versions, copied to the backup place and back (spec/backup.md section 1).
 
 They are ciphertext already and are copied byte for byte, only what is missing. Every byte is checked against the signed manifest
-before a copy gets its name, so a damaged store does not spread into the backup, nor a damaged backup into the store. What could not
+before it is written, so a damaged store does not spread into the backup, nor a damaged backup into the store. What could not
 be copied is told, and stops nothing else.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.domain.verify import verify_details
-from hermetic.errors import IntegrityError, NotFound, StorageError
+from hermetic.errors import IntegrityError, NotFound
 from hermetic.formats.findings import Finding
 from hermetic.formats.manifest import ENVELOPE_LIMIT
 from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
-from hermetic.sealed.verification import verify_ciphertext
+from hermetic.sealed.copying import copy_verified
 from hermetic.steps import reached
-from hermetic.stores.local import LocalSource, LocalStore
+from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 FOLDER = "objects"
 MANIFEST = "manifest.json"
-PIECE = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -102,23 +100,10 @@ def _copy_object(source: Store, target: Store, item: ManifestObject, done: Copie
     if target.exists(key):
         return
     with source.open(key) as reading, target.stage(key) as staged:
-        buffer = memoryview(bytearray(min(PIECE, max(1, reading.size))))
-        at = 0
-        while count := reading.readinto_at(at, buffer[: min(len(buffer), max(1, reading.size - at))]):
-            staged.write(buffer[:count])
-            at += count
-        with LocalSource(_again(staged.fd, key), key, at) as written:
-            verify_ciphertext(written, item)
+        length = copy_verified(reading, item, staged)
         staged.commit()
     done.objects += 1
-    done.bytes += at
-
-
-def _again(descriptor: int, key: str) -> int:
-    try:
-        return os.dup(descriptor)
-    except OSError as error:
-        raise StorageError(f"cannot read {key!r} again: {error.strerror}") from error
+    done.bytes += length
 
 
 def _put_manifest(target: Store, manifest: Manifest, details: VersionDetails) -> None:

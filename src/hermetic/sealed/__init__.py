@@ -5,13 +5,14 @@
     reader       ObjectReader: verified ranges, straight into the caller's buffer; expose_to: the whole, into a file
     stream       SealedFile: the reader as a seekable binary file
     verification verify_ciphertext: every stored byte against the signed root, without a key
+    copying      copy_verified: from one store into another, every byte checked, without a key
     inspection   inspect: what anybody can know about a file, and what nobody can without the key
     content      content digests, by which a plaintext copy of sealed data is recognised
 
 This room knows nothing of custody, catalogues or names. It takes a `Secret`, a header of random ids, and, to read, the object's
 record in a manifest whose signature the caller has verified (`hermetic.signing`):
 
-    sealed = seal_file(source_fd, staged.fd, header, key, metadata=ObjectMetadata(name="a.csv"))
+    sealed = seal_file(source_fd, staged, header, key, metadata=ObjectMetadata(name="a.csv"))
     with ObjectReader(store.open(place), key, manifest.objects[0]) as reader:
         reader.readinto_at(0, memoryview(buffer))
 

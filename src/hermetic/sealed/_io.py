@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import functools
 import os
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hermetic.errors import IntegrityError, StorageError, UsageError
+from hermetic.stores import output
+from hermetic.stores.output import start_writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from hermetic.stores.base import RangeSource
 
+__all__ = [
+    "ALIGNED_WRITE",
+    "check_output",
+    "empty",
+    "fetch",
+    "fetch_into",
+    "preallocate",
+    "read_at",
+    "start_writing",
+    "storage_errors",
+    "write_at",
+]
+
 ALIGNED_WRITE = 256 * 1024  # aligned writes of a megabyte take megabyte pages of the cache, which virtual machines are slow to give
-BEHIND = 8 * 1024 * 1024  # bytes after which writing to the disk is started
-_SYNC_FILE_RANGE_WRITE = 2
-_NO_PREALLOCATION = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV}
 
 
 @contextmanager
@@ -44,28 +53,7 @@ def check_output(fd: int) -> None:
 def write_at(fd: int, view: memoryview, offset: int, *, at_once: int = 1 << 30) -> None:
     """Write all of `view` at `offset`, at most `at_once` bytes a call. Raises StorageError."""
     with storage_errors("write the output"):
-        while view:
-            count = os.pwrite(fd, view[:at_once], offset)
-            view, offset = view[count:], offset + count
-
-
-def start_writing(fd: int, start: int, end: int) -> None:
-    """Ask the kernel to begin bringing each whole 8 MiB that ends in `start`..`end` to the disk, so that a later sync is short.
-
-    It promises nothing: without the call, or where there is none, the sync does all the work.
-    """
-    last = end // BEHIND * BEHIND
-    function = _sync_file_range() if last > start else None
-    if function is not None:
-        function(fd, last - BEHIND, BEHIND, _SYNC_FILE_RANGE_WRITE)
-
-
-@functools.cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return function
+        output.pwrite_fully(fd, view, offset, at_once=at_once)
 
 
 def read_at(fd: int, view: memoryview, offset: int) -> int:
@@ -99,15 +87,10 @@ def fetch(source: RangeSource, offset: int, length: int) -> bytes:
 
 
 def preallocate(fd: int, length: int) -> None:
-    """Reserve the space, so that a full disk shows now and writing is faster; not every file system can."""
-    if length == 0:
-        return
-    with storage_errors("reserve space for the output"):
-        try:
-            os.posix_fallocate(fd, 0, length)
-        except OSError as error:
-            if error.errno not in _NO_PREALLOCATION:
-                raise
+    """Reserve the space, so that a full disk shows now and writing is faster; not every file system can. Raises StorageError."""
+    if length:
+        with storage_errors("reserve space for the output"):
+            output.preallocate(fd, length)
 
 
 def empty(fd: int) -> None:

@@ -6,6 +6,7 @@ lies in the processor's second-level cache.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,14 @@ from hermetic.formats.manifest import ManifestObject
 from hermetic.formats.suites import FLOE_HEADER, MAX_SEGMENTS, MIB
 from hermetic.formats.trailer import Layout
 from hermetic.sealed._binding import METADATA, PAYLOAD, associated_data, object_root, parameters
-from hermetic.sealed._io import start_writing, write_at
 from hermetic.sealed.content import PIECE, ContentDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hermetic.crypto.secret import Secret
     from hermetic.formats.object_header import ObjectHeader
+    from hermetic.stores.base import Output
 
 UNIT = MIB
 
@@ -62,11 +63,15 @@ class SealedObject:
 
 
 class Sealing:
-    """One object being written to `fd`. Units may be sealed in any order, and by several threads after `reserve`."""
+    """One object being written to `output`, from its head to its tail. Units may be sealed by several threads after `reserve`.
+
+    `begin` comes first, then every unit, by threads that take them in order, then `finish`. A thread that fails does so inside
+    `giving_up`, so that no other waits for its bytes.
+    """
 
     def __init__(
         self,
-        fd: int,
+        output: Output,
         header: ObjectHeader,
         key: Secret,
         *,
@@ -74,7 +79,7 @@ class Sealing:
         write_behind: bool = True,
         random: Callable[[int], bytes] | None,
     ) -> None:
-        self.fd, self.header, self.suite = fd, header, header.suite
+        self.output, self.header, self.suite = output, header, header.suite
         self._write_behind = write_behind
         self.prefix = header.encode()
         self.segments_per_unit = UNIT // self.suite.plain_segment
@@ -89,6 +94,23 @@ class Sealing:
         )
         self._leaves = LeafTable()
         self._content = ContentDigest(content_algorithm) if content_algorithm else None
+
+    def begin(self, length: int | None) -> None:
+        """Begin an object of `length` bytes, None if that is not known: its head goes out. Raises UsageError, StorageError."""
+        self.output.reserve(length)
+        with self.giving_up():
+            self.output.write_at(memoryview(self.prefix + self._payload.header), 0)
+
+    @contextmanager
+    def giving_up(self) -> Iterator[None]:
+        """Discard the output if the block fails."""
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                self.output.discard()
 
     def reserve(self, plain_length: int, content_length: int) -> None:
         """Make room for all leaves, so that threads can fill them."""
@@ -117,17 +139,16 @@ class Sealing:
         if self._content and content:
             self._content.add(unit, plain[:content])
         start = len(self.prefix) + FLOE_HEADER + first * stored
-        write_at(self.fd, scratch[:filled], start)
+        self.output.write_at(scratch[:filled], start)
         if self._write_behind:
-            start_writing(self.fd, start, start + filled)
+            self.output.begin_writeback(start, start + filled)
 
     def finish(self, metadata: bytes, *, plain_length: int, content_length: int) -> SealedObject:
-        """Write everything around the payload's segments. Raises FormatError over the limits, StorageError."""
+        """Write what follows the payload. Raises FormatError over the limits, StorageError."""
         layout = Layout.of(self.suite, prefix=len(self.prefix), plain_length=plain_length, metadata_length=len(metadata))
         message, leaves = self._metadata.message(metadata), self._leaves.encode()
         root = object_root(layout, prefix=self.prefix, metadata=message, floe_header=self._payload.header, leaf_table=leaves)
-        write_at(self.fd, memoryview(message + leaves + layout.encode(root)), layout.metadata_offset)
-        write_at(self.fd, memoryview(self.prefix + self._payload.header), 0)
+        self.output.write_at(memoryview(message + leaves + layout.encode(root)), layout.metadata_offset)
         return SealedObject(
             header=self.header,
             root=root,

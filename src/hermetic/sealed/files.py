@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hermetic.errors import Conflict, UsageError
 from hermetic.formats.padding import padded_length
 from hermetic.formats.trailer import Layout
-from hermetic.sealed._io import check_output, empty, preallocate, read_at, storage_errors
+from hermetic.sealed._io import read_at, storage_errors
 from hermetic.sealed._parallel import Claims, share
 from hermetic.sealed._sealing import UNIT, SealedObject, Sealing
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.formats.object_header import ObjectHeader
     from hermetic.formats.object_metadata import ObjectMetadata
+    from hermetic.stores.base import Output
 
 _SETTLE_LIMIT_NS = 50_000_000
 
 
 def seal_file(
     source_fd: int,
-    out_fd: int,
+    output: Output,
     header: ObjectHeader,
     key: Secret,
     *,
@@ -33,46 +34,41 @@ def seal_file(
     content_algorithm: str | None = None,
     write_behind: bool = True,
 ) -> SealedObject:
-    """Seal the whole regular file `source_fd` into the empty regular file `out_fd`.
+    """Seal the whole regular file `source_fd` into `output`, which nothing was written to.
 
-    Neither file position matters or moves. Nothing is synced, but with `write_behind` the kernel is asked to begin, so that the
-    caller's sync is short. With `content_algorithm` the result has a content digest.
+    The file's position neither matters nor moves. Nothing is committed, but with `write_behind` the kernel is asked to begin, so
+    that the commit's sync is short. With `content_algorithm` the result has a content digest.
 
     Raises Conflict if the source changed meanwhile (length, modification or change time, or bytes past the length it had),
-    UsageError if it is not a regular file, StorageError. After any error the output is empty again.
+    UsageError if it is not a regular file, StorageError. After any error what was written is discarded.
     """
-    check_output(out_fd)
     before = _settled(source_fd)
-    sealing = Sealing(out_fd, header, key, content_algorithm=content_algorithm, write_behind=write_behind, random=None)
-    done = False
-    try:
-        sealed = _seal(sealing, source_fd, before.st_size, metadata, threads=threads)
+    sealing = Sealing(output, header, key, content_algorithm=content_algorithm, write_behind=write_behind, random=None)
+    raw = metadata.with_length(before.st_size).encode()
+    plain = padded_length(header.padding, before.st_size, sealing.suite.plain_segment)
+    layout = Layout.of(sealing.suite, prefix=len(sealing.prefix), plain_length=plain, metadata_length=len(raw))
+    sealing.begin(layout.file_length)
+    with sealing.giving_up():
+        _seal_units(sealing, source_fd, plain, before.st_size, threads=threads)
+        sealed = sealing.finish(raw, plain_length=plain, content_length=before.st_size)
         _check_unchanged(source_fd, before)
-        done = True
-    finally:
-        if not done:
-            empty(out_fd)
     return sealed
 
 
-def _seal(sealing: Sealing, source_fd: int, content: int, metadata: ObjectMetadata, *, threads: int) -> SealedObject:
-    raw = metadata.with_length(content).encode()
-    plain = padded_length(sealing.header.padding, content, sealing.suite.plain_segment)
-    layout = Layout.of(sealing.suite, prefix=len(sealing.prefix), plain_length=plain, metadata_length=len(raw))
-    preallocate(sealing.fd, layout.file_length)
+def _seal_units(sealing: Sealing, source_fd: int, plain: int, content: int, *, threads: int) -> None:
     sealing.reserve(plain, content)
     units = max(1, -(-plain // UNIT))
 
     def work(claims: Claims) -> None:
         buffer, scratch = memoryview(bytearray(UNIT)), sealing.scratch()
-        for unit in claims:
-            view = buffer[: min(UNIT, plain - unit * UNIT)]
-            count = _fill(source_fd, view, unit * UNIT, content)
-            sealing.seal_unit(unit, view, scratch, last=unit == units - 1, content=count)
+        with sealing.giving_up():
+            for unit in claims:
+                view = buffer[: min(UNIT, plain - unit * UNIT)]
+                count = _fill(source_fd, view, unit * UNIT, content)
+                sealing.seal_unit(unit, view, scratch, last=unit == units - 1, content=count)
         buffer[:] = bytes(UNIT)
 
     share(units, threads, work)
-    return sealing.finish(raw, plain_length=plain, content_length=content)
 
 
 def _fill(fd: int, view: memoryview, offset: int, content: int) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hermetic.errors import UsageError
 from hermetic.formats.padding import padded_length
-from hermetic.sealed._io import check_output, empty
 from hermetic.sealed._parallel import Claims, share
 from hermetic.sealed._sealing import UNIT, SealedObject, Sealing
 
@@ -21,20 +20,21 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.formats.object_header import ObjectHeader
     from hermetic.formats.object_metadata import ObjectMetadata
+    from hermetic.stores.base import Output
 
 _ZEROS = bytes(64 * 1024)
 
 
 class ObjectWriter:
-    """Writes one sealed object to the empty regular file `out_fd`; for one caller at a time.
+    """Writes one sealed object to `output`, which nothing was written to; for one caller at a time.
 
-    The file is neither synced nor renamed here: that is for the store that lent the descriptor. After any error the object is
-    given up, the file is emptied, and a retry needs a new object id.
+    Nothing is committed here: that is for the store that lent the output. After any error the object is given up, what was
+    written discarded, and a retry needs a new object id.
     """
 
     def __init__(
         self,
-        out_fd: int,
+        output: Output,
         header: ObjectHeader,
         key: Secret,
         *,
@@ -42,8 +42,8 @@ class ObjectWriter:
         content_algorithm: str | None = None,
         deterministic_randomness_for_vectors: Callable[[int], bytes] | None = None,
     ) -> None:
-        check_output(out_fd)
-        self._sealing = Sealing(out_fd, header, key, content_algorithm=content_algorithm, random=deterministic_randomness_for_vectors)
+        self._sealing = Sealing(output, header, key, content_algorithm=content_algorithm, random=deterministic_randomness_for_vectors)
+        self._sealing.begin(None)
         self._threads = threads
         self._held = memoryview(bytearray(UNIT))
         self._filled = 0  # bytes in _held
@@ -78,10 +78,10 @@ class ObjectWriter:
         return sealed
 
     def abort(self) -> None:
-        """Give the object up: wipe what was held back and empty the file. Does nothing after `finish`."""
+        """Give the object up: wipe what was held back, discard what was written. Does nothing after `finish`."""
         if self._open:
             self._close()
-            empty(self._sealing.fd)
+            self._sealing.output.discard()
 
     def _giving_up_on_error(self) -> _GiveUp:
         if not self._open:
@@ -111,9 +111,10 @@ class ObjectWriter:
 
         def work(claims: Claims) -> None:
             scratch = self._sealing.scratch()
-            for unit in claims:
-                part = view[unit * UNIT : (unit + 1) * UNIT]
-                self._sealing.seal_unit(first + unit, part, scratch, last=False, content=self._content_of(first + unit))
+            with self._sealing.giving_up():
+                for unit in claims:
+                    part = view[unit * UNIT : (unit + 1) * UNIT]
+                    self._sealing.seal_unit(first + unit, part, scratch, last=False, content=self._content_of(first + unit))
 
         share(count, self._threads, work)
         self._units += count

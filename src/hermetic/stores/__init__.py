@@ -1,6 +1,7 @@
 """Where sealed objects lie: bytes by key and by range, and nothing that knows what the bytes mean.
 
-    base      Store, StagedFile, RangeSource (protocols) and `check_key`
+    base      Store, Output, StagedFile, RangeSource (protocols) and `check_key`
+    output    DescriptorOutput: an Output over an open file
     local     LocalStore: a folder, written with O_NOFOLLOW at every step, synced, never half-written
     memory    MemoryStore: the same behaviour without a disk, for tests and short-lived work
 
@@ -9,7 +10,7 @@ A key is a relative POSIX path. A write is staged under a temporary name in the 
 `hermetic.errors` and leaves no final name:
 
     with store.stage("qa…/0.sealed") as staged:
-        staged.write(first); staged.write(second)
+        staged.write(first); staged.write(second)      # or, from several threads, staged.write_at(view, offset)
         staged.commit()                       # without it, leaving the block removes the temporary file
     with store.open("qa…/0.sealed") as source:
         count = source.readinto_at(0, memoryview(buffer))

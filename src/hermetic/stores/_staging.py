@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 from hermetic.errors import Conflict, UsageError
 from hermetic.steps import reached
 from hermetic.stores._folders import parent_of
-from hermetic.stores.base import TEMPORARY_PREFIX, translated, write_fully
+from hermetic.stores.base import TEMPORARY_PREFIX, translated
+from hermetic.stores.output import DescriptorOutput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,15 +25,16 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
 
 
-class LocalStagedFile:
+class LocalStagedFile(DescriptorOutput):
     """A StagedFile of a LocalStore. The temporary file stays locked while it is written, so that `sweep` leaves it alone."""
 
-    __slots__ = ("_fd", "_folder", "_key", "_name", "_replace", "_root", "_stack", "_temporary")
+    __slots__ = ("_folder", "_key", "_last", "_replace", "_root", "_stack", "_temporary")
 
     def __init__(self, root: Path, key: str, *, replace: bool = False) -> None:
+        super().__init__(-1, key)
         self._root, self._key, self._replace = root, key, replace
-        self._fd = self._folder = -1
-        self._name = self._temporary = ""
+        self._folder = -1
+        self._last = self._temporary = ""  # the last segment of the key, and the name that stands in for it
         self._stack = ExitStack()
 
     @property
@@ -58,8 +60,8 @@ class LocalStagedFile:
 
     def _begin(self) -> None:
         with ExitStack() as stack:
-            self._folder, self._name = stack.enter_context(parent_of(self._root, self._key, create=True))
-            if _taken(self._folder, self._name, replace=self._replace):
+            self._folder, self._last = stack.enter_context(parent_of(self._root, self._key, create=True))
+            if _taken(self._folder, self._last, replace=self._replace):
                 raise Conflict(f"{self._key!r} is in the store already", hint="objects are never replaced; use a new key")
             self._temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
             self._fd = os.open(self._temporary, _CREATE, 0o600, dir_fd=self._folder)
@@ -71,18 +73,13 @@ class LocalStagedFile:
         with self._stack:  # closes the file, then its folder
             self._drop_temporary()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of `data`. Raises StorageError."""
-        with translated("write", self._key):
-            write_fully(self.fd, memoryview(data).cast("B"))
-
     def commit(self) -> None:
         """Sync, name, sync the folder. Raises Conflict, StorageError; then no final name is left."""
         with translated("write", self._key):
             os.fsync(self.fd)
             reached("store.stage.synced")
             if self._replace:
-                os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                os.rename(self._temporary, self._last, src_dir_fd=self._folder, dst_dir_fd=self._folder)
                 self._temporary = ""
             else:
                 self._name_without_replacing()
@@ -92,18 +89,18 @@ class LocalStagedFile:
                 reached("store.stage.folder-synced")
             except BaseException:
                 if not self._replace:  # a commit that raised has left no name; what was replaced is gone already
-                    _unlink(self._folder, self._name)
+                    _unlink(self._folder, self._last)
                 raise
             self._close()
 
     def _name_without_replacing(self) -> None:
         folder, temporary = self._folder, self._temporary
         try:
-            os.link(temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            os.link(temporary, self._last, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
                 raise
-            rename_without_replacing(folder, temporary, self._name)  # a file system without hard links
+            rename_without_replacing(folder, temporary, self._last)  # a file system without hard links
             self._temporary = ""
         self._drop_temporary()
 

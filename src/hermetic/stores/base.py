@@ -35,22 +35,39 @@ def hint_for(error: OSError) -> str:
     return _HINTS.get(error.errno or 0, _HINT)
 
 
-class StagedFile(Protocol):
-    """A file being written: a context manager around a temporary name. Only one thread writes it."""
+class Output(Protocol):
+    """Where the bytes of one object go, each once.
+
+    A store may send them off while they come, so they are written from the beginning to the end. Several threads may overtake one
+    another by the pieces that they took in order; `write_at` may make one that is far ahead wait for the others. Whoever gives up,
+    calls `discard`, which wakes those that wait.
+    """
+
+    def reserve(self, length: int | None) -> None:
+        """Begin: say how long the object will be, None if that is not known. Raises UsageError if it has begun, StorageError."""
+
+    def write_at(self, view: memoryview, offset: int) -> None:
+        """Take all of `view`, which the caller may use again afterwards. Raises StorageError, UsageError after `discard`."""
+
+    def begin_writeback(self, start: int, end: int) -> None:
+        """Hear that everything in `start`..`end` was written and may be brought to the disk; promises nothing."""
+
+    def discard(self) -> None:
+        """Forget what was written, after a failure; from any thread, as often as wanted. Raises StorageError."""
+
+
+class StagedFile(Output, Protocol):
+    """An object being written: a context manager around what has no final name yet. `write` is for one thread."""
 
     @property
     def key(self) -> str:
         """The key that `commit` will give it."""
 
-    @property
-    def fd(self) -> int:
-        """Descriptor open for reading and writing, mode 0600; closed by `commit` and at the end of the block."""
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of `data` at the descriptor's position. Raises StorageError."""
+        """Append all of `data`; an object is written either so or by `write_at`. Raises StorageError."""
 
     def commit(self) -> None:
-        """Sync the file, give it its final name without replacing anything, sync the folder.
+        """Sync the object and give it its final name, durably, without replacing anything.
 
         Raises Conflict if the name is taken, StorageError if anything fails; then no final name is left.
         """
@@ -77,11 +94,8 @@ class RangeSource(Protocol):
     def readinto_at(self, offset: int, buffer: memoryview | bytearray) -> int:
         """Fill `buffer` from `offset`; the count is short only at the end of the object. Raises StorageError."""
 
-    def fileno(self) -> int:
-        """Return a descriptor with the same bytes, for `preadv` and memory maps; it belongs to this source."""
-
     def close(self) -> None:
-        """Give up the descriptor; closing twice is allowed."""
+        """Give up what was open; closing twice is allowed."""
 
     def __enter__(self) -> Self: ...
 

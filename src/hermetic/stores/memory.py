@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from hermetic.errors import Conflict, FormatError, NotFound, UsageError
 from hermetic.steps import reached
 from hermetic.stores.base import REQUEST, check_key, check_prefix, read_fully, translated, write_fully
+from hermetic.stores.output import DescriptorOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +25,14 @@ def _anonymous_file() -> int:
         return os.dup(file.fileno())
 
 
-class MemoryStagedFile:
+class MemoryStagedFile(DescriptorOutput):
     """A StagedFile of a MemoryStore; `fd` is an anonymous file in memory."""
 
-    __slots__ = ("_fd", "_key", "_store")
+    __slots__ = ("_key", "_store")
 
     def __init__(self, store: MemoryStore, key: str) -> None:
-        self._store, self._key, self._fd = store, key, -1
+        super().__init__(-1, key)
+        self._store, self._key = store, key
 
     @property
     def key(self) -> str:
@@ -43,11 +45,6 @@ class MemoryStagedFile:
         if self._fd < 0:
             raise UsageError("a staged file is written inside its block and before commit")
         return self._fd
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of `data`. Raises StorageError."""
-        with translated("write", self._key):
-            write_fully(self.fd, memoryview(data).cast("B"))
 
     def commit(self) -> None:
         """Give the bytes their key. Raises Conflict."""

@@ -11,6 +11,7 @@ from hermetic.formats.object_metadata import ObjectMetadata
 from hermetic.formats.padding import Padding
 from hermetic.ids import id_from_bytes
 from hermetic.sealed.writer import ObjectWriter
+from hermetic.stores.output import DescriptorOutput
 
 SMALL = "FLOE-AES256-GCM-64K-BLAKE3"
 SEGMENT = 65_536
@@ -47,7 +48,7 @@ def seal_bytes(folder, plain: bytes, *, header=None, key=KEY, metadata=None, wri
     """Return (bytes of the object, SealedObject)."""
     path = folder / os.urandom(8).hex()
     with path.open("xb+") as out:
-        writer = ObjectWriter(out.fileno(), header or make_header(), key, **options)
+        writer = ObjectWriter(DescriptorOutput(out.fileno()), header or make_header(), key, **options)
         for part in writes or [plain]:
             writer.write(part)
         sealed = writer.finish(metadata or ObjectMetadata(name="a.csv", labels={"k": "v"}))

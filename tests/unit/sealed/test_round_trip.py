@@ -16,6 +16,7 @@ from hermetic.sealed.files import seal_file
 from hermetic.sealed.reader import ObjectReader
 from hermetic.sealed.stream import SealedFile
 from hermetic.sealed.verification import verify_ciphertext
+from hermetic.stores.output import DescriptorOutput
 from tests.unit.sealed.objects import KEY, SEGMENT, BytesSource, content_of, make_header, seal_bytes
 
 EDGES = [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 16 * SEGMENT, 16 * SEGMENT + 1, 80 * SEGMENT - 7]
@@ -47,7 +48,7 @@ def test_sealed_file_comes_back_and_is_exposed(tmp_path, fd, suite, length):
     with (tmp_path / "in").open("rb") as source:
         sealed = seal_file(
             source.fileno(),
-            fd,
+            DescriptorOutput(fd),
             make_header(suite=suite, padding=Padding.PADME),
             KEY,
             metadata=ObjectMetadata(),

@@ -15,6 +15,7 @@ from hermetic.sealed import _io, files
 from hermetic.sealed.files import seal_file
 from hermetic.sealed.reader import ObjectReader
 from hermetic.sealed.writer import ObjectWriter
+from hermetic.stores.output import DescriptorOutput
 from tests.unit.sealed.objects import KEY, BytesSource, content_of, make_header, seal_bytes
 
 MIB = 1024 * 1024
@@ -33,7 +34,7 @@ def seal_while(path, fd, change):
 
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as source:
         patch.setattr(files, "read_at", read_at)
-        return seal_file(source.fileno(), fd, make_header(), KEY, metadata=ObjectMetadata(), threads=1)
+        return seal_file(source.fileno(), DescriptorOutput(fd), make_header(), KEY, metadata=ObjectMetadata(), threads=1)
 
 
 def _append(path):
@@ -76,21 +77,21 @@ def test_pipes_folders_and_used_files_are_refused(tmp_path, fd):
     reading, writing = os.pipe()
     try:
         with pytest.raises(UsageError, match="not a regular file"):
-            seal_file(reading, fd, make_header(), KEY, metadata=ObjectMetadata())
+            seal_file(reading, DescriptorOutput(fd), make_header(), KEY, metadata=ObjectMetadata())
         with pytest.raises(UsageError, match="not an empty regular file"):
-            ObjectWriter(writing, make_header(), KEY)
+            ObjectWriter(DescriptorOutput(writing), make_header(), KEY)
     finally:
         os.close(reading)
         os.close(writing)
     os.write(fd, b"x")
     with pytest.raises(UsageError, match="not an empty regular file"):
-        ObjectWriter(fd, make_header(), KEY)
+        ObjectWriter(DescriptorOutput(fd), make_header(), KEY)
     with pytest.raises(StorageError):
-        ObjectWriter(10_000, make_header(), KEY)
+        ObjectWriter(DescriptorOutput(10_000), make_header(), KEY)
 
 
 def test_failed_write_gives_the_object_up(tmp_path, fd, monkeypatch):
-    writer = ObjectWriter(fd, make_header(), KEY)
+    writer = ObjectWriter(DescriptorOutput(fd), make_header(), KEY)
     writer.write(os.urandom(5 * MIB))
 
     def full(*_):
@@ -107,12 +108,12 @@ def test_failed_write_gives_the_object_up(tmp_path, fd, monkeypatch):
 
 
 def test_abort_empties_and_finish_closes(fd):
-    writer = ObjectWriter(fd, make_header(), KEY)
+    writer = ObjectWriter(DescriptorOutput(fd), make_header(), KEY)
     writer.write(b"x" * (3 * MIB))
     assert writer.plaintext_length == 3 * MIB
     writer.abort()
     assert content_of(fd) == b""
-    writer = ObjectWriter(fd, make_header(), KEY)
+    writer = ObjectWriter(DescriptorOutput(fd), make_header(), KEY)
     writer.finish(ObjectMetadata())
     length = len(content_of(fd))
     writer.abort()
@@ -130,7 +131,7 @@ def test_abort_empties_and_finish_closes(fd):
     ],
 )
 def test_metadata_that_no_reader_would_take_is_not_written(fd, metadata):
-    writer = ObjectWriter(fd, make_header(), KEY)
+    writer = ObjectWriter(DescriptorOutput(fd), make_header(), KEY)
     with pytest.raises(UsageError):
         writer.finish(metadata)
     assert content_of(fd) == b""
@@ -138,11 +139,11 @@ def test_metadata_that_no_reader_would_take_is_not_written(fd, metadata):
 
 def test_bad_header_or_key_is_refused_before_anything_is_written(fd):
     with pytest.raises(HermeticError):
-        ObjectWriter(fd, make_header(suite="ROT13"), KEY)
+        ObjectWriter(DescriptorOutput(fd), make_header(suite="ROT13"), KEY)
     with pytest.raises(HermeticError):
-        ObjectWriter(fd, make_header(index=-1), KEY)
+        ObjectWriter(DescriptorOutput(fd), make_header(index=-1), KEY)
     with pytest.raises(UsageError, match="32 bytes"):
-        ObjectWriter(fd, make_header(), Secret(b"short"))
+        ObjectWriter(DescriptorOutput(fd), make_header(), Secret(b"short"))
     assert content_of(fd) == b""
 
 
@@ -169,6 +170,7 @@ from hermetic.sealed.files import seal_file
 from hermetic.sealed.reader import ObjectReader
 from hermetic.sealed.writer import ObjectWriter
 from hermetic.stores.local import LocalStore
+from hermetic.stores.output import DescriptorOutput
 from pathlib import Path
 folder = Path(sys.argv[1])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -177,9 +179,9 @@ header, key = ObjectHeader(*["a" * 26] * 5, index=0, suite_name="FLOE-AES256-GCM
 with (folder / "in").open("xb") as file:
     file.truncate(256 << 20)
 with (folder / "in").open("rb") as source, (folder / "sealed").open("xb+") as out:
-    sealed = seal_file(source.fileno(), out.fileno(), header, key, metadata=ObjectMetadata())
+    sealed = seal_file(source.fileno(), DescriptorOutput(out.fileno()), header, key, metadata=ObjectMetadata())
 with (folder / "stream").open("xb+") as out:
-    writer = ObjectWriter(out.fileno(), header, key)
+    writer = ObjectWriter(DescriptorOutput(out.fileno()), header, key)
     part = bytes(300_000)
     for _ in range(500):
         writer.write(part)
