@@ -21,6 +21,7 @@ from hermetic.assets import piping, releases
 from hermetic.assets.current import note_change, note_renamed
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.session import Session, word
+from hermetic.assets.tensors.facade import TensorMethods
 from hermetic.domain.connect import connect as open_connection
 from hermetic.errors import UsageError
 from hermetic.formats import messages
@@ -61,7 +62,7 @@ def connect(
     return Workspace(open_connection(place, ask_passphrase=ask_passphrase), purpose=chosen)
 
 
-class Workspace:
+class Workspace(TensorMethods):
     """A connection as users see it. `purpose` is what calls declare that neither say one nor belong to a run."""
 
     def __init__(self, connection: Connection, *, purpose: Purpose | str | None = None) -> None:
