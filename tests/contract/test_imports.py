@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "hermetic"
 
 ABOVE_DOMAIN = {
-    "assets", "cli", "evidence", "gate", "inference", "integrations", "private", "recovery", "server", "telemetry", "testing", "watch",
+    "assets", "bench", "cli", "evidence", "gate", "inference", "integrations", "private", "recovery", "server", "telemetry", "testing",
+    "watch",
 }  # fmt: skip
 BEHIND_DOMAIN = {"access", "audit", "catalog", "custody", "db", "keys", "providers"}
 MAY_USE_CRYPTOGRAPHY = {"crypto", "providers"}

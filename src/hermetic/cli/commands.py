@@ -25,6 +25,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "status": Entry("Answer: are we safe yet?", "status", "status"),
         "map": Entry("Draw the pipeline: what is stored, moving and processed where.", "map", "map_"),
         "scan": Entry("Find unprotected ML files in folders.", "scan", "scan"),
+        "bench": Entry("Measure what sealing costs here, against plain files.", "bench", "bench"),
     },
     "Work": {
         "seal": Entry("Encrypt files as a new version of an asset.", "seal", "seal"),
