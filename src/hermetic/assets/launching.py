@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hermetic.errors import NotFound, Unsupported, UsageError
 
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGQUIT)
 _FROM_KEYBOARD = frozenset({signal.SIGINT, signal.SIGQUIT})
 SIGNALLED = 128  # a program ended by signal N exits with 128 + N
+
+
+class Surroundings(Protocol):
+    """What a program is given around it, for example mounts."""
+
+    def enter(self) -> None:
+        """Called in the child between fork and exec. Raises OSError."""
+
+    def ended(self, *, succeeded: bool) -> None:
+        """Called when the program has ended. Raises what makes its run fail although it ended well."""
 
 
 def launch(argv: Sequence[str], environment: Mapping[str, str], enter: Callable[[], None]) -> int:

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hermetic.assets import mount_points
+from hermetic.errors import HermeticError
 from hermetic.formats.findings import Finding
 
 if TYPE_CHECKING:
@@ -175,6 +177,8 @@ def _remove_unlocked(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(HermeticError):
+            mount_points.remove(folder)
         shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError:
         return

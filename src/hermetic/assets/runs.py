@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,10 @@ from hermetic.ids import DataClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from hermetic.assets.launching import Surroundings
+    from hermetic.assets.private_tmp import PrivateFolder
     from hermetic.assets.session import Session
     from hermetic.formats.findings import Finding
     from hermetic.formats.messages.base import Receipt
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from hermetic.ids import Purpose
 
     Decisions = Mapping[str, tuple[DataClass | str, str]]
+    Around = Callable[["RunHandle", Path], AbstractContextManager[Surroundings]]
 
 FINISHED, FAILED = "finished", "failed"
 
@@ -117,6 +121,7 @@ def run_command(
     parameters: Mapping[str, str] | None = None,
     decisions: Decisions | None = None,
     tell: Callable[[Finding], None] | None = None,
+    around: Around | None = None,
 ) -> tuple[int, RunHandle]:
     """Run a program as a run and return its exit code and the ended run. See Workspace.run_command."""
     if not argv:
@@ -131,12 +136,26 @@ def run_command(
         handle = RunHandle(session, name, declared, (*noted, Pair("temporary-folder", folder.kind)), decisions=decided)
         environment = {**os.environ, VARIABLE: handle.id, "TMPDIR": str(folder.path)}
         code: int | None = None
+        succeeded = False
         try:
-            code = launch(argv, environment, folder.enter)
+            with around(handle, folder.path) if around is not None else nullcontext() as surroundings:
+                code = launch(argv, environment, _enter_both(folder, surroundings))
+                if surroundings is not None:
+                    surroundings.ended(succeeded=code == 0)
+            succeeded = code == 0
         finally:
             outcome = (Pair("exit-code", "not started" if code is None else str(code)),)
-            handle.finish(succeeded=code == 0, facts=outcome)
+            handle.finish(succeeded=succeeded, facts=outcome)
         return code, handle
+
+
+def _enter_both(folder: PrivateFolder, surroundings: Surroundings | None) -> Callable[[], None]:
+    def enter() -> None:
+        folder.enter()
+        if surroundings is not None:
+            surroundings.enter()
+
+    return enter
 
 
 def _decisions(decisions: Decisions | None) -> tuple[ClassDecision, ...]:

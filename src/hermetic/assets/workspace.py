@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hermetic.assets.checking import Verified
     from hermetic.assets.garbage import Collected
     from hermetic.assets.releases import OpenVersion
-    from hermetic.assets.runs import Decisions, RunHandle
+    from hermetic.assets.runs import Around, Decisions, RunHandle
     from hermetic.assets.sealing import SealedVersion, Source, Terms
     from hermetic.assets.writing import AssetWriter
     from hermetic.crypto.secret import Secret
@@ -315,14 +315,16 @@ class Workspace(TensorMethods):
         parameters: Mapping[str, str] | None = None,
         decisions: Decisions | None = None,
         tell: Callable[[Finding], None] | None = None,
+        around: Around | None = None,
     ) -> tuple[int, RunHandle]:
         """Run a program as a run; return its exit code (128 + N if signal N ended it) and the ended run.
 
         The program gets the caller's environment, HERMETIC_RUN, a TMPDIR that stays in memory, and no core dumps. `tell` is called
-        with each finding, for example swap that is not encrypted, before the program starts. `decisions` as for `run`.
+        with each finding, for example swap that is not encrypted, before the program starts. `decisions` as for `run`. `around` makes
+        what the program gets beside that, from the run and its private folder (`hermetic.integrations.mount`).
         """
         return assets.runs.run_command(
-            self.session, name, argv, purpose=purpose, parameters=parameters, decisions=decisions, tell=tell
+            self.session, name, argv, purpose=purpose, parameters=parameters, decisions=decisions, tell=tell, around=around
         )
 
     def runs(self, *, limit: int = 100) -> tuple[RunRow, ...]:

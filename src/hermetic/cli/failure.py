@@ -42,6 +42,11 @@ def report(error: HermeticError, *, as_json: bool, debug: bool) -> int:
     return error.exit_code
 
 
+def tell(error: HermeticError) -> None:
+    """Write an error on stderr that happens while a command goes on; from any thread."""
+    _lines(str(error), error.hint, tuple(getattr(error, "reasons", ())))
+
+
 def report_usage(error: click.ClickException, *, as_json: bool) -> int:
     """Write an error that click found in the arguments; return 2, or 1 for what is not about usage."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

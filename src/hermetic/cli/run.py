@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli.mounting import Asked, around, mount_options
 from hermetic.cli.options import PURPOSE, output
 from hermetic.cli.session import workspace
 from hermetic.errors import UsageError
@@ -29,20 +30,40 @@ if TYPE_CHECKING:
     metavar="ASSET=CLASS:WHY",
     help="What the command writes as ASSET is CLASS, for a reason on record.",
 )
+@mount_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @output
-def run(out: Out, *, name: str, purpose: str | None, decisions: tuple[str, ...], command: tuple[str, ...]) -> int:
+def run(
+    out: Out,
+    *,
+    name: str,
+    purpose: str | None,
+    decisions: tuple[str, ...],
+    mounts: tuple[str, ...],
+    new: tuple[str, ...],
+    command: tuple[str, ...],
+) -> int:
     """Run a command with a declared purpose; lineage is recorded.
 
     hermetic run train --purpose train -- python train.py. The command's exit code is returned. Its temporary files stay in memory.
     What it writes takes the strictest class of what it has read; --decide says for one output why it may be lower, for example
-    --decide 'dataset/features=internal:names and birth dates removed'. With --json the command's own output goes to stderr, and the
-    run's record to stdout.
+    --decide 'dataset/features=internal:names and birth dates removed'. A program that knows only paths reads a version as a folder:
+    --mount data=dataset/patients. With --json the command's own output goes to stderr, and the run's record to stdout.
     """
+    return perform(out, name, command, purpose=purpose, decisions=decisions, asked=Asked(mounts, new))
+
+
+def perform(out: Out, name: str, command: tuple[str, ...], *, purpose: str | None, decisions: tuple[str, ...], asked: Asked) -> int:
+    """Run a command as a run, tell what came of it, and return its exit code."""
     decided = dict(_decision(text) for text in decisions)
     with workspace() as work, _stdout_aside(wanted=out.as_json):
         code, handle = work.run_command(
-            name, command, purpose=purpose, decisions=decided, tell=lambda finding: out.warn(f"{finding.message}; {finding.remedy}")
+            name,
+            command,
+            purpose=purpose,
+            decisions=decided,
+            tell=lambda finding: out.warn(f"{finding.message}; {finding.remedy}"),
+            around=around(out, work, asked),
         )
     _tell(out, handle, code)
     return code

@@ -1,0 +1,124 @@
+"""One mount's descriptor: questions of the kernel in, answers out, by a few threads.
+
+Invariants:
+1. Every question that wants an answer gets one, whatever happens in its handler: an unanswered one would leave its process waiting
+   where no signal reaches it.
+2. What a handler raises becomes an error number: an OSError its own, an error of ours EACCES or EIO, after it was told to `failed`.
+3. When this process dies the kernel closes the descriptor, and every waiting process gets ENOTCONN; nobody else may hold a copy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from hermetic.errors import Denied, HermeticError
+from hermetic.integrations.mount import protocol
+from hermetic.integrations.mount.protocol import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Parts = Sequence[bytes | memoryview]
+
+_AGAIN = {errno.EINTR, errno.ENOENT, errno.EAGAIN}  # the question was taken back before it was read
+_GONE = {errno.ENODEV, errno.ECONNABORTED}  # unmounted, or aborted
+
+
+class Served(Protocol):
+    """What a mount shows."""
+
+    largest_write: int
+
+    @property
+    def handlers(self) -> Mapping[int, Callable[[Request], Parts]]:
+        """Operation to what answers it, called by several threads."""
+
+    def sent(self) -> None:
+        """Say that the answer of this thread is on its way: what it lent may be used again."""
+
+
+class MountConnection:
+    """Serves one descriptor until the last process that sees the mount has gone, or `stop`."""
+
+    def __init__(self, fd: int, served: Served, failed: Callable[[int, HermeticError], None], *, threads: int) -> None:
+        self._fd, self._served, self._failed = fd, served, failed
+        self._handlers = served.handlers
+        self._stopping = False
+        self._lock = threading.Lock()
+        names = [f"hermetic-mount-{number}" for number in range(threads)]
+        self._threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
+        for thread in self._threads:
+            thread.start()
+
+    def invalidate(self, node: int) -> None:
+        """Have the kernel forget what it keeps of a file; later reads ask again, and maps of it too.
+
+        Not to be called by a handler: the kernel waits for reads of that file which are under way.
+        """
+        self._notify(protocol.INVALIDATE_NODE, protocol.INVALIDATE_OUT.pack(node, 0, -1))
+
+    def stop(self) -> None:
+        """End the threads and close the descriptor: whoever still sees the mount gets errors from now on."""
+        self._stopping = True
+        for _ in self._threads:  # each makes the kernel send something to one waiting thread
+            self._notify(protocol.RETRIEVE, protocol.RETRIEVE_OUT.pack(0, protocol.ROOT, 0, 0, 0))
+        for thread in self._threads:
+            thread.join()
+        with self._lock:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+    def _notify(self, code: int, body: bytes) -> None:
+        with self._lock, suppress(OSError):  # unmounted meanwhile, or the kernel does not know that file
+            if self._fd >= 0:
+                os.writev(self._fd, [protocol.ANSWER.pack(protocol.ANSWER.size + len(body), code, 0), body])
+
+    def _serve(self) -> None:
+        room = max(protocol.SMALLEST_BUFFER, self._served.largest_write + protocol.PAGE)
+        buffer = bytearray(room)
+        whole = memoryview(buffer)
+        while not self._stopping:
+            try:
+                os.readv(self._fd, [buffer])
+            except OSError as error:
+                if error.errno in _AGAIN:
+                    continue
+                if error.errno in _GONE:
+                    return
+                raise
+            length, operation, unique, node, _, _, process, _, _ = protocol.HEADER.unpack_from(buffer)
+            if operation not in protocol.UNANSWERED:
+                self._answer(unique, Request(operation, node, process, whole[protocol.HEADER.size : length]))
+
+    def _answer(self, unique: int, request: Request) -> None:
+        parts: Parts = protocol.EMPTY
+        code = errno.EIO  # what is sent if the handler has a defect
+        try:
+            parts = self._handle(request)
+            code = 0
+        except OSError as error:
+            code = error.errno or errno.EIO
+        except HermeticError as error:
+            code = errno.EACCES if isinstance(error, Denied) else errno.EIO
+            self._failed(request.node, error)
+        finally:
+            header = protocol.ANSWER.pack(protocol.ANSWER.size + protocol.length_of(parts), -code, unique)
+            with suppress(OSError):  # ENOENT: nobody waits for it any more
+                os.writev(self._fd, [header, *parts])
+            self._served.sent()
+
+    def _handle(self, request: Request) -> Parts:
+        handler = self._handlers.get(request.operation)
+        if handler is not None:
+            return handler(request)
+        if request.operation == protocol.INIT:
+            answer = protocol.answer_init(request.body, largest_write=self._served.largest_write)
+            if answer is None:
+                raise OSError(errno.EPROTO, "kernel too old")
+            return (answer,)
+        raise OSError(errno.ENOSYS, "not offered")
