@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
@@ -9,7 +10,16 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MOST = 8  # threads; more than these do not decrypt faster than memory takes it
+_WAITING = 4  # threads for a store far away, where most of the time is waiting
+_NEAR = 1024 * 1024  # bytes of a request to a store that answers at once
 _WORTH_A_THREAD = 4  # pieces; below that, starting a thread costs more than it saves
+
+
+def threads_for(request_size: int = _NEAR) -> int:
+    """Return how many threads to use on this machine for a store whose requests are worth `request_size` bytes."""
+    cores = min(_MOST, len(os.sched_getaffinity(0)))
+    return cores if request_size <= _NEAR else max(_WAITING, cores)
 
 
 class Claims:
