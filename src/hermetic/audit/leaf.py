@@ -57,6 +57,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "version.deleted": "version",
         "asset.renamed": "asset",
         "asset.changed": "asset",
+        "location.changed": "asset",
         "key.created": "key",
         "key.rotated": "key",
         "key.rewrapped": "key",

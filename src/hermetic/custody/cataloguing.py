@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, exposures, fingerprints, leftovers, lineage, runs, usage, versions
+from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
@@ -92,6 +93,7 @@ def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
         kek_state="" if kek is None or key is None else kek.counting(key["kek_number"]).value,
         version="" if last is None else last.id,
         store="" if last is None else last.store,
+        place=None if last is None else place_of(last),
     )
 
 
@@ -146,6 +148,7 @@ def _details(session: ReadSession, asset: Asset, version: Version, policy: InFor
         labels=labels_of(version),
         releases=count,
         last_release_ms=last,
+        place=place_of(version),
     )
 
 

@@ -135,7 +135,9 @@ def domain_resource(call: Call) -> DomainResource:
     return DomainResource(call.custodian.domain)
 
 
-def allowed_caller(call: Call, action: Action, resource: AssetResource | DomainResource | None = None) -> Caller:
+def allowed_caller(
+    call: Call, action: Action, resource: AssetResource | DomainResource | None = None, *, purpose: Purpose | None = None
+) -> Caller:
     """Authenticate the caller and ask the policy about an action that releases no key; log a refusal and raise it.
 
     A use of a grant that is good for so many times is taken here, on record, whatever becomes of the action.
@@ -143,7 +145,7 @@ def allowed_caller(call: Call, action: Action, resource: AssetResource | DomainR
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        question = Question(caller, action, resource or domain_resource(call), policy)
+        question = Question(caller, action, resource or domain_resource(call), policy, purpose)
         verdict = decide(call, session, question)
     denial.refuse_unless(call, caller, verdict)
     if verdict.grant is not None and verdict.grant.uses_left is not None:

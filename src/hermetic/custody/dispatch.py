@@ -34,6 +34,8 @@ HANDLERS: dict[str, str] = {
     "show-version": "cataloguing.show_version",
     "rename-asset": "cataloguing.rename_asset",
     "record-decision": "cataloguing.record_decision",
+    "find-objects": "locating.find_objects",
+    "place-objects": "locating.place_objects",
     "trace-lineage": "cataloguing.trace_lineage",
     "end-exposure": "cataloguing.end_exposure",
     "list-exposures": "cataloguing.list_exposures",

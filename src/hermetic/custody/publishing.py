@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, versions
+from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
 from hermetic.custody import callers, denial
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import Question, consume_grant, decide
+from hermetic.custody.locating import require_location
 from hermetic.custody.resolve import as_resource, resolve_version
 from hermetic.custody.sealing import parents_of, strictest_of
 from hermetic.custody.views import encode_details, encode_openings, openings_of
@@ -51,6 +53,7 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
             raise Conflict("the policy changed while this was decided", hint="try again")
         consume_grant(call, work.session, verdict)
         asset, version = _own_draft(work.session, caller, request.version)
+        _check_locations(call, work.session, (asset, version), request)
         _still_opens(work.session, asset, version)
         _add_parents(work, version, request)
         place = versions.next_place(work.session, asset.id)
@@ -97,6 +100,14 @@ def _check(request: PublishVersion) -> None:
         raise UsageError("two objects have the same member name or id")
     if len(request.labels) > LABELS or any(len(label) != 2 for label in request.labels):
         raise UsageError(f"labels are at most {LABELS} pairs of name and value")
+
+
+def _check_locations(call: Call, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion) -> None:
+    """Refuse locations that the rules do not give to the asset. Raises UsageError."""
+    place = place_of(what[1])
+    if place is not None:
+        for item in request.objects:
+            require_location(call, session, what[0], (place, item.member))
 
 
 def _own_draft(session: ReadSession, caller: Caller, version_id: str) -> tuple[Asset, Version]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import exposures
+from hermetic.catalog.locations import place_of
 from hermetic.custody import callers, denial, leasing
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
@@ -277,4 +278,5 @@ def _released(item: Resolved, lease: Lease) -> Released:
         openings=openings_of(version),
         members=members_of(version),
         lease=lease,
+        place=place_of(version),
     )

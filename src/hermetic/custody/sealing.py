@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, lineage, versions
+from hermetic.catalog.locations import PLACE
 from hermetic.catalog.values import Asset, Because, NewAsset, NewDraft, Version
 from hermetic.custody import callers, denial, leasing
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
@@ -209,7 +210,7 @@ def _draft(call: Call, work: Work, plan: Plan) -> tuple[Asset, Version]:
         writer=plan.caller.name,
         store=plan.policy.document.store_for(asset.environment),
         run_id=None if plan.run is None else plan.run.id,
-        details=None if plan.request.purposes is None else {"purposes": [purpose.value for purpose in plan.request.purposes]},
+        details=_details(plan.request),
     )
     version = versions.create_draft(work.session, asset, draft, now_ms=call.now_ms)
     lineage.add_parents(work.session, version, plan.parents, "run" if plan.run else "declared")
@@ -217,6 +218,16 @@ def _draft(call: Call, work: Work, plan: Plan) -> tuple[Asset, Version]:
         because = Because(plan.request.decision or "", plan.caller.name, call.now_ms)
         decisions.record(work.session, "class-lowered", because, version_id=version.id, details=_lowering(plan))
     return asset, version
+
+
+def _details(request: BeginVersion) -> dict[str, JsonValue] | None:
+    """Return what the draft says already: what it may be used for, and the place that it is sealed to."""
+    details: dict[str, JsonValue] = {}
+    if request.purposes is not None:
+        details["purposes"] = [purpose.value for purpose in request.purposes]
+    if request.place is not None:
+        details[PLACE] = request.place
+    return details or None
 
 
 def _lowering(plan: Plan) -> dict[str, JsonValue]:

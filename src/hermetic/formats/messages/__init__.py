@@ -3,6 +3,7 @@
     base       Request, Refusal, Receipt, and the small parts that several messages share
     versions   seal and open: begin, publish, abandon, open, leases
     catalogue  list, show, rename, lineage, exposures, garbage
+    locations  which objects belong at plain locations, and that they were moved
     runs       start, finish, show; scratch
     keys       list, show, rotate, rewrap, change state
     policy     show, apply, explain; grants

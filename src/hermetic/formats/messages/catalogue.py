@@ -24,7 +24,7 @@ class AssetRow:
     """One asset in a list; `latest` is 0 while nothing is published; `length` is the latest version's plaintext bytes.
 
     `kek`, `kek_number` and `kek_state` are of the key that the latest version hangs on, `version` and `store` its id and where it
-    lies; all empty, or 0, without one.
+    lies; all empty, or 0, without one. `place` is set when that version was sealed to plain locations.
     """
 
     name: str
@@ -43,6 +43,7 @@ class AssetRow:
     kek_state: str = ""
     version: str = ""
     store: str = ""
+    place: str | None = None
 
 
 @message("asset-list")
@@ -64,7 +65,10 @@ class ShowVersion(Request["VersionDetails"]):
 @message("version-details")
 @dataclass(frozen=True, slots=True)
 class VersionDetails:
-    """One version. `key` is the KEK's id and version number that wrap its data key; `state` is published or deleted."""
+    """One version. `kek` and `kek_number` name the KEK version that wraps its data key; `state` is published or deleted.
+
+    `place` is set for one that was sealed to plain locations there, which its members name; else it lies in `store`.
+    """
 
     ref: str
     name: str
@@ -94,6 +98,7 @@ class VersionDetails:
     labels: tuple[tuple[str, ...], ...]
     releases: int
     last_release_ms: int | None
+    place: str | None = None
 
 
 @message("rename-asset")

@@ -94,6 +94,7 @@ class Released:
     openings: tuple[Opening, ...]
     members: tuple[Member, ...]
     lease: Lease
+    place: str | None = None  # it was sealed to locations there; None: it lies in `store`
 
 
 @message("opened")
@@ -125,6 +126,7 @@ class BeginVersion(Request["Draft"]):
     retention_days: int | None = None
     purposes: tuple[Purpose, ...] | None = None  # what it may be used for, as the rule for its path says; None: not limited
     decision: str | None = None  # the recorded reason for a class below that of the parents
+    place: str | None = None  # its objects go to locations there (messages.locations), members are their keys; None: into a store
     recipient: bytes | None = None
     approvals: tuple[Approval, ...] = ()
 
