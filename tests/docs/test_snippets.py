@@ -35,6 +35,7 @@ BEFORE = {
     "back-up-and-restore": [],
     "change-the-policy": SEALED,
     "anchor-the-log": SEALED,
+    "load-weights": DOMAIN,
 }
 
 pytest.importorskip("pyarrow")

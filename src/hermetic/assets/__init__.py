@@ -8,7 +8,8 @@
     opening     a version's member as a seekable binary file
     piping      plaintext to a pipe or terminal
     exposing    plaintext on disk on purpose
-    catalogue   list, show, lineage, rename
+    in_memory   members as files in memory, for loaders that take only paths
+    tensors     tensors decrypted in place, and sealed from where they are
     checking    ciphertext and signatures without a key
     garbage     what interrupted writes left in stores
     runs        executions with a declared purpose
@@ -28,9 +29,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from hermetic.assets import checking, exposing, garbage, runs, sealing, writing
+    from hermetic.assets import checking, exposing, garbage, in_memory, runs, sealing, writing
 
-__all__ = ["checking", "exposing", "garbage", "runs", "sealing", "writing"]  # whoever reads does not wait for what only writers need
+__all__ = [
+    "checking",
+    "exposing",
+    "garbage",
+    "in_memory",
+    "runs",
+    "sealing",
+    "writing",
+]  # whoever reads does not wait for what only writers need
 
 
 def __getattr__(name: str) -> ModuleType:

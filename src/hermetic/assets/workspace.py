@@ -30,6 +30,7 @@ from hermetic.ids import AssetName, DataClass, Environment, Purpose
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from hermetic.assets.checking import Verified
@@ -175,6 +176,23 @@ class Workspace(TensorMethods):
     ) -> tuple[OpenVersion, ...]:
         """Return many versions, released in one request with one entry in the log: all of them or none."""
         return releases.release(self.session, refs, purpose=purpose, run=run, approvals=tuple(approvals))
+
+    def memory_path(
+        self,
+        ref: str,
+        *,
+        member: str | None = None,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        approvals: Sequence[Approval] = (),
+    ) -> AbstractContextManager[Path]:
+        """Return a context manager that gives a path for loaders which take nothing else; the content lies in memory only.
+
+        It is a file's path for one member, a folder's for a version with several. All content is decrypted and verified first; it
+        cannot be written to, and ends with the block. Raises Unsupported where the system has no files in memory, and what `open`
+        raises.
+        """
+        return assets.in_memory.memory_path(self.session, ref, member=member, purpose=purpose, run=run, approvals=tuple(approvals))
 
     def cat(
         self,

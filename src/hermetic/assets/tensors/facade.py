@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hermetic.assets.session import Session
     from hermetic.assets.tensors.lazy import TensorFile
     from hermetic.formats.messages.base import Approval
-    from hermetic.ids import Purpose
+    from hermetic.ids import DataClass, Purpose
 
 DEFAULT_MEMBER = "model.safetensors"
 
@@ -74,6 +74,8 @@ class TensorMethods:
         tensors: Mapping[str, Any],
         *,
         name: str,
+        data_class: DataClass | str | None = None,
+        owner: str | None = None,
         member: str = DEFAULT_MEMBER,
         metadata: Mapping[str, str] | None = None,
         files: Mapping[str, bytes] | None = None,
@@ -81,9 +83,11 @@ class TensorMethods:
     ) -> SealedVersion:
         """Publish a state dict of torch or numpy tensors as a new version, as safetensors; no plaintext file is made.
 
-        `metadata` becomes the file's `__metadata__`; `files` are small files beside it, such as config.json. `terms` as in `writer`.
+        `metadata` becomes the file's `__metadata__`; `files` are small files beside it, such as config.json. What else a version can
+        be told stands in `terms`.
         Tensors that share memory are each written out. Raises UsageError for sparse, quantised and object tensors.
         """
         from hermetic.assets.tensors import saving  # noqa: PLC0415
 
-        return saving.save(self.session, tensors, name, terms=terms, member=member, metadata=metadata, files=files)
+        chosen = saving.terms_for(name, data_class, owner, terms)
+        return saving.save(self.session, tensors, chosen, member=member, metadata=metadata, files=files)

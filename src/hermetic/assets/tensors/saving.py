@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     from hermetic.assets.drafts import DraftVersion
     from hermetic.assets.sealing import SealedVersion
     from hermetic.assets.session import Session
+    from hermetic.ids import DataClass
+
+
+def terms_for(name: str, data_class: DataClass | str | None, owner: str | None, terms: Terms | None) -> Terms:
+    """Return `terms` for a version called `name`, with class and owner where they are given."""
+    base = terms or Terms()
+    return replace(base, name=name, data_class=data_class or base.data_class, owner=owner or base.owner)
 
 
 def save(
     session: Session,
     tensors: Mapping[str, Any],
-    name: str,
+    terms: Terms,
     *,
     member: str,
-    terms: Terms | None = None,
     metadata: Mapping[str, str] | None = None,
     files: Mapping[str, bytes] | None = None,
 ) -> SealedVersion:
@@ -35,12 +41,11 @@ def save(
         raise UsageError(f"{member!r} is the member of the tensors", hint="give the other file another name")
     order = _order(tensors)
     head = encode_head(((name, dtype, shape) for name, dtype, shape in order), metadata)
-    chosen = replace(terms or Terms(), name=name)
-    with begin(session, chosen) as draft:
+    with begin(session, terms) as draft:
         _write(draft, member, head, [tensors[name] for name, _, _ in order])
         for path, content in others.items():
             _write(draft, path, content, [])
-        return summary(draft, draft.publish(labels=chosen.labels), ())
+        return summary(draft, draft.publish(labels=terms.labels), ())
 
 
 def _order(tensors: Mapping[str, Any]) -> list[tuple[str, str, tuple[int, ...]]]:
