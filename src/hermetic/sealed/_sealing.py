@@ -93,6 +93,7 @@ class Sealing:
             for label in (PAYLOAD, METADATA)
         )
         self._leaves = LeafTable()
+        self._failure: BaseException | None = None
         self._content = ContentDigest(content_algorithm) if content_algorithm else None
 
     def begin(self, length: int | None) -> None:
@@ -103,14 +104,13 @@ class Sealing:
 
     @contextmanager
     def giving_up(self) -> Iterator[None]:
-        """Discard the output if the block fails."""
-        done = False
+        """Discard the output if the block fails. Of several threads that fail, all raise what the first one met."""
         try:
             yield
-            done = True
-        finally:
-            if not done:
-                self.output.discard()
+        except BaseException as error:  # noqa: BLE001 - raised again
+            self._failure = first = self._failure or error
+            self.output.discard()
+            raise first from None
 
     def reserve(self, plain_length: int, content_length: int) -> None:
         """Make room for all leaves, so that threads can fill them."""

@@ -3,6 +3,7 @@
     base      Store, Output, StagedFile, RangeSource (protocols) and `check_key`
     output    DescriptorOutput: an Output over an open file
     local     LocalStore: a folder, written with O_NOFOLLOW at every step, synced, never half-written
+    s3        S3Store: the part of a bucket below a prefix, by boto3 (extra `s3`), in and out by streams
     memory    MemoryStore: the same behaviour without a disk, for tests and short-lived work
 
 A key is a relative POSIX path. A write is staged under a temporary name in the same folder and gets its final name only in

@@ -106,7 +106,10 @@ class Store(Protocol):
     """A place for objects. Keys are checked by `check_key`; a bad one raises InvalidName in every method."""
 
     def stage(self, key: str) -> StagedFile:
-        """Begin a new object; see StagedFile. Raises Conflict if the key is taken already, StorageError."""
+        """Begin a new object; see StagedFile.
+
+        Entering the block, or writing where looking costs a request, raises Conflict if the key is taken already; StorageError.
+        """
 
     def open(self, key: str) -> RangeSource:
         """Open an object. Raises NotFound, StorageError, and IntegrityError if a link or device stands in its place."""

@@ -217,3 +217,31 @@ def test_many_threads_read_one_reader(tmp_path):
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_threads_that_wait_for_each_other_the_first_failure_is_told(tmp_path, stream):
+    """An output may make whoever is ahead wait; the one that fails wakes it, and what failed is what is raised."""
+
+    class Waiting(DescriptorOutput):
+        given_up = threading.Event()
+
+        def write_at(self, view, offset):
+            if MIB < offset < 2 * MIB:
+                raise StorageError("the wire was cut")
+            if offset > 2 * MIB:
+                assert self.given_up.wait(30)
+                raise UsageError("this object was given up")
+
+        def discard(self):
+            self.given_up.set()
+
+    (tmp_path / "in").write_bytes(bytes(8 * MIB))
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("xb") as out:
+        output = Waiting(out.fileno())
+        with pytest.raises(StorageError, match="the wire was cut"):
+            if stream:
+                ObjectWriter(output, make_header(suite="FLOE-AES256-GCM-1M-BLAKE3"), KEY).write(bytes(8 * MIB))
+            else:
+                header = make_header(suite="FLOE-AES256-GCM-1M-BLAKE3")
+                seal_file(source.fileno(), output, header, KEY, metadata=ObjectMetadata(), threads=2)

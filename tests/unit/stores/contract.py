@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
@@ -35,6 +34,10 @@ def write(store, key, data):
 
 
 class StoreContract:
+    a_key_may_begin_others = False  # "a" beside "a/b": only where there are no folders
+    sources_survive_deletion = True
+    one_of_many_wins = True  # False where an endpoint knows no conditions
+
     @pytest.mark.parametrize("key", [*BAD_KEYS, ".hermetic-tmp-1", "a/.hermetic-tmp-1/b", 7])
     def test_bad_keys_are_refused_everywhere(self, store, key):
         calls = [
@@ -61,7 +64,6 @@ class StoreContract:
             assert source.readinto_at(5000, memoryview(buffer)) == 0
             assert source.readinto_at(1, memoryview(buffer)[3:6]) == 3
             assert bytes(buffer[3:6]) == b"neo"
-            assert os.pread(source.fileno(), 3, 1) == b"neo"
             with pytest.raises(UsageError):
                 source.readinto_at(-1, buffer)
 
@@ -70,8 +72,6 @@ class StoreContract:
         source = store.open("a")
         source.close()
         source.close()
-        with pytest.raises(UsageError):
-            source.fileno()
         with pytest.raises(UsageError):
             source.readinto_at(0, bytearray(1))
 
@@ -82,26 +82,40 @@ class StoreContract:
             assert list(store.list()) == []
         assert not store.exists("v/a")
         with pytest.raises(UsageError):
-            _ = staged.fd
+            staged.write(b"late")
         with pytest.raises(ZeroDivisionError), store.stage("v/a") as staged:
             staged.write(b"half")
             _ = 1 / 0
         assert list(store.list()) == []
 
-    def test_descriptor_and_write_share_one_file(self, store):
+    @pytest.mark.parametrize("length", [None, 12])
+    def test_pieces_at_their_places(self, store, length):
         with store.stage("a") as staged:
-            staged.write(memoryview(b"0123456789"))
-            os.pwrite(staged.fd, b"xx", 2)
+            staged.reserve(length)
+            staged.write_at(memoryview(b"0123"), 0)
+            staged.write_at(memoryview(b"89ab"), 8)
+            staged.write_at(memoryview(b"4567"), 4)
+            staged.begin_writeback(0, 12)
             assert staged.key == "a"
+            with pytest.raises(UsageError):
+                staged.reserve(length)
             staged.commit()
             with pytest.raises(UsageError):
-                staged.write(b"late")
-        assert store.read_bytes("a", limit=10) == b"01xx456789"
+                staged.write_at(memoryview(b"late"), 0)
+        assert store.read_bytes("a", limit=12) == b"0123456789ab"
+
+    def test_what_was_discarded_is_gone(self, store):
+        with store.stage("a") as staged:
+            staged.reserve(None)
+            staged.write_at(memoryview(b"half"), 0)
+            staged.discard()
+            staged.discard()
+        assert list(store.list()) == []
 
     def test_an_object_is_never_replaced(self, store):
         write(store, "a", b"first")
-        with pytest.raises(Conflict), store.stage("a"):
-            pass
+        with pytest.raises(Conflict):
+            write(store, "a", b"second")
         with pytest.raises(Conflict):
             store.put_bytes("a", b"second")
         assert store.read_bytes("a", limit=5) == b"first"
@@ -131,7 +145,9 @@ class StoreContract:
             thread.start()
         for thread in threads:
             thread.join()
-        assert [store.read_bytes("deep/er/name", limit=1)] == [str(number).encode() for number in outcomes]
+        if self.one_of_many_wins:
+            assert len(outcomes) == 1
+        assert store.read_bytes("deep/er/name", limit=1) in [str(number).encode() for number in outcomes]
 
     def test_small_objects(self, store):
         store.put_bytes("m/manifest.json", b"{}")
@@ -168,6 +184,11 @@ class StoreContract:
         assert list(store.list()) == [("v/1", 1)]
 
     def test_a_key_cannot_be_file_and_folder(self, store):
+        if self.a_key_may_begin_others:
+            store.put_bytes("a/b", b"1")
+            store.put_bytes("a", b"2")
+            assert list(store.list()) == [("a", 1), ("a/b", 1)]
+            return
         store.put_bytes("a/b", b"1")
         for key in ("a", "a/b/c"):
             for replace in (False, True):
@@ -184,6 +205,10 @@ class StoreContract:
         with store.open("a") as source:
             store.delete("a")
             buffer = bytearray(4)
+            if not self.sources_survive_deletion:
+                with pytest.raises(NotFound):
+                    source.readinto_at(0, buffer)
+                return
             assert source.readinto_at(0, buffer) == 4
             assert bytes(buffer) == b"kept"
 
