@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.fuzz import _targets_broken, _targets_home, _targets_log, _targets_objects, _targets_policy, _targets_scan, _targets_signed
+from tests.fuzz import (
+    _targets_broken,
+    _targets_home,
+    _targets_log,
+    _targets_objects,
+    _targets_policy,
+    _targets_scan,
+    _targets_signed,
+    _targets_tensors,
+)
 
 if TYPE_CHECKING:
     from tests.fuzz._target import Target
@@ -21,6 +30,7 @@ TARGETS = {
     **_targets_policy.TARGETS,
     **_targets_home.TARGETS,
     **_targets_scan.TARGETS,
+    **_targets_tensors.TARGETS,
 }
 
 
@@ -36,4 +46,5 @@ PARSERS = (
     *_targets_log.PARSERS,
     *_targets_policy.PARSERS,
     *_targets_home.PARSERS,
+    *_targets_tensors.PARSERS,
 )
