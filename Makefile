@@ -2,7 +2,7 @@
 # except the system packages python3-venv and, by interop-unsynced, fuse3, where they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak bench interop interop-log interop-unsynced fuzz docs
+.PHONY: help venv demo test soak bench bench-peers interop interop-log interop-unsynced fuzz docs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -35,8 +35,12 @@ soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all; the table of s
 	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) --dist worksteal $(CRASHES)
 	$(BIN)/python scripts/kill_table.py $(KILL_TABLE) $(KILLS_TOTAL)
 
-bench: venv  ## print the figures of benchmarks/
+bench: venv  ## print the figures of benchmarks/, rivals included
 	@bash scripts/each.sh "benchmarks" $(BIN)/python
+	@bash scripts/each.sh "benchmarks/peers" $(BIN)/python
+
+bench-peers: venv  ## print the figures of benchmarks/peers only: Hermetic beside its rivals
+	@bash scripts/each.sh "benchmarks/peers" $(BIN)/python
 
 interop: venv  ## tests against other people's tools, in every environment of tests/interop/environments
 	$(BIN)/pytest tests/interop

@@ -26,6 +26,7 @@ NOTES = [
     "printf 'first, note\\n\\n' > notes/a.txt && printf 'second, note\\n' > notes/more/b.txt",
     "printf 'case,age\\n1,44\\n2,53\\n' > data/visits.csv",
 ]
+BENCH = [*DOMAIN, "hermetic seal patients.parquet --as dataset/patients --class restricted"]
 BEFORE = {
     "seal-a-folder": NOTES,
     "read-in-pandas": SEALED,
@@ -35,6 +36,7 @@ BEFORE = {
     "back-up-and-restore": [],
     "change-the-policy": SEALED,
     "anchor-the-log": SEALED,
+    "benchmark": BENCH,
     "load-weights": DOMAIN,
 }
 
