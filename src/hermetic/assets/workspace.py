@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from hermetic import assets
 from hermetic.assets import piping, releases
+from hermetic.assets.checkpoint_methods import CheckpointMethods
 from hermetic.assets.current import note_change, note_renamed
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.session import Session, word
@@ -63,7 +64,7 @@ def connect(
     return Workspace(open_connection(place, ask_passphrase=ask_passphrase), purpose=chosen)
 
 
-class Workspace(TensorMethods):
+class Workspace(TensorMethods, CheckpointMethods):
     """A connection as users see it. `purpose` is what calls declare that neither say one nor belong to a run."""
 
     def __init__(self, connection: Connection, *, purpose: Purpose | str | None = None) -> None:

@@ -157,7 +157,7 @@ def test_a_killed_worker_ends_the_epoch_and_not_the_next(records, numbers):
     batches = iter(made.from_workers())
     next(batches)
     os.kill(batches._workers[0].pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="killed by signal|exited unexpectedly"):
+    with pytest.raises(RuntimeError, match=r"killed by signal|exited unexpectedly"):
         list(batches)
     del batches
     assert sum(map(len, made)) == TOTAL
