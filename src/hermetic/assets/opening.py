@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
+from hermetic.assets.seeking import TurnTakingReader
 from hermetic.sealed.stream import SealedFile
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Guarded(SealedFile):
             self._on_close()
 
 
-class MemberFile(io.BufferedReader):
+class MemberFile(TurnTakingReader):
     """What `Workspace.open` returns: read-only, seekable, verified range by range as it is read.
 
     `ref` names version and member, `size` is the plaintext length in bytes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,15 @@ class HermeticTransaction(Transaction):  # type: ignore[misc]  # fsspec has no t
         super().__init__(fs, **options)
         self.drafts: dict[str, DraftVersion] = {}
         self.failed = False
+        self._lock = threading.Lock()
 
     def add(self, files: Attached, name: str, member: str) -> MemberWriter:
         """Begin a member of a name's draft."""
-        if name not in self.drafts:
-            self.drafts[name] = begin(files.session, Terms(name=name))
-        return self.drafts[name].add_member(member)
+        with self._lock:  # pyarrow opens the files of a dataset from several threads: two drafts of one name would lose one
+            if name not in self.drafts:
+                self.drafts[name] = begin(files.session, Terms(name=name))
+            draft = self.drafts[name]
+        return draft.add_member(member)
 
     def done(self, counts: bool) -> None:  # noqa: FBT001 - a callback
         """Take note of a file that was given up: the whole transaction is."""

@@ -1,0 +1,84 @@
+"""A buffered reader for programs that seek and read one file from several threads without taking turns.
+
+DuckDB does: it seeks to where it wants to read, gives up the interpreter, and reads, on one handle from all its threads; with any
+ordinary file it then gets another thread's bytes. Here a read follows the seek of its own thread:
+
+    thread A seeks to 4 · thread B seeks to 9000 · A reads: from 4 · B reads: from 9000
+
+Everything else is as with any file: there is one position, and a thread that reads without having sought goes on from there, which
+ends what other threads had sought.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Buffer
+
+
+class TurnTakingReader(io.BufferedReader):
+    """See the module's text."""
+
+    def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
+        super().__init__(raw, buffer_size)
+        self._sought: dict[int, int] = {}  # thread to the position that its next read begins at
+        self._turn = threading.RLock()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; the next read of this thread begins there, whatever other threads do."""
+        with self._turn:
+            position = super().seek(offset, whence)
+            self._sought[threading.get_ident()] = position
+            return position
+
+    def tell(self) -> int:
+        """Return where the next read of this thread begins."""
+        sought = self._sought.get(threading.get_ident())
+        return super().tell() if sought is None else sought
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes, everything up to the end by default."""
+        with self._taken():
+            return super().read(size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return some bytes, at most `size`."""
+        with self._taken():
+            return super().read1(size)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill `buffer`; the count is short only at the end."""
+        with self._taken():
+            return super().readinto(buffer)
+
+    def readinto1(self, buffer: Buffer, /) -> int:
+        """Fill some of `buffer`."""
+        with self._taken():
+            return super().readinto1(buffer)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return one line."""
+        with self._taken():
+            return super().readline(size)
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """Return some bytes without moving."""
+        with self._taken():
+            return super().peek(size)
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        with self._turn:
+            wanted = self._sought.pop(threading.get_ident(), None)
+            if wanted is None:
+                self._sought.clear()
+            elif wanted != super().tell():
+                super().seek(wanted)
+            yield
