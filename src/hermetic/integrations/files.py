@@ -11,11 +11,16 @@ import io
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from hermetic.errors import IntegrityError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Buffer
+
+_ENDS = {b"PAR1": b"PAR1", b"PARE": b"PARE", b"ARRO": b"ROW1"}  # formats whose last bytes are written once all is there
+_END = 4  # bytes
 
 
 class Sink(Protocol):
@@ -42,6 +47,7 @@ class WritingFile(io.RawIOBase):
         super().__init__()
         self.path = path
         self._sink, self._done = sink, done
+        self._head, self._tail = b"", b""
         self._handled = sys.exc_info()[1]  # what is being handled around our opening is not our failure
 
     def writable(self) -> bool:
@@ -52,6 +58,9 @@ class WritingFile(io.RawIOBase):
         """Seal more bytes; all of them are taken."""
         if self.closed:
             raise ValueError("I/O operation on closed file")  # what io promises its users
+        view = memoryview(data).cast("B")
+        self._head += bytes(view[: _END - len(self._head)])
+        self._tail = (self._tail + bytes(view[-_END:]))[-_END:]
         return self._sink.write(data)
 
     def tell(self) -> int:
@@ -66,6 +75,9 @@ class WritingFile(io.RawIOBase):
         if flying is not None and flying is not self._handled:
             self.discard()
             return
+        if self._head in _ENDS and (self._tail != _ENDS[self._head] or self.tell() < 2 * _END):
+            self.discard()
+            raise IntegrityError(f"{self.path} was closed before it was whole: nothing was published", hint="what wrote it has failed")
         super().close()
         succeeded = False
         try:

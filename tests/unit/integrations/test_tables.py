@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+
+from hermetic.errors import IntegrityError
 
 pandas = pytest.importorskip("pandas")
 dataset = pytest.importorskip("pyarrow.dataset")
@@ -68,3 +73,31 @@ def test_reads_in_a_run_are_its_inputs(h, fs, frame):
         pandas.read_parquet("hermetic://dataset/x")
         pandas.read_parquet("hermetic://dataset/x")
     assert run.ended.inputs == ("dataset/x@1",)
+
+
+@pytest.mark.parametrize("pieces", [[b"PAR1", b"some rows"], [b"P", b"AR", b"1", b"x"], [b"PAR1"], [b"ARROW1\0\0", b"x" * 100]])
+def test_a_torn_file_is_not_published(h, fs, pieces):
+    """As DuckDB leaves it after a query that failed: closed, without an exception."""
+    file = fs.open("features/x", "wb")
+    for piece in pieces:
+        file.write(piece)
+    with pytest.raises(IntegrityError, match="before it was whole"):
+        file.close()
+    assert file.closed
+    assert h.list() == ()
+
+
+def test_threads_of_a_transaction_write_one_version(h, fs):
+    """pyarrow opens the files of a dataset from several threads at once."""
+    ready = threading.Barrier(8)
+
+    def write(number):
+        ready.wait()
+        with fs.open(f"features/x/{number}.bin", "wb") as file:
+            file.write(b"x")
+
+    fs.mkdir("features/x")
+    with fs.transaction, ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert h.show("features/x").number == 1
+    assert len(h.members("features/x")) == 8
