@@ -160,6 +160,14 @@ SETTINGS = {
     "backup": {"objects": True, "place": "/media/usb"},
     "stores": {"lake": {"folder": "/data"}},
 }
+BUCKET = {"kind": "s3", "bucket": "data", "prefix": "a/b", "endpoint": "http://[::1]:9000", "region": "eu-1", "profile": "x"}
+BUCKETS = {
+    "stores": {
+        "a": BUCKET,
+        "b": {**BUCKET, "prefix": "c", "endpoint": "http://minio", "insecure_http": True},
+        "c": {"kind": "s3", "bucket": "data", "prefix": "a", "endpoint": "https://host:1/"},
+    }
+}
 SLOTS = {"format": "hermetic/slots/v1", "slots": [{"root": ID, "wrapped": "AAAA"}, {"root": OTHER, "wrapped": "AAAA"}]}
 INSECURE = {"domain": ID, "format": "hermetic/insecure-root/v1", "root": ID, "secret": "A" * 43}
 PINS = json.loads(pins.Pins(ID, 1, (str(NAMED),), {"k": "A" * 43}, 5, NOTE.decode(), "00", {ID: 3}, (NOTE.decode(),)).to_bytes())
@@ -170,7 +178,7 @@ TARGETS = {
     "insecure-root": Target(_insecure_root, 30_000, documents=[INSECURE]),
     "run-claim": Target(_claim, 30_000, documents=[CLAIM]),
     "user-config": Target(
-        _config, 2_000, lambda: CONFIG, [SETTINGS], (b"backup:", b"anchor:", b"stores:", b"command:", b"folder:", b"!!")
+        _config, 2_000, lambda: CONFIG, [SETTINGS, BUCKETS], (b"backup:", b"anchor:", b"stores:", b"command:", b"folder:", b"!!")
     ),
     "pins": Target(_pins, 16_000, documents=[PINS]),
     "backup-index": Target(_index, 60_000, _indexes),
@@ -186,5 +194,6 @@ TARGETS = {
 
 PARSERS = (
     *("keys/domain_file", "keys/documents", "keys/passphrase_wrap", "keys/slots", "keys/wrap", "domain/pins", "domain/config"),
+    "domain/store_places",
     *("cli/words", "ids"),
 )

@@ -2,7 +2,8 @@
 
     backup: {place: /media/usb, objects: false}      where the encrypted copy goes
     anchor: {command: [logger, -t, hermetic]}        gets each checkpoint on its standard input
-    stores: {warehouse: {folder: /data/sealed}}      where stores lie that hermetic.yaml only names
+    stores: {warehouse: {folder: /data/sealed}}      where stores lie that hermetic.yaml only names (store_places.py)
+    locations: {lake: s3://bucket/prefix}            where plain locations are that rules mean by `store: lake` (sealed::)
 
 A command lives here and not in the project because whoever can write the project must not make this user run something.
 """
@@ -11,15 +12,19 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from hermetic.domain import store_places
 from hermetic.errors import ConfigError, NotFound
 from hermetic.providers import private_file
+from hermetic.stores.s3_settings import S3Settings
 
 CONFIG_FILE = "config.yaml"
 LIMIT = 65_536
@@ -27,8 +32,13 @@ HEADER = """\
 # Your own settings of this domain; hermetic.yaml cannot set them. What can stand here:
 #   backup: {place: /media/usb, objects: false}     where the encrypted copy of custody goes
 #   anchor: {command: [logger, -t, hermetic]}       a program that keeps each checkpoint of the log elsewhere
-#   stores: {warehouse: {folder: /data/sealed}}     where stores lie that hermetic.yaml only names
+#   stores: {warehouse: {folder: /data/sealed}}     where stores lie that hermetic.yaml only names; a bucket:
+#           {lake: {kind: s3, bucket: NAME, prefix: hermetic, endpoint: https://HOST, region: NAME, profile: NAME}}
+#   locations: {lake: s3://bucket/prefix}           where plain locations are that rules mean by `store: lake`
 """
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://(?!.*(?:^|/)\.\.?(?:/|$))(?!.*::)[^@?#\s\\]*")
+# ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
+_YAML_ERRORS = (YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 _KEYS = {"backup": {"place", "objects"}, "anchor": {"command"}}
 
 
@@ -40,6 +50,13 @@ class UserConfig:
     backup_objects: bool = False
     anchor_command: tuple[str, ...] = ()
     store_folders: dict[str, Path] = field(default_factory=dict)
+    buckets: dict[str, S3Settings] = field(default_factory=dict)  # stores too
+    locations: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> dict[str, Path | S3Settings]:
+        """Where every store lies that is named here."""
+        return {**self.store_folders, **self.buckets}
 
     def to_text(self) -> str:
         """Return the file's text."""
@@ -48,8 +65,10 @@ class UserConfig:
             body["backup"] = {"place": str(self.backup_place), "objects": self.backup_objects}
         if self.anchor_command:
             body["anchor"] = {"command": list(self.anchor_command)}
-        if self.store_folders:
-            body["stores"] = {name: {"folder": str(path)} for name, path in self.store_folders.items()}
+        if self.places:
+            body["stores"] = store_places.spelled(self.places)
+        if self.locations:
+            body["locations"] = dict(self.locations)
         out = io.StringIO()
         out.write(HEADER)
         if body:  # an empty mapping would be written as {}, to which nothing can be added
@@ -66,10 +85,13 @@ def load(folder: Path) -> UserConfig:
         return UserConfig()
     try:
         body = YAML(typ="safe").load(raw.decode("utf-8"))
-    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
-        # ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
+    except _YAML_ERRORS as error:
         raise ConfigError(f"not YAML: {str(error).partition(chr(10))[0]}", file=str(path)) from None
-    return _read({} if body is None else body, str(path))
+    try:
+        return _read({} if body is None else body, str(path))
+    except store_places.Wrong as wrong:
+        line, column = _place_of(raw.decode("utf-8"), wrong.path)
+        raise ConfigError(wrong.message, hint=wrong.remedy, file=str(path), line=line, column=column) from None
 
 
 def save(folder: Path, config: UserConfig) -> None:
@@ -78,16 +100,13 @@ def save(folder: Path, config: UserConfig) -> None:
 
 
 def _read(body: Any, file: str) -> UserConfig:
-    body = _mapping(body, {"backup", "anchor", "stores"}, file)
+    body = _mapping(body, {"backup", "anchor", "stores", "locations"}, file)
     backup = _mapping(body.get("backup", {}), _KEYS["backup"], file)
     anchor = _mapping(body.get("anchor", {}), _KEYS["anchor"], file)
     command = anchor.get("command", [])
     if not isinstance(command, list) or not all(_is_plain(word) for word in command):
         raise ConfigError("anchor.command is a list of words", hint="command: [program, argument]", file=file)
-    stores = body.get("stores", {})
-    if not isinstance(stores, dict) or not all(isinstance(name, str) for name in stores):
-        raise ConfigError("stores maps names to folders", file=file)
-    folders = {str(name): _path(_mapping(item, {"folder"}, file).get("folder"), "folder", file) for name, item in stores.items()}
+    places = store_places.read(body.get("stores", {}))
     place, objects = backup.get("place"), backup.get("objects", False)
     if not isinstance(objects, bool):
         raise ConfigError("backup.objects is true or false", file=file)
@@ -95,8 +114,38 @@ def _read(body: Any, file: str) -> UserConfig:
         backup_place=None if place is None else _path(place, "backup.place", file),
         backup_objects=objects,
         anchor_command=tuple(command),
-        store_folders=folders,
+        store_folders={name: place for name, place in places.items() if isinstance(place, Path)},
+        buckets={name: place for name, place in places.items() if isinstance(place, S3Settings)},
+        locations=_locations(body.get("locations", {}), file),
     )
+
+
+def _locations(value: Any, file: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise ConfigError("locations maps names of stores to URLs", file=file)
+    for name, url in value.items():
+        if not _is_plain(url) or not _URL.fullmatch(url):
+            raise ConfigError(
+                f"locations.{name} is a URL such as s3://bucket/prefix",
+                hint="one protocol, no user or password, no `..` or `?`: credentials are the storage library's own business",
+                file=file,
+            )
+    return {name: url.rstrip("/") if not url.endswith("://") else url for name, url in value.items()}
+
+
+def _place_of(text: str, path: tuple[str, ...]) -> tuple[int, int]:
+    """Return line and column, from 1, of what stands at `path`, or of the nearest thing above it."""
+    found = (1, 1)
+    try:
+        node = YAML(typ="rt", pure=True).load(text)
+    except _YAML_ERRORS:  # what the safe loader took
+        return found
+    for step in path:
+        if not isinstance(node, CommentedMap) or step not in node:
+            break
+        line, column = node.lc.key(step)
+        found, node = (line + 1, column + 1), node[step]
+    return found
 
 
 def _mapping(value: Any, keys: set[str], file: str) -> dict[str, Any]:

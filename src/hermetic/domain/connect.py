@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from hermetic.domain import config, project
+from hermetic.domain import config, project, store_places
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
 from hermetic.domain.home import Home, check_places, private_folder
@@ -128,8 +128,8 @@ def _stores(found: Project, settings: config.UserConfig) -> dict[str, Store]:
     for name, rules in found.document.stores.items():
         if rules.kind is StoreKind.LOCAL:
             stores[name] = LocalStore(_inside(found.root, rules.path or name))
-        elif name in settings.store_folders:
-            stores[name] = LocalStore(settings.store_folders[name])
+        elif name in settings.places:
+            stores[name] = store_places.store_at(settings.places[name])
     return stores
 
 

@@ -75,7 +75,8 @@ def try_copy(connection: Connection, place: Path, passphrase: Secret, *, objects
     _must_be_the_last(connection, place, index)
     with _home_in_memory() as home:
         restored = restore_domain(place, home, root, lambda *_: passphrase, provider_uri=TRIAL_ROOT)
-        config.save(home.domain_config(domain), config.UserConfig(store_folders=connection.config.store_folders))
+        settings = config.UserConfig(store_folders=connection.config.store_folders, buckets=connection.config.buckets)
+        config.save(home.domain_config(domain), settings)
         there = objects_store(place, domain) if objects else None
         ref, length = _open_something(root, home, there)
     took_ms = (time.monotonic_ns() - started) // 1_000_000

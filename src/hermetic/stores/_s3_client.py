@@ -12,7 +12,6 @@ import os
 import re
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.errors import Conflict, HermeticError, InvalidName, NotFound, StorageError, Unsupported
@@ -20,6 +19,8 @@ from hermetic.stores.base import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from hermetic.stores.s3_settings import S3Settings
 
 ATTEMPTS: Final = 5
 KEY_LIMIT: Final = 1024  # UTF-8 bytes of prefix and key together
@@ -37,17 +38,6 @@ _HINTS = {
 _DAMAGED = {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 _DENIED = "the credentials need to list the bucket and to read, write, delete and abort uploads below the prefix"
 _AGAIN = "nothing was half-written; try again later"
-
-
-@dataclass(frozen=True, slots=True)
-class S3Settings:
-    """Where a store lies. Nothing in it is secret; `prefix` belongs to this store alone."""
-
-    bucket: str
-    prefix: str
-    endpoint: str | None = None  # None: Amazon's own
-    region: str | None = None
-    profile: str | None = None  # a name in boto3's own configuration
 
 
 class Bucket:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from hermetic.errors import FormatError, NotFound, StorageError
 from hermetic.steps import reached
-from hermetic.stores._s3_client import Bucket, S3Settings
+from hermetic.stores._s3_client import Bucket
 from hermetic.stores._s3_source import S3Source, tag_of
 from hermetic.stores._s3_staging import S3StagedFile
 from hermetic.stores.base import check_prefix
+from hermetic.stores.s3_settings import S3Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
