@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.assets.drafts import DraftVersion, put_manifest, remove_folder
@@ -49,6 +49,12 @@ class Claim:
     version: str
     store: str
 
+    @property
+    def place(self) -> str | None:
+        """The place whose locations it is for; None for a version in a store."""
+        _, at, place = self.name.partition("@")
+        return place if at else None
+
     def encode(self) -> bytes:
         """Return canonical JSON."""
         return canonical.encode({"name": self.name, "store": self.store, "version": self.version})
@@ -71,15 +77,40 @@ class RunDrafts:
     def __init__(self, session: Session, scratch: ScratchSpace) -> None:
         self._session, self._scratch = session, scratch
         self._mine: dict[str, DraftVersion] = {}
+        self._undelivered: list[tuple[Claim, Published, tuple[ObjectRecord, ...]]] = []
         self._lock = threading.Lock()
 
-    def add_member(self, name: str, member: str) -> PendingMember:
-        """Begin a file of `name`. Raises Conflict if another process of the run writes that name, and what `begin` raises."""
+    def add_member(self, name: str, member: str, terms: Terms | None = None) -> PendingMember:
+        """Begin a file of `name`. Raises Conflict if another process of the run writes that name, and what `begin` raises.
+
+        For files at plain locations `name` is `slot_of(terms)`, and `terms` are what the rules say of them.
+        """
         with self._lock:
             draft = self._mine.get(name)
             if draft is None:
-                draft = self._mine[name] = self._begin(name)
+                draft = self._mine[name] = self._begin(name, terms)
         return PendingMember(self, name, draft, draft.add_member(member))
+
+    def reserve(self, name: str) -> None:
+        """Begin a draft for `name` before there is anything to write: a refusal comes now. Raises as `add_member` does."""
+        with self._lock:
+            if name not in self._mine:
+                self._mine[name] = self._begin(name)
+
+    def guard(self, name: str) -> None:
+        """Confirm that what was reserved can still be written. Raises LeaseEnded."""
+        with self._lock:
+            draft = self._mine.get(name)
+        if draft is not None:
+            draft.leased.guard()
+
+    def renew(self, name: str) -> None:
+        """Begin again what was reserved: its key has gone, or the run has read more since, which decides class and lineage."""
+        with self._lock:
+            claim = self._claim(name)
+            if claim is not None and self._mine.pop(name, None) is not None:
+                self._give_up(claim)
+            self._mine[name] = self._begin(name)
 
     def hand_over(self, name: str, draft: DraftVersion, record: ObjectRecord) -> None:
         """Keep the record of a finished file for whoever ends the run. Raises Conflict if the draft was published meanwhile."""
@@ -107,7 +138,13 @@ class RunDrafts:
                 raise Conflict(f"{name} is being written in this run", hint="close the file before reading it")
             published = self._publish(claim)
             self._mine.pop(name, None)
+            self._deliver()
         return published
+
+    def located(self, place: str) -> tuple[tuple[str, str, int], ...]:
+        """Return (slot, key, length in bytes) of everything that the run has finished for locations in `place`."""
+        slots = [claim.name for claim in self._claims() if claim.place == place]
+        return tuple((slot, key, length) for slot in slots for key, length in self.members(slot))
 
     def settle(self, *, succeeded: bool) -> tuple[Published, ...]:
         """End all drafts of the run: publish or abandon them. After an error the rest is abandoned, then it is raised."""
@@ -118,15 +155,16 @@ class RunDrafts:
                 result = self._publish(left[0])
                 published += [result] if result else []
                 del left[0]
+            self._deliver()
         finally:
             for claim in left:
                 self._give_up(claim)
         return tuple(published)
 
-    def _begin(self, name: str) -> DraftVersion:
+    def _begin(self, name: str, terms: Terms | None = None) -> DraftVersion:
         if self._claim(name) is not None:
             raise _taken(name)
-        draft = begin(self._session, Terms(name=name, run=self._scratch.run))
+        draft = begin(self._session, replace(terms or Terms(name=name), run=self._scratch.run))
         claim = Claim(name, draft.version, draft.draft.store)
         try:
             self._scratch.write(_claim_path(name), claim.encode(), replace=False)
@@ -150,7 +188,17 @@ class RunDrafts:
         published = self._session.ask(PublishVersion(claim.version, records))
         put_manifest(self._session.store(claim.store), claim.version, published.manifest)
         self._forget(claim)
+        if claim.place is not None:
+            self._undelivered.append((claim, published, records))
         return published
+
+    def _deliver(self) -> None:
+        """Bring what was published for plain locations there, after everything is published: a failure undoes nothing."""
+        waiting, self._undelivered = self._undelivered, []
+        for claim, published, records in waiting:
+            from hermetic.assets.delivery import deliver_published  # noqa: PLC0415 - only plain locations need fsspec
+
+            deliver_published(self._session, (claim.store, claim.place or ""), published.manifest, records)
 
     def _abandon(self, claim: Claim) -> None:
         self._session.ask(AbandonVersion(claim.version))
@@ -224,6 +272,11 @@ def has_pending(session: Session, run: str) -> bool:
     """Say whether any process of a run has begun a draft that is not settled; asks for no key."""
     prefix = f"{FOLDER}/{run}/{PENDING}/"
     return any(next(iter(store.list(prefix)), None) is not None for store in session.connection.stores.values())
+
+
+def slot_of(terms: Terms) -> str:
+    """Return what stands for a name in a run: files at locations of one place are a draft apart, `features/x@lake`."""
+    return str(terms.name) if terms.place is None else f"{terms.name}@{terms.place}"
 
 
 def _claim_path(name: str) -> str:

@@ -44,4 +44,4 @@ def around(out: Out, work: Workspace, asked: Asked) -> Around | None:
     plan = mount.plan(work.session, asked.reading, asked.new)
     for note in plan.notes:
         out.warn(note)
-    return plan.around(failure.tell)
+    return plan.around(failure.tell, out.warn)

@@ -1,14 +1,14 @@
 """Sealed versions as plain files, for tools that know only paths: FUSE in a mount namespace that one command's processes see.
 
     plan = mount.plan(session, ["data=dataset/patients"], ["out=features/training"])
-    work.run_command("train", argv, purpose="train", around=plan.around(report))
+    work.run_command("train", argv, purpose="train", around=plan.around(tell_error, tell_note))
 
     places          what PATH=REF says, and where nothing may be mounted
     namespace       the child's part: namespaces, mount(2), descriptors over to the parent
     connection      questions of the kernel in, answers out
     protocol        the bytes of those
     version_tree    a version, read-only
-    draft_tree      a folder that becomes a version
+    draft_tree      a folder that becomes a version; its files are in memory (content) until the run ends (outputs)
     blocks          decrypted pieces, read ahead
     mounting        all of it around one command
 
@@ -52,12 +52,12 @@ class Plan:
     wishes: tuple[Wish, ...]
     notes: tuple[str, ...]
 
-    def around(self, report: Callable[[HermeticError], None]) -> Around:
-        """Return what `Workspace.run_command` takes; `report` is called, from any thread, with what goes wrong meanwhile."""
+    def around(self, error: Callable[[HermeticError], None], note: Callable[[str], None]) -> Around:
+        """Return what `Workspace.run_command` takes. What goes wrong meanwhile, or is worth a note, is told from any thread."""
 
         @contextmanager
         def around(run: RunHandle, folder: Path) -> Iterator[mounting.Mounts]:
-            with mounting.mounted(self.session, self.wishes, run=run, folder=folder, report=report) as mounts:
+            with mounting.mounted(self.session, self.wishes, run=run, folder=folder, tell=mounting.Tell(error, note)) as mounts:
                 yield mounts
 
         return around

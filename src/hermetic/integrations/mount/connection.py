@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
 
     Parts = Sequence[bytes | memoryview]
 
-_AGAIN = {errno.EINTR, errno.ENOENT, errno.EAGAIN}  # the question was taken back before it was read
+_AGAIN = {errno.EINTR, errno.ENOENT}  # the question was taken back before it was read
+LONG = 64 * 1024  # bytes of a read or write
 _GONE = {errno.ENODEV, errno.ECONNABORTED}  # unmounted, or aborted
 
 
 class Served(Protocol):
     """What a mount shows."""
 
+    wanted: int  # what to agree on with the kernel
     largest_write: int
 
     @property
@@ -47,6 +50,11 @@ class MountConnection:
     def __init__(self, fd: int, served: Served, failed: Callable[[int, HermeticError], None], *, threads: int) -> None:
         self._fd, self._served, self._failed = fd, served, failed
         self._handlers = served.handlers
+        self._turn = threading.Lock()
+        self._ending = os.eventfd(0, os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        for readable in (fd, self._ending):
+            self._poll.register(readable, select.POLLIN)
         self._stopping = False
         self._lock = threading.Lock()
         names = [f"hermetic-mount-{number}" for number in range(threads)]
@@ -64,14 +72,14 @@ class MountConnection:
     def stop(self) -> None:
         """End the threads and close the descriptor: whoever still sees the mount gets errors from now on."""
         self._stopping = True
-        for _ in self._threads:  # each makes the kernel send something to one waiting thread
-            self._notify(protocol.RETRIEVE, protocol.RETRIEVE_OUT.pack(0, protocol.ROOT, 0, 0, 0))
+        os.eventfd_write(self._ending, 1)
         for thread in self._threads:
             thread.join()
         with self._lock:
-            fd, self._fd = self._fd, -1
-            if fd >= 0:
-                os.close(fd)
+            for fd in (self._fd, self._ending):
+                if fd >= 0:
+                    os.close(fd)
+            self._fd = self._ending = -1
 
     def _notify(self, code: int, body: bytes) -> None:
         with self._lock, suppress(OSError):  # unmounted meanwhile, or the kernel does not know that file
@@ -79,25 +87,43 @@ class MountConnection:
                 os.writev(self._fd, [protocol.ANSWER.pack(protocol.ANSWER.size + len(body), code, 0), body])
 
     def _serve(self) -> None:
+        """Answer until the end. Whoever has the turn reads and answers; for what takes longer it passes the turn on first."""
         room = max(protocol.SMALLEST_BUFFER, self._served.largest_write + protocol.PAGE)
         buffer = bytearray(room)
         whole = memoryview(buffer)
+        while True:
+            with self._turn:
+                while True:
+                    if not self._next(buffer):
+                        return
+                    length, operation, unique, node, _, _, process, _, _ = protocol.HEADER.unpack_from(buffer)
+                    request = Request(operation, node, process, whole[protocol.HEADER.size : length])
+                    if _is_long(request):
+                        break
+                    self._answer(unique, request)
+            self._answer(unique, request)
+
+    def _next(self, buffer: bytearray) -> bool:
+        """Wait for a question; return False when there will be none any more."""
         while not self._stopping:
             try:
                 os.readv(self._fd, [buffer])
+            except BlockingIOError:
+                self._poll.poll()
             except OSError as error:
-                if error.errno in _AGAIN:
-                    continue
                 if error.errno in _GONE:
-                    return
-                raise
-            length, operation, unique, node, _, _, process, _, _ = protocol.HEADER.unpack_from(buffer)
-            if operation not in protocol.UNANSWERED:
-                self._answer(unique, Request(operation, node, process, whole[protocol.HEADER.size : length]))
+                    return False
+                if error.errno not in _AGAIN:
+                    raise
+            else:
+                return True
+        return False
 
     def _answer(self, unique: int, request: Request) -> None:
         parts: Parts = protocol.EMPTY
         code = errno.EIO  # what is sent if the handler has a defect
+        if request.operation in protocol.UNANSWERED:
+            return
         try:
             parts = self._handle(request)
             code = 0
@@ -117,8 +143,16 @@ class MountConnection:
         if handler is not None:
             return handler(request)
         if request.operation == protocol.INIT:
-            answer = protocol.answer_init(request.body, largest_write=self._served.largest_write)
+            answer = protocol.answer_init(request.body, wanted=self._served.wanted, largest_write=self._served.largest_write)
             if answer is None:
                 raise OSError(errno.EPROTO, "kernel too old")
             return (answer,)
         raise OSError(errno.ENOSYS, "not offered")
+
+
+def _is_long(request: Request) -> bool:
+    """Tell whether an answer takes so long that another thread should read the next question meanwhile."""
+    if request.operation not in {protocol.READ, protocol.WRITE}:
+        return False
+    _, _, size = protocol.READ_IN.unpack_from(request.body)
+    return bool(size >= LONG)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hermetic.assets import mount_points
 from hermetic.assets.releases import release
 from hermetic.errors import Denied, HermeticError, IntegrityError, LeaseEnded, Unsupported
 from hermetic.integrations.mount import namespace, readahead
 from hermetic.integrations.mount.connection import MountConnection
+from hermetic.integrations.mount.draft_tree import DraftTree
 from hermetic.integrations.mount.namespace import Namespace, Point
+from hermetic.integrations.mount.outputs import Outputs
 from hermetic.integrations.mount.protocol import Owner
 from hermetic.integrations.mount.version_tree import VersionTree
 
@@ -27,16 +29,34 @@ if TYPE_CHECKING:
 
 THREADS = max(2, min(8, os.cpu_count() or 2))  # that answer one mount
 SHOWN = 20  # failures told while the command runs; one file a line
-WORST = (IntegrityError, Denied)  # which failure a run ends with
+WORST: tuple[type[HermeticError], ...] = (IntegrityError, Denied)  # which failure a run ends with
+
+
+class Tell(NamedTuple):
+    """How to reach a person while the command runs; both are called from any thread."""
+
+    error: Callable[[HermeticError], None]
+    note: Callable[[str], None]
 
 
 class Mount:
-    """One version at one path."""
+    """One version at one path; `version` is None for one that is being written."""
 
-    def __init__(self, wish: Wish, version: OpenVersion, tree: VersionTree) -> None:
+    def __init__(self, wish: Wish, tree: VersionTree | DraftTree, version: OpenVersion | None = None) -> None:
         self.wish, self.version, self.tree = wish, version, tree
         self.connection: MountConnection | None = None
         self.ended = False
+
+    def serve(self, fd: int, failed: Callable[[int, HermeticError], None]) -> None:
+        """Begin to answer the kernel."""
+        self.connection = MountConnection(fd, self.tree, failed, threads=THREADS)
+
+    def stop(self) -> None:
+        """Take everything back and answer no more; a second call does nothing."""
+        self.take_back()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.stop()
 
     def take_back(self) -> None:
         """Have the kernel forget the content that it keeps, and wipe ours."""
@@ -47,7 +67,7 @@ class Mount:
 
     def check(self) -> HermeticError | None:
         """Confirm the lease when it is time. Once it has ended, take everything back and return why, the first time."""
-        if self.ended:
+        if self.ended or self.version is None:
             return None
         try:
             self.version.leased.guard()
@@ -67,8 +87,8 @@ class Mount:
 class Mounts:
     """The mounts of one run; `enter` is for the child, `ended` for the end of the command."""
 
-    def __init__(self, wishes: Sequence[Wish], report: Callable[[HermeticError], None]) -> None:
-        self._report = report
+    def __init__(self, wishes: Sequence[Wish], error: Callable[[HermeticError], None], outputs: Outputs) -> None:
+        self._error, self._outputs = error, outputs
         self._points = tuple(Point(wish.path, wish.is_file, read_only=not wish.new) for wish in wishes)
         self.namespace = Namespace(self._points)
         self.mounts: list[Mount] = []
@@ -91,6 +111,13 @@ class Mounts:
         """Raise what went wrong with a mount although the command ended well."""
         if not succeeded:
             return
+        self._raise_failures()
+        for mount in self.mounts:
+            if isinstance(mount.tree, DraftTree):
+                mount.stop()  # whoever was left behind changes nothing any more
+                self._outputs.seal(mount.wish.ref, mount.tree)
+
+    def _raise_failures(self) -> None:
         for kind in (*WORST, HermeticError):
             for place, error in self._failures.items():
                 if isinstance(error, kind):
@@ -113,23 +140,21 @@ class Mounts:
             if thread.ident is not None:
                 thread.join()
         for mount in self.mounts:
-            mount.take_back()
-            if mount.connection is not None:
-                mount.connection.stop()
+            mount.stop()
             mount.tree.close()
         self.namespace.close()
 
     def _receive(self) -> None:
         fds = self.namespace.receive()
         for mount, fd in zip(self.mounts, fds, strict=False):
-            failed = self._failure_of(mount)
-            mount.connection = MountConnection(fd, mount.tree, failed, threads=THREADS)
+            mount.serve(fd, self._failure_of(mount))
         if fds:
             readahead.widen(self.namespace.process, [point.path for point in self._points])
 
     def _watch(self) -> None:
         """Confirm the leases while the command runs: what the kernel keeps it hands out without asking us."""
-        while self.mounts and not self._over.wait(min(mount.version.leased.lease.check_ms for mount in self.mounts) / 1000):
+        checks = [mount.version.leased.lease.check_ms for mount in self.mounts if mount.version is not None]
+        while checks and not self._over.wait(min(checks) / 1000):
             for mount in self.mounts:
                 error = mount.check()
                 if error is not None:
@@ -148,29 +173,21 @@ class Mounts:
             if place in self._failures or len(self._failures) >= SHOWN:
                 return
             self._failures[place] = error
-        self._report(type(error)(f"{place}: {error.message}", hint=error.hint))
+        self._error(type(error)(f"{place}: {error.message}", hint=error.hint))
 
 
 @contextmanager
-def mounted(
-    session: Session, wishes: Sequence[Wish], *, run: RunHandle, folder: Path, report: Callable[[HermeticError], None]
-) -> Iterator[Mounts]:
+def mounted(session: Session, wishes: Sequence[Wish], *, run: RunHandle, folder: Path, tell: Tell) -> Iterator[Mounts]:
     """Release what is to be read and lend what `launch` needs. `folder` is the run's private one.
 
     Raises what `release` raises, before anything is mounted; Unsupported where the child cannot mount; StorageError.
     """
     with ExitStack() as stack:
-        mounts = Mounts(wishes, report)
+        outputs = Outputs(session, run, tell.note)
+        mounts = Mounts(wishes, tell.error, outputs)
         stack.callback(mounts.namespace.close)
-        versions = release(session, [wish.ref for wish in wishes], run=run.id)
-        owner = Owner(os.geteuid(), os.getegid())
-        for version in versions:
-            stack.callback(version.end)
-        for wish, version in zip(wishes, versions, strict=True):
-            tree = VersionTree(
-                version, owner=owner, admit=mounts.namespace.admits, single=wish.member, modified_ms=version.manifest.created_ms
-            )
-            mounts.mounts.append(Mount(wish, version, tree))
+        mounts.mounts += _trees(session, wishes, run=run, namespace=mounts.namespace, stack=stack)
+        outputs.reserve([wish.ref for wish in wishes if wish.new])
         mount_points.make(folder, [(wish.path, wish.is_file) for wish in wishes])
         stack.callback(mount_points.remove, folder)
         stack.callback(mounts.close)
@@ -179,3 +196,21 @@ def mounted(
             yield mounts
         except Unsupported as error:
             raise mounts.why_not() or error from None
+
+
+def _trees(session: Session, wishes: Sequence[Wish], *, run: RunHandle, namespace: Namespace, stack: ExitStack) -> list[Mount]:
+    """Release all versions in one request and return the mounts in the order of `wishes`."""
+    reading = [wish for wish in wishes if not wish.new]
+    versions = release(session, [wish.ref for wish in reading], run=run.id) if reading else ()
+    for version in versions:
+        stack.callback(version.end)
+    owner, admits, left = Owner(os.geteuid(), os.getegid()), namespace.admits, iter(versions)
+    mounts = []
+    for wish in wishes:
+        if wish.new:
+            mounts.append(Mount(wish, DraftTree(owner=owner, admit=admits)))
+            continue
+        version = next(left)
+        tree = VersionTree(version, owner=owner, admit=admits, single=wish.member, modified_ms=version.manifest.created_ms)
+        mounts.append(Mount(wish, tree, version))
+    return mounts

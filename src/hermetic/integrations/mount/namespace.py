@@ -62,7 +62,7 @@ class Namespace:
             self._unshare()
             self._check(self._library.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None))
             step = f"open {DEVICE}"
-            devices = [os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC) for _ in self._points]
+            devices = [os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK) for _ in self._points]
             for point, device in zip(self._points, devices, strict=True):
                 step = f"mount on {str(point.path)!r}"
                 self._mount(point, device)

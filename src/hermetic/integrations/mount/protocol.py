@@ -23,21 +23,22 @@ PAGE = 4096
 
 # Operations that are served or answered on purpose.
 LOOKUP, FORGET, GETATTR, SETATTR = 1, 2, 3, 4
-MKNOD, MKDIR, UNLINK, RMDIR, RENAME = 8, 9, 10, 11, 12
+SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, LINK = 6, 8, 9, 10, 11, 12, 13
 OPEN, READ, WRITE, STATFS, RELEASE, FSYNC = 14, 15, 16, 17, 18, 20
 FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, FSYNCDIR = 25, 26, 27, 28, 29, 30
-CREATE, INTERRUPT, DESTROY, NOTIFY_REPLY, BATCH_FORGET = 35, 36, 38, 41, 42
+CREATE, BATCH_FORGET = 35, 42
 READDIRPLUS, RENAME2 = 44, 45
-UNANSWERED = frozenset({FORGET, BATCH_FORGET, NOTIFY_REPLY})
+UNANSWERED = frozenset({FORGET, BATCH_FORGET})
 
 # What INIT agrees on.
 ASYNC_READ, ATOMIC_TRUNCATE, BIG_WRITES = 1 << 0, 1 << 3, 1 << 5
 READDIR_PLUS, READDIR_PLUS_AUTO, PARALLEL_LOOKUPS = 1 << 13, 1 << 14, 1 << 18
 ABORT_ERROR, MAX_PAGES = 1 << 21, 1 << 22
-WANTED = ASYNC_READ | ATOMIC_TRUNCATE | BIG_WRITES | READDIR_PLUS | READDIR_PLUS_AUTO | PARALLEL_LOOKUPS | ABORT_ERROR | MAX_PAGES
+WANTED = ASYNC_READ | ATOMIC_TRUNCATE | BIG_WRITES | PARALLEL_LOOKUPS | ABORT_ERROR | MAX_PAGES
+LISTS_WITH_ATTRIBUTES = READDIR_PLUS | READDIR_PLUS_AUTO
 
 KEEP_CACHE, CACHE_FOLDER = 1 << 1, 1 << 3  # flags of an answer to OPEN and OPENDIR
-INVALIDATE_NODE, RETRIEVE = 2, 5  # what can be told to the kernel unasked
+INVALIDATE_NODE = 2  # what can be told to the kernel unasked
 SET_MODE, SET_SIZE, SET_MTIME, SET_MTIME_NOW = 1 << 0, 1 << 3, 1 << 5, 1 << 8
 
 HEADER = struct.Struct("<IIQQIIIHH")  # length, operation, unique, node, user, group, process, extensions, padding
@@ -58,7 +59,6 @@ SETATTR_IN = struct.Struct("<IIQQQQQQIIIIIIII")
 STATFS_OUT = struct.Struct("<QQQQQIIII24x")
 DIRENT = struct.Struct("<QQII")
 INVALIDATE_OUT = struct.Struct("<Qqq")
-RETRIEVE_OUT = struct.Struct("<QQQII")
 
 EMPTY: tuple[bytes, ...] = ()
 
@@ -113,14 +113,14 @@ def dirent(node: int, offset: int, mode: int, name: bytes) -> bytes:
     return DIRENT.pack(node, offset, len(name), mode >> 12) + name + bytes(-len(name) % 8)
 
 
-def answer_init(body: memoryview, *, largest_write: int) -> bytes | None:
+def answer_init(body: memoryview, *, wanted: int, largest_write: int) -> bytes | None:
     """Return the answer to INIT, None for a kernel that is older than 5.2 or of another major version."""
     major, minor, readahead, offered = INIT_IN.unpack_from(body)
     if sys.byteorder != "little" or major != MAJOR or minor < MINOR:
         return None
     pages, background = LARGEST // PAGE, 32
     return INIT_OUT.pack(
-        MAJOR, MINOR, readahead, offered & WANTED, background, background * 3 // 4, largest_write, 1, pages, 0, 0, 0, 0
+        MAJOR, MINOR, readahead, offered & wanted, background, background * 3 // 4, largest_write, 1, pages, 0, 0, 0, 0
     )
 
 
