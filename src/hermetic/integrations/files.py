@@ -58,10 +58,15 @@ class WritingFile(io.RawIOBase):
         """Seal more bytes; all of them are taken."""
         if self.closed:
             raise ValueError("I/O operation on closed file")  # what io promises its users
-        view = memoryview(data).cast("B")
+        self._note_ends(memoryview(data))
+        return self._sink.write(data)
+
+    def _note_ends(self, view: memoryview) -> None:
+        if not view.nbytes:
+            return
+        view = view.cast("B")
         self._head += bytes(view[: _END - len(self._head)])
         self._tail = (self._tail + bytes(view[-_END:]))[-_END:]
-        return self._sink.write(data)
 
     def tell(self) -> int:
         """Return the bytes written so far."""
