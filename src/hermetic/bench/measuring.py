@@ -3,8 +3,8 @@
 Standard library only, so that the same measuring runs in environments that have nothing of ours (benchmarks/peers).
 
 Before each piece memory is touched and freed (`warm`): virtual machines give freed memory back to their host, and the first use of a
-page that the host has to find again costs more than any of the work measured here. A round in which other processes took more than
-FOREIGN of a processor is done again, up to RETRIES times, and counts then as it is.
+page that the host has to find again costs more than any of the work measured here. A measurement during which other processes took
+more than FOREIGN of a processor is taken again, a few times; the least disturbed one counts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 FOREIGN = 0.15  # of one processor
 RETRIES = 2
+ONCE = 1  # among many rounds in one process
 _PEAK, _FORGET = Path("/proc/self/clear_refs"), "5"
 _UNSURE = 2 / os.sysconf("SC_CLK_TCK")  # the kernel counts what others use in ticks
 
@@ -94,16 +95,16 @@ def in_turns(works: Mapping[str, Work], rounds: int, *, warm: int = 0) -> dict[s
     samples: dict[str, list[Sample]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
-            sample = undisturbed(lambda work=work: _once(work, warm))  # type: ignore[misc]
+            sample = undisturbed(lambda work=work: _once(work, warm), retries=ONCE if number else 0)  # type: ignore[misc]
             if number:
                 samples[name].append(sample)
     return samples
 
 
-def undisturbed(take: Callable[[], Sample]) -> Sample:
+def undisturbed(take: Callable[[], Sample], *, retries: int = RETRIES) -> Sample:
     """Take a sample, and again while others kept the processors busy; the least disturbed one is returned."""
     best = take()
-    for _ in range(RETRIES):
+    for _ in range(retries):
         if best.foreign <= FOREIGN:
             break
         best = min(best, take(), key=lambda sample: sample.foreign)

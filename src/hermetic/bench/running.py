@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEAST_ROUNDS = 7
 _WARM = 2  # memory touched before each measurement, in multiples of what is measured
-_RELEASES_AND_RANGES = 64 * shapes.MIB
+_RELEASES_AND_RANGES = 32 * shapes.MIB
 _COMMAND = (sys.executable, "-P", "-m", "hermetic.bench.cell")
 
 

@@ -97,11 +97,11 @@ def bench(  # noqa: PLR0913 - one argument for each option
     with out.progress("measuring", sum(1 for _ in plan.cells())) as advance:
         report = running.run(plan, advance=advance)
     over = budgets.check(limits, report, str(budget)) if budget is not None else ()
+    _say(out, report, None if budget is None else over)
     if plot is not None:
         _draw(report, plot, out)
     if record is not None:
         _record(report, record, out)
-    _say(out, report, None if budget is None else over)
     return exit_with(over)
 
 
