@@ -118,7 +118,7 @@ def test_a_denied_column_is_denied_while_others_read(keys, table, real):  # noqa
     assert not [path for path in Path().iterdir() if "other" in path.name]
 
 
-@pytest.mark.skipif(int(pa.__version__.split(".")[0]) < 26, reason="pyarrow 25 looks at nested columns between those it is asked for")
+@pytest.mark.skipif(int(pa.__version__.split(".")[0]) < 26, reason="pyarrow 25 opens more columns than asked for where some are nested")
 def test_columns_around_a_denied_nested_one(keys, table, real):  # noqa: F811
     write(keys, table)
     deny(real)
@@ -126,9 +126,9 @@ def test_columns_around_a_denied_nested_one(keys, table, real):  # noqa: F811
 
 
 def test_columns_around_a_denied_flat_one(keys, table, real):  # noqa: F811
-    keys.write_table(table, "t.parquet", columns={PII: ["ssn"]}, footer=FOOTER)
+    keys.write_table(table.drop(["visits"]), "t.parquet", columns={PII: ["ssn"]}, footer=FOOTER)
     deny(real)
-    assert keys.read_table("t.parquet", columns=["age", "visits", "größe"]).num_rows == 100
+    assert keys.read_table("t.parquet", columns=["age", "größe"]).num_rows == 100
 
 
 def test_without_the_footer_nothing_reads(keys, table, real):  # noqa: F811
