@@ -47,7 +47,13 @@ ROOMS = [
     "sealed",
     "stores",
 ]
-NOT_NEEDED = ("hermetic.providers.local_keyring", "hermetic.integrations.frames")
+NOT_NEEDED = (
+    "hermetic.providers.local_keyring",
+    "hermetic.integrations.frames",
+    "hermetic.integrations.torch",
+    "hermetic.integrations.lightning",
+    "hermetic.integrations.transformers",
+)
 
 
 def main() -> None:
