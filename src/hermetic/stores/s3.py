@@ -100,13 +100,16 @@ class S3Store:
         its upload was given up, and has written nothing.
         """
         before = (now_ms - older_than_ms) / 1000
-        aborted = 0
-        for page in self._pages("list_multipart_uploads", "sweep", Prefix=self._bucket.below("")):
-            for item in page.get("Uploads", ()):
-                key = self._bucket.key_of(item["Key"])
-                if key is not None and _old(item["Initiated"], before):
-                    aborted += self._abort(key, str(item["UploadId"]), before)
-        return aborted
+        return sum(self._abort(key, upload, before) for key, upload in list(self._uploads(before)))
+
+    def _uploads(self, before: float) -> Iterator[tuple[str, str]]:
+        """Yield key and id of uploads that began before a time."""
+        with suppress(NotFound):  # how some endpoints say that there are none
+            for page in self._pages("list_multipart_uploads", "sweep", Prefix=self._bucket.below("")):
+                for item in page.get("Uploads", ()):
+                    key = self._bucket.key_of(item["Key"])
+                    if key is not None and _old(item["Initiated"], before):
+                        yield key, str(item["UploadId"])
 
     def _abort(self, key: str, upload: str, before: float) -> bool:
         with suppress(NotFound):  # it was finished or aborted meanwhile

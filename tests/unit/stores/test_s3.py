@@ -256,6 +256,11 @@ def test_a_sweep_leaves_uploads_of_others_alone(endpoint, store):
     assert [upload.key for upload in endpoint.uploads.values()] == ["some/prefix2/v/0"]
 
 
+def test_an_endpoint_that_knows_no_uploads_has_none_to_sweep(endpoint, store):
+    endpoint.faults = [once("uploads", (404, "NoSuchUpload"))]
+    assert store.sweep(0, 1 << 50) == 0
+
+
 # reading
 
 
