@@ -118,7 +118,9 @@ def test_a_denied_column_is_denied_while_others_read(keys, table, real):  # noqa
     assert not [path for path in Path().iterdir() if "other" in path.name]
 
 
-@pytest.mark.skipif(int(pa.__version__.split(".")[0]) < 26, reason="pyarrow 25 opens more columns than asked for where some are nested")
+@pytest.mark.skipif(
+    int(pa.__version__.split(".")[0]) < 26, reason="pyarrow 25 opens more columns than asked for where some are nested"
+)
 def test_columns_around_a_denied_nested_one(keys, table, real):  # noqa: F811
     write(keys, table)
     deny(real)
