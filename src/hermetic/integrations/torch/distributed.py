@@ -1,0 +1,236 @@
+"""torch.distributed.checkpoint on sealed versions.
+
+    dcp.save(state, storage_writer=SealedWriter("checkpoint/risk"))         # also dcp.async_save
+    dcp.load(state, storage_reader=SealedReader("checkpoint/risk@7"))
+
+Everything that one `dcp.save` writes is one version, published by torch's last step (`finish`), when `.metadata` is complete: until
+then no reader sees anything of it, and a process that is killed leaves nothing. This holds inside an open run.
+
+The files are those of torch's own FileSystemWriter. What is read back is data: `.metadata` may name the few classes that torch puts
+there, tensors and objects only what `weights_only=True` takes.
+
+A data key belongs to the process that asked for it, so all files of a version are written by one process: gather the state on one rank
+(`StateDictOptions(full_state_dict=True, cpu_offload=True)`) and save there with `no_dist=True`. Several writing ranks are refused.
+Reading has no such limit.
+"""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemBase
+from torch.distributed.checkpoint.metadata import StorageMeta
+
+from hermetic.assets.checkpoints import CheckpointWriter
+from hermetic.assets.sealing import Terms
+from hermetic.errors import UsageError
+from hermetic.integrations.process import attached
+from hermetic.integrations.torch.records import view_of
+from hermetic.integrations.torch.states import load_data
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
+    from hermetic.assets.sealing import SealedVersion
+    from hermetic.ids import DataClass
+
+METADATA = ".metadata"
+_TEMPORARY = ".tmp"
+
+# What torch writes into `.metadata`, by module. `_get_layout` and dtypes are values, not code.
+_KNOWN = {
+    "torch.distributed.checkpoint.metadata": {
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "TensorStorageMetadata",
+        "_MEM_FORMAT_ENCODING",
+    },
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.serialization": {"_get_layout"},
+    "torch": {"Size", "device", "memory_format", *(name for name in dir(torch) if isinstance(getattr(torch, name), torch.dtype))},
+    "collections": {"OrderedDict"},
+}
+
+
+class SealedWriter(FileSystemWriter):  # type: ignore[misc]  # torch is not there when types are checked
+    """See the module's text. `version` is what the last save has published. One save at a time."""
+
+    def __init__(
+        self, name: str, *, data_class: DataClass | str | None = None, thread_count: int = 1, project: str | None = None
+    ) -> None:
+        super().__init__(name, sync_files=False, thread_count=thread_count)  # each file is synced when it is closed
+        self._files = attached(project)
+        self._data_class = data_class
+        self._writing: CheckpointWriter | None = None
+        self.version: SealedVersion | None = None
+        self.fs, self.path = _Draft(self), name
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        """Give up what a failed save has left; a `checkpoint_id` is another name to write to."""
+        self.abandon()
+        super().reset()
+        if checkpoint_id:
+            self.path = str(checkpoint_id)
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **more: Any) -> None:  # noqa: FBT001 - torch's signature
+        """Ask for the key. Raises UsageError when several ranks would write."""
+        super().set_up_storage_writer(is_coordinator, *args, **more)
+        alone = not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1
+        if not alone and not is_coordinator:
+            raise UsageError("one process writes a version", hint="gather the state on one rank and save there with no_dist=True")
+        writing = CheckpointWriter(self._files.session, Terms(name=self.path, data_class=self._data_class))
+        writing.begin()
+        self._writing = writing
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        """Write tensors and objects; after an error nothing is left."""
+        try:
+            return super().write_data(plan, planner)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        """Write `.metadata` and publish."""
+        try:
+            super().finish(metadata, results)
+            self.version = self.writing.publish()
+        except BaseException:
+            self.abandon()
+            raise
+        self._writing = None
+        self._files.published(self.path)
+
+    @property
+    def writing(self) -> CheckpointWriter:
+        """The checkpoint being written. Raises UsageError if there is none."""
+        if self._writing is None:
+            raise UsageError("no save is going on")
+        return self._writing
+
+    def abandon(self) -> None:
+        """Leave nothing of a save that did not end."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.abandon()
+
+
+class SealedReader(FileSystemReader):  # type: ignore[misc]  # torch is not there when types are checked
+    """Reads a version that SealedWriter wrote; `ref` says which afterwards. Raises NotFound, PolicyDenied at the first reading."""
+
+    def __init__(self, ref: str, *, purpose: str | None = None, project: str | None = None) -> None:
+        super().__init__(ref)
+        self._files, self._purpose = attached(project), purpose
+        self.fs = _Version(self)
+        self._look(ref)
+
+    def _look(self, ref: str) -> None:
+        self._view = view_of(self._files, ref)
+        self.ref = self.path = f"{self._view.name}@{self._view.number}"
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        """Begin a load; a `checkpoint_id` is another reference."""
+        super().reset()
+        if checkpoint_id:
+            self._look(str(checkpoint_id))
+
+    def read_metadata(self, *_: Any, **__: Any) -> Any:
+        """Return `.metadata`. Raises UsageError if it names classes that torch does not put there."""
+        with self.stream(METADATA) as file:
+            metadata = _MetadataUnpickler(file).load()
+        if getattr(metadata, "storage_meta", None) is None:
+            metadata.storage_meta = StorageMeta()
+        metadata.storage_meta.load_id = self.load_id
+        return metadata
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        """Read tensors and objects; the latter are refused unless they are data."""
+        return super().read_data(plan, _DataOnly(planner, self.ref))
+
+    def stream(self, member: str) -> Any:
+        """Open a file of the version."""
+        if member not in self._view.members:
+            raise UsageError(f"{self.ref} has no file {member!r}", hint="it was not written by a SealedWriter")
+        return self._files.open(self._view, member, self._purpose)
+
+
+class _DataOnly:
+    """A load planner that gets objects which torch would unpickle freely only after they were read as data."""
+
+    def __init__(self, planner: Any, what: str) -> None:
+        self._planner, self._what = planner, what
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._planner, name)
+
+    def load_bytes(self, item: Any, value: io.BytesIO) -> None:
+        load_data(value, self._what)
+        value.seek(0)
+        self._planner.load_bytes(item, value)
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in _KNOWN.get(module, ()):
+            raise UsageError(f"the metadata names {module}.{name}", hint="reading it could run code; torch does not write that")
+        return super().find_class(module, name)
+
+
+class _Files(FileSystemBase):  # type: ignore[misc]  # torch is not there when types are checked
+    """The members of a version, as torch asks for files in a folder."""
+
+    def concat_path(self, path: Any, suffix: str) -> str:  # noqa: ARG002 - the version is the folder
+        return suffix
+
+    def init_path(self, path: Any) -> str:
+        return str(path)
+
+    def mkdir(self, path: Any) -> None:
+        """A version needs no folder."""
+
+    def exists(self, path: Any) -> bool:  # noqa: ARG002 - a new version is empty
+        return False
+
+    def rename(self, path: Any, new_path: Any) -> None:
+        """Nothing has a temporary name: the version itself is not there until it is published."""
+
+    def rm_file(self, path: Any) -> None:
+        raise UsageError(f"{str(path)!r} cannot be removed", hint="versions never change")
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
+        return isinstance(checkpoint_id, str)
+
+
+class _Draft(_Files):
+    def __init__(self, writer: SealedWriter) -> None:
+        self._writer = writer
+
+    @contextmanager
+    def create_stream(self, path: Any, mode: str) -> Iterator[Any]:
+        if mode != "wb":
+            raise UsageError(f"a checkpoint that is being written is not opened with {mode!r}")
+        with self._writer.writing.open(str(path).removesuffix(_TEMPORARY)) as file:
+            yield file
+
+
+class _Version(_Files):
+    def __init__(self, reader: SealedReader) -> None:
+        self._reader = reader
+
+    @contextmanager
+    def create_stream(self, path: Any, mode: str) -> Iterator[Any]:
+        if mode != "rb":
+            raise UsageError("a version is only read")
+        with cast("Any", self._reader.stream(str(path))) as file:
+            yield file
