@@ -17,8 +17,8 @@ from hermetic.sealed.verification import verify_ciphertext
 if TYPE_CHECKING:
     from hermetic.assets.releases import OpenVersion
     from hermetic.assets.session import Session
-    from hermetic.formats.manifest import Manifest
-    from hermetic.stores.base import Store
+    from hermetic.formats.manifest import ManifestObject
+    from hermetic.stores.base import RangeSource, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ def verify(session: Session, ref: str) -> Verified:
     manifest = verify_details(details, session.connection.pins)
     store = session.store(details.store)
     _check_copy(store, details.ref, details.version, details.manifest)
-    total = sum(_verify_object(store, manifest, index, details.ref) for index in range(len(manifest.objects)))
+    keys = {} if details.place is None else {member.index: (details.place, member.path) for member in details.members}
+    total = sum(_verify_object(session, store, (item, details.ref), keys.get(item.index)) for item in manifest.objects)
     return Verified(details.ref, details.version, len(manifest.objects), total)
 
 
@@ -67,12 +68,19 @@ def _check_copy(store: Store, ref: str, version: str, manifest: bytes) -> None:
         )
 
 
-def _verify_object(store: Store, manifest: Manifest, index: int, ref: str) -> int:
-    expected = manifest.objects[index]
+def _verify_object(session: Session, store: Store, what: tuple[ManifestObject, str], where: tuple[str, str] | None) -> int:
+    """Check one object, in the store or at the plain location (place, key) that its version was sealed to."""
+    expected, ref = what
     try:
-        source = store.open(object_key(expected.version, expected.index))
+        source: RangeSource = store.open(object_key(expected.version, expected.index))
     except NotFound:
-        raise NotFound(f"object {index} of {ref} is missing from the store", hint="restore the store from a copy") from None
+        if where is None:
+            raise NotFound(
+                f"object {expected.index} of {ref} is missing from the store", hint="restore the store from a copy"
+            ) from None
+        from hermetic.assets.delivery import open_located  # noqa: PLC0415 - only what lies at plain locations needs fsspec
+
+        source = open_located(session, where, expected, ref)
     with source:
         verify_ciphertext(source, expected)
         return source.size

@@ -57,7 +57,7 @@ class DraftVersion:
     """One draft. Leaving the block without `publish` gives it up. Members may be added from several threads."""
 
     def __init__(self, session: Session, request: BeginVersion) -> None:
-        self._session = session
+        self._session, self._place = session, request.place
         self.draft: Draft = session.ask(request)
         self.store: Store = session.store(self.draft.store)
         self.leased = session.connection.leases.take(self.draft.lease)
@@ -169,6 +169,10 @@ class DraftVersion:
         self._settled = True
         notes = put_manifest(self.store, self.draft.version, published.manifest)
         self._end_lease()
+        if self._place is not None:
+            from hermetic.assets.delivery import deliver_published  # noqa: PLC0415 - only what goes to plain locations needs fsspec
+
+            deliver_published(self._session, (self.draft.store, self._place), published.manifest, records)
         return Finished(published, records, notes)
 
     def abandon(self) -> None:

@@ -43,7 +43,7 @@ def described(session: Session, terms: Terms, path: Path | None) -> Terms:
     found = rule_at(session, path)
     if terms.name is None and found is None:
         raise UsageError(f"no rule says what {str(path)!r} is", hint=f"name it with --as KIND/NAME; or {missing_rule(session, path)}")
-    return terms if found is None else _completed(terms, found)
+    return terms if found is None else described_by(terms, found)
 
 
 def rule_at(session: Session, path: Path) -> Resolution | None:
@@ -74,7 +74,8 @@ def _inside_project(session: Session, path: Path) -> str | None:
     return place.relative_to(root).as_posix() if place.is_relative_to(root) and place != root else None
 
 
-def _completed(terms: Terms, found: Resolution) -> Terms:
+def described_by(terms: Terms, found: Resolution) -> Terms:
+    """Return `terms`, completed by what a rule says."""
     return replace(
         terms,
         name=terms.name or str(found.name),

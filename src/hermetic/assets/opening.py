@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hermetic.domain.leases import LeasedKey
     from hermetic.formats.messages.versions import Member
     from hermetic.sealed.reader import ObjectReader
+    from hermetic.stores.base import RangeSource
 
 BUFFER = 128 * 1024  # the reader keeps whole decrypted segments beneath; this only spares Python calls
 
@@ -53,8 +54,15 @@ class MemberFile(TurnTakingReader):
     `ref` names version and member, `size` is the plaintext length in bytes.
     """
 
-    def __init__(self, version: OpenVersion, member: Member, *, on_close: Callable[[], None] | None = None) -> None:
-        reader = version.reader(member)
+    def __init__(
+        self,
+        version: OpenVersion,
+        member: Member,
+        *,
+        on_close: Callable[[], None] | None = None,
+        source: RangeSource | None = None,
+    ) -> None:
+        reader = version.reader(member, source=source)
         self._guarded = _Guarded(reader, version.leased, on_close)
         super().__init__(self._guarded, BUFFER)
         self.ref = f"{version.ref}/{member.path}"

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hermetic.assets.session import Session
-    from hermetic.formats.manifest import Manifest
+    from hermetic.formats.manifest import Manifest, ManifestObject
     from hermetic.formats.messages.base import Approval
     from hermetic.formats.messages.versions import ExposureTerms, Member, Opened, Released
     from hermetic.ids import Purpose
+    from hermetic.stores.base import RangeSource
 
 SHOWN = 10  # member names in an error
 
@@ -82,6 +83,7 @@ class OpenVersion:
     """One version under one lease. Ends its lease when left, or by `end`."""
 
     def __init__(self, session: Session, released: Released, opened: Opened) -> None:
+        self._session = session
         self.released, self.opened = released, opened
         self.manifest: Manifest = session.verified(released)
         self._store = session.store(released.store)
@@ -116,17 +118,15 @@ class OpenVersion:
             raise UsageError(f"{self.ref} has {len(self._members)} members", hint=f"say which: {self._shown(of=self.ref)}")
         return next(iter(self._members.values()))
 
-    def reader(self, member: Member, *, threads: int = 2) -> ObjectReader:
-        """Open one member's object. Raises NotFound, WrongKey, IntegrityError, StorageError, LeaseEnded."""
+    def reader(self, member: Member, *, threads: int = 2, source: RangeSource | None = None) -> ObjectReader:
+        """Open one member's object, from `source` if it is given, which then belongs to the reader.
+
+        Raises NotFound, WrongKey, IntegrityError, StorageError, LeaseEnded.
+        """
         if not 0 <= member.index < len(self.manifest.objects):
             raise IntegrityError(f"the catalogue names object {member.index} of {self.ref}, which the signed manifest does not have")
         expected = self.manifest.objects[member.index]
-        try:
-            source = self._store.open(object_key(expected.version, expected.index))
-        except NotFound:
-            raise NotFound(
-                f"an object of {self.ref} is missing from the store {self.released.store!r}", hint="restore the store from a copy"
-            ) from None
+        source = source or self._source(expected, member)
         try:
             reader = ObjectReader(source, self.leased.key(), expected, threads=threads)
         except BaseException:
@@ -137,9 +137,21 @@ class OpenVersion:
             raise IntegrityError(f"the catalogue and an object of {self.ref} disagree about name or length")
         return reader
 
-    def open(self, path: str | None = None) -> MemberFile:
-        """Return one member as a seekable binary file that lives no longer than this block."""
-        return MemberFile(self, self.member(path))
+    def _source(self, expected: ManifestObject, member: Member) -> RangeSource:
+        try:
+            return self._store.open(object_key(expected.version, expected.index))
+        except NotFound:
+            if self.released.place is None:
+                raise NotFound(
+                    f"an object of {self.ref} is missing from the store {self.released.store!r}", hint="restore the store from a copy"
+                ) from None
+        from hermetic.assets.delivery import open_located  # noqa: PLC0415 - only what lies at plain locations needs fsspec
+
+        return open_located(self._session, (self.released.place, member.path), expected, self.ref)
+
+    def open(self, path: str | None = None, *, source: RangeSource | None = None) -> MemberFile:
+        """Return one member as a seekable binary file that lives no longer than this block; `source` as for `reader`."""
+        return MemberFile(self, self.member(path), source=source)
 
     def end(self) -> None:
         """Wipe the key and give the lease back."""
@@ -153,7 +165,9 @@ class OpenVersion:
         return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
     def _repair_manifest(self) -> None:
-        """Put a manifest back that a crash after publishing left out of the store."""
+        """Put a manifest back that a crash after publishing left out of the store. At plain locations each object has its own."""
+        if self.released.place is not None:
+            return
         with suppress(HermeticError):  # a read-only store is fine: the catalogue has the manifest
             version = self.released.lease.version
             if not self._store.exists(f"{version}/{MANIFEST}"):

@@ -53,6 +53,7 @@ class Terms:
     retention_days: int | None = None
     purposes: tuple[Purpose, ...] | None = None
     approvals: tuple[Approval, ...] = ()
+    place: str | None = None  # members are keys of plain locations there (`delivery`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftV
             retention_days=terms.retention_days,
             purposes=known.purposes,
             decision=terms.decision,
+            place=terms.place,
             approvals=terms.approvals,
         ),
     )

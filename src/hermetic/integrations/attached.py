@@ -168,9 +168,10 @@ class Attached:
             self.drafts(run).publish(str(view.name))
             self.published(str(view.name))
             view = self.view(view.name) or view
-        return self._released(f"{view.name}", view.number, purpose, run).open(member)
+        return self.released(f"{view.name}", view.number, purpose, run).open(member)
 
-    def _released(self, name: str, number: int, purpose: Purpose | str | None, run: str | None) -> OpenVersion:
+    def released(self, name: str, number: int, purpose: Purpose | str | None, run: str | None) -> OpenVersion:
+        """Return a version whose keys are here, asked for once for each purpose and run. Raises what `release` raises."""
         key = (name, number, purpose, run)
         with self._lock:
             version = self._versions.get(key)

@@ -113,7 +113,7 @@ class HermeticFileSystem(DecryptingFileSystem):
         name, member = files.target(place)
         run = files.session.run_for(None)
         if self._intrans:
-            writer = self.transaction.add(files, str(name), member or DEFAULT_MEMBER)
+            writer = self.transaction.add(files, Terms(name=str(name), purpose=self._purpose), member or DEFAULT_MEMBER)
             return WritingFile(path, writer, self.transaction.done)
         if run is not None:
             return WritingFile(path, files.drafts(run).add_member(str(name), member or DEFAULT_MEMBER))
@@ -122,7 +122,7 @@ class HermeticFileSystem(DecryptingFileSystem):
                 f"{path!r} would be one of several files of {name}",
                 hint="several files are one version inside `with h.run(...)`, `hermetic run`, or `with fs.transaction:`",
             )
-        sink = SingleSink(begin(files.session, Terms(name=str(name), purpose=self._purpose)))
+        sink = SingleSink(begin(files.session, Terms(name=str(name), purpose=self._purpose)), DEFAULT_MEMBER)
         return WritingFile(path, sink, lambda _: files.published(str(name)))
 
     # changing

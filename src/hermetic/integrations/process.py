@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hermetic.assets.current import CurrentRun
 
+_HOMES = ("HERMETIC_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "HERMETIC_URL")  # another home is another custody
 _known: dict[tuple[int, object], Attached] = {}
 _lock = threading.Lock()
 
@@ -35,7 +36,9 @@ def attached(project: str | None) -> Attached:
         found = _remembered((os.getpid(), id(session)), lambda: Attached(session))
         _forget_at_end(found, run)
         return found
-    return _remembered((os.getpid(), project or str(Path.cwd())), lambda: _connected(project))
+    folder = str(Path.cwd() if project is None else Path(project).absolute())  # a relative one means another after a chdir
+    homes = tuple(os.environ.get(name) for name in _HOMES)
+    return _remembered((os.getpid(), (folder, homes)), lambda: _connected(project))
 
 
 def _connected(project: str | None) -> Attached:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.transaction import Transaction
 
-from hermetic.assets.sealing import DEFAULT_MEMBER, Terms, begin
+from hermetic.assets.pending import slot_of
+from hermetic.assets.sealing import begin
 from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from hermetic.assets.drafts import DraftVersion
+    from hermetic.assets.sealing import Terms
     from hermetic.assets.staging import MemberWriter
     from hermetic.integrations.attached import Attached
 
@@ -28,12 +30,13 @@ class HermeticTransaction(Transaction):  # type: ignore[misc]  # fsspec has no t
         self.failed = False
         self._lock = threading.Lock()
 
-    def add(self, files: Attached, name: str, member: str) -> MemberWriter:
-        """Begin a member of a name's draft."""
+    def add(self, files: Attached, terms: Terms, member: str) -> MemberWriter:
+        """Begin a member of the draft that the name, and for plain locations the place, has in this transaction."""
+        slot = slot_of(terms)
         with self._lock:  # pyarrow opens the files of a dataset from several threads: two drafts of one name would lose one
-            if name not in self.drafts:
-                self.drafts[name] = begin(files.session, Terms(name=name))
-            draft = self.drafts[name]
+            if slot not in self.drafts:
+                self.drafts[slot] = begin(files.session, terms)
+            draft = self.drafts[slot]
         return draft.add_member(member)
 
     def done(self, counts: bool) -> None:  # noqa: FBT001 - a callback
@@ -51,16 +54,21 @@ class HermeticTransaction(Transaction):  # type: ignore[misc]  # fsspec has no t
             if commit and self.failed:
                 raise UsageError("a file of this transaction failed, so nothing of it was published")
             if commit:
-                for name, draft in drafts.items():
+                for slot, draft in drafts.items():
                     draft.publish()
-                    fs.attached.published(name)
+                    fs.attached.published(slot.partition("@")[0])
 
 
 class SingleSink:
     """One file that is a version of its own."""
 
-    def __init__(self, draft: DraftVersion) -> None:
-        self._draft, self._writer = draft, draft.add_member(DEFAULT_MEMBER)
+    def __init__(self, draft: DraftVersion, member: str) -> None:
+        self._draft = draft
+        try:
+            self._writer = draft.add_member(member)
+        except BaseException:
+            draft.abandon()
+            raise
 
     @property
     def length(self) -> int:

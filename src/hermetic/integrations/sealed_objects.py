@@ -1,0 +1,269 @@
+"""Sealed objects at plain locations: what they are, whether they belong there, and their content.
+
+An object says by the ids in its header which version it is of; nothing else about it is believed. Custody says whether it is what was
+last put there, then releases the version by name and number as for any other opening; every byte is checked against the signed
+manifest that came with the release. The manifest beside the object serves those who verify without custody: it is compared, put back
+where a crash or an overwriting left none or an older one, and refused if anybody else changed it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hermetic.assets.delivery import finish, side_of
+from hermetic.assets.grounds import LocalGround, far_errors, ground_of, read_small
+from hermetic.assets.locations import SIDE, Location, is_in_folder_of_store, locate
+from hermetic.assets.staging import header_of
+from hermetic.domain.verify import verify_signature
+from hermetic.errors import Conflict, FormatError, HermeticError, IntegrityError, InvalidName, NotFound
+from hermetic.formats.manifest import ENVELOPE_LIMIT
+from hermetic.formats.messages.locations import FindObjects, ObjectAt, ObjectFound
+from hermetic.formats.object_header import FIXED, parse_fixed, parse_prefix
+from hermetic.ids import AssetName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hermetic.assets.grounds import Ground
+    from hermetic.assets.opening import MemberFile
+    from hermetic.assets.releases import OpenVersion
+    from hermetic.formats.object_header import ObjectHeader
+    from hermetic.ids import Purpose
+    from hermetic.integrations.attached import Attached
+    from hermetic.stores.base import RangeSource
+
+GOOD = frozenset({"here", "anywhere"})
+_HEAD = 4096
+_BATCH = 1000
+_WRONG = {
+    "elsewhere": "an object of {name}@{number} lies here, and was not put here by anybody that custody knows",
+    "replaced": "an object of {name}@{number} lies here, where {instead} was put since",
+    "removed": "an object of {name}@{number} lies here, from where it was removed",
+    "unknown": "what lies here is no object of a version that custody knows",
+    "foreign": "what lies here belongs to another domain",
+    "plain": "a plain or foreign file lies here in the place of a sealed object",
+}
+_HINTS = {
+    "elsewhere": "move files with this file system's mv and cp, which note it; what another program moved, it must put back",
+    "replaced": "an older state was put back, or files were exchanged: find out who did it, then write it again",
+    "removed": "somebody put it back: find out who did it, then write it again",
+    "unknown": "was custody restored from an older backup? `hermetic log verify` tells",
+    "foreign": "open it in the project of that domain",
+    "plain": "read it without sealed::, or remove it and write it through sealed::",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file at a location: what custody says of it, if it is an object of this domain; `stored` is its length as it lies there."""
+
+    location: Location
+    stored: int
+    header: ObjectHeader | None
+    found: ObjectFound
+
+    @property
+    def good(self) -> bool:
+        """Whether it is an object that belongs there, or lies where nothing is on record."""
+        return self.found.state in GOOD
+
+    def require(self) -> None:
+        """Raise IntegrityError unless it is good."""
+        state = self.found.state
+        if not self.good:
+            facts = {"name": self.found.name, "number": self.found.number, "instead": self.found.instead}
+            raise (FormatError if state == "plain" else IntegrityError)(
+                f"{self.location.path!r}: {_WRONG[state].format(**facts)}", hint=_HINTS[state]
+            )
+
+    def at(self) -> ObjectAt:
+        """Return it as custody is told of it."""
+        if self.header is None:
+            return ObjectAt(self.location.place, self.location.key)
+        header = self.header
+        return ObjectAt(self.location.place, self.location.key, header.asset, header.version, header.object, header.index)
+
+
+class SealedObjects:
+    """The locations that one file system leads to, for one domain."""
+
+    def __init__(self, files: Attached, fs: Any) -> None:
+        self._files, self._fs = files, fs
+        self.ground: Ground = ground_of(fs)
+
+    @property
+    def session(self) -> Any:
+        """The session with custody."""
+        return self._files.session
+
+    def locate(self, path: str) -> Location:
+        """Return where a path is."""
+        return locate(self.session, self._fs, path)
+
+    def _located(self, path: str) -> Location:
+        try:
+            return self.locate(path)
+        except InvalidName:  # somebody's file that cannot be ours
+            return Location(path, None, path)
+
+    # looking
+
+    def look(self, path: str) -> Seen:
+        """Say what lies at a path; what a crash left undelivered is brought there first. Raises NotFound, IntegrityError."""
+        location = self.locate(path)
+        try:
+            source = self.ground.open(path)
+        except NotFound:
+            if not self._bring(location):
+                raise
+            source = self.ground.open(path)
+        with source:
+            seen = self._judge([(location, source.size, _claimed(source))])[0]
+        if seen.found.state == "replaced" and finish(self.session, seen.found.instead):
+            return self.look(path)
+        return seen
+
+    def look_at_many(self, entries: Sequence[tuple[str, int]]) -> list[Seen]:
+        """Say what lies at paths with known lengths."""
+        locations = [self._located(path) for path, _ in entries]
+        headers = self._headers(entries)
+        return self._judge([(location, size, head) for location, (_, size), head in zip(locations, entries, headers, strict=True)])
+
+    def belongs(self, location: Location) -> ObjectFound | None:
+        """Return what custody expects at a location, None for nothing."""
+        if location.place is None:
+            return None
+        (found,) = self.session.ask(FindObjects((ObjectAt(location.place, location.key),))).found
+        return found if found.state == "here" else None
+
+    def _bring(self, location: Location) -> bool:
+        expected = self.belongs(location)
+        return expected is not None and finish(self.session, f"{expected.name}@{expected.number}")
+
+    def _headers(self, entries: Sequence[tuple[str, int]]) -> list[ObjectHeader | None]:
+        if isinstance(self.ground, LocalGround):
+            return [self._header_at(path) for path, _ in entries]
+        paths = [path for path, _ in entries]
+        with far_errors("read", paths[0] if paths else ""):
+            heads = self._fs.cat_ranges(paths, [0] * len(paths), [min(_HEAD, size) for _, size in entries], on_error="return")
+        return [self._parsed(path, head) for path, head in zip(paths, heads, strict=True)]
+
+    def _parsed(self, path: str, head: Any) -> ObjectHeader | None:
+        if not isinstance(head, bytes):
+            return None  # gone or unreadable meanwhile: opening it says which
+        try:
+            length = FIXED.size + parse_fixed(head[: FIXED.size]) if len(head) >= FIXED.size else len(head) + 1
+            return parse_prefix(head[:length]) if length <= len(head) else self._header_at(path)
+        except FormatError:
+            return None
+
+    def _header_at(self, path: str) -> ObjectHeader | None:
+        try:
+            with self.ground.open(path) as source:
+                return _claimed(source)
+        except (NotFound, IntegrityError):
+            return None
+
+    def _judge(self, items: list[tuple[Location, int, ObjectHeader | None]]) -> list[Seen]:
+        seen: list[Seen] = []
+        for location, size, header in items:
+            state = "plain" if header is None else "foreign" if header.domain != self.session.domain else "unknown"
+            seen.append(Seen(location, size, header, ObjectFound(state)))
+        asked = [index for index, item in enumerate(seen) if item.found.state == "unknown"]
+        for start in range(0, len(asked), _BATCH):
+            part = asked[start : start + _BATCH]
+            answer = self.session.ask(FindObjects(tuple(seen[index].at() for index in part)))
+            if len(answer.found) != len(part):
+                raise IntegrityError("custody answered for another number of objects than it was asked about")
+            for index, found in zip(part, answer.found, strict=True):
+                seen[index] = Seen(seen[index].location, seen[index].stored, seen[index].header, found)
+        return seen
+
+    # changing
+
+    def copy(self, seen: Seen, target: str) -> None:
+        """Copy an object that was looked at, with its signed manifest; what was there before is replaced."""
+        details = self._files.details(AssetName.parse(seen.found.name), seen.found.number)
+        if details is None:
+            raise IntegrityError(
+                f"custody does not know {seen.found.name}@{seen.found.number} any more", hint="run `hermetic log verify`"
+            )
+        self.ground.copy(seen.location.path, target)
+        self.ground.put_bytes(side_of(target), details.manifest)
+
+    def remove(self, path: str) -> None:
+        """Remove an object and its manifest."""
+        self.ground.delete(path)
+        with suppress(NotFound):
+            self.ground.delete(side_of(path))
+
+    def require_still(self, path: str, seen: Seen) -> None:
+        """Raise Conflict if something else lies at a path by now; called with deliveries held off."""
+        with self.ground.open(path) as source:
+            if _claimed(source) != seen.header:
+                raise Conflict(f"{path!r} was written just now", hint="look at it, then try again")
+
+    # reading
+
+    def open(self, path: str, purpose: Purpose | str | None) -> MemberFile:
+        """Open what lies at a path. Raises NotFound, IntegrityError, and whatever opening by name raises."""
+        seen = self.look(path)
+        if is_in_folder_of_store(self.session, seen.location) and seen.found.state == "elsewhere":
+            raise IntegrityError(
+                f"{path!r} lies in a store", hint=f"read it by name: hermetic://{seen.found.name}@{seen.found.number}"
+            )
+        seen.require()
+        try:
+            return self._open(path, seen, purpose)
+        except IntegrityError:
+            if not finish(self.session, f"{seen.found.name}@{seen.found.number}"):
+                raise
+            return self._open(path, seen, purpose)  # its delivery was interrupted, and is complete now
+
+    def _open(self, path: str, seen: Seen, purpose: Purpose | str | None) -> MemberFile:
+        found = seen.found
+        version = self._files.released(found.name, found.number, purpose, self.session.run_for(None))
+        if version.released.lease.version != found.version:
+            raise IntegrityError(f"custody was asked about {path!r} and released another version", hint="run `hermetic log verify`")
+        self._compare_side(path, seen, version)
+        return version.open(found.member, source=self.ground.open(path))
+
+    def _compare_side(self, path: str, seen: Seen, version: OpenVersion) -> None:
+        """Compare the manifest beside an object with the one released. Raises IntegrityError for one that somebody changed."""
+        expected = version.released.manifest
+        try:
+            side = read_small(self.ground.open(side_of(path)), ENVELOPE_LIMIT)
+        except NotFound:
+            side = b""
+        if side == expected:
+            return
+        if side and not self._is_earlier(side, version):
+            raise IntegrityError(
+                f"the manifest beside {path!r} is not the signed one", hint=f"remove {side_of(path)!r}: the next reading puts it back"
+            )
+        if seen.found.state == "here":
+            with suppress(HermeticError):  # storage that may not be written is fine: custody has the manifest
+                self.ground.put_bytes(side_of(path), expected)
+
+    def _is_earlier(self, side: bytes, version: OpenVersion) -> bool:
+        """Whether a manifest is a signed one of an earlier version of the asset: what an interrupted overwriting leaves."""
+        try:
+            manifest = verify_signature(side, self.session.connection.pins.manifest_keys)
+        except IntegrityError:
+            return False
+        return manifest.asset == version.manifest.asset and manifest.number < version.manifest.number
+
+
+def is_side(path: str) -> bool:
+    """Whether a name is that of a signed manifest beside an object."""
+    return path.endswith(SIDE)
+
+
+def _claimed(source: RangeSource) -> ObjectHeader | None:
+    """Return the header of a sealed object as it claims to be, None for a file that is none."""
+    try:
+        return header_of(source)
+    except FormatError:
+        return None
