@@ -118,19 +118,22 @@ def test_a_denied_column_is_denied_while_others_read(keys, table, real):  # noqa
     assert not [path for path in Path().iterdir() if "other" in path.name]
 
 
+OLD = int(pa.__version__.split(".")[0]) < 26
+
+
 @pytest.mark.skipif(
-    int(pa.__version__.split(".")[0]) < 26, reason="pyarrow 25 opens more columns than asked for where some are nested"
+    OLD, reason="pyarrow 25, asked for n columns, looks at the first n of the file too: what is denied has to stand last"
 )
-def test_columns_around_a_denied_nested_one(keys, table, real):  # noqa: F811
+def test_columns_around_a_denied_one(keys, table, real):  # noqa: F811
     write(keys, table)
     deny(real)
     assert keys.read_table("t.parquet", columns=["age", "größe"]).num_rows == 100
 
 
-def test_columns_around_a_denied_flat_one(keys, table, real):  # noqa: F811
-    keys.write_table(table.drop(["visits"]), "t.parquet", columns={PII: ["ssn"]}, footer=FOOTER)
+def test_columns_before_denied_ones(keys, table, real):  # noqa: F811
+    write(keys, table.select(["age", "größe", "ssn", "visits"]))
     deny(real)
-    assert keys.read_table("t.parquet", columns=["age", "größe"]).num_rows == 100
+    assert keys.read_table("t.parquet", columns=["größe", "age"]).num_rows == 100
 
 
 def test_without_the_footer_nothing_reads(keys, table, real):  # noqa: F811
