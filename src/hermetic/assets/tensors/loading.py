@@ -1,7 +1,7 @@
 """Load tensors whole: decrypted straight into the memory that the tensors then stand on.
 
     every tensor as it is, on the cpu     neighbours are read together into one private memory; tensors are views of it
-    another dtype or device               one after the other, through a scratch of 16 MiB at most, so that both never exist whole
+    another dtype or device               one after the other, through a scratch of 8 MiB at most, so that both never exist whole
 
 On any error everything that was decrypted is cleared before it is raised.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Chosen = Mapping[str, tuple[Shard, TensorPlace]]
 
 GAP = 1024 * 1024  # bytes between two wanted tensors that are read along rather than asked for apart
-SCRATCH = 16 * 1024 * 1024
+SCRATCH = 8 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
