@@ -34,11 +34,11 @@ def start(*words, **more):
     return subprocess.Popen([PROGRAM, *map(str, words)], **more)
 
 
-def call(*words, **more):
+def call(*words, input_text=None, **more):
     """Run `hermetic WORDS` to its end."""
-    process = start(*words, **more)
+    process = start(*words, stdin=subprocess.DEVNULL if input_text is None else subprocess.PIPE, **more)
     try:
-        out, err = process.communicate(timeout=SECONDS)
+        out, err = process.communicate(input_text, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

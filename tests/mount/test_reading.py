@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sqlite3
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
 import hermetic
-from tests.mount.conftest import TABLE, large, mounts_of_the_machine, python, run
+from tests.mount.conftest import PROGRAM, SECONDS, TABLE, call, environment, large, mounts_of_the_machine, python, run
 
 DIGEST = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())"
 
@@ -114,3 +119,93 @@ for change in (
 """
     done = run(["data=dataset/patients"], *python(code))
     assert done.out.split() == ["EROFS"] * 8, done.err
+
+
+def test_a_shell_with_mounts(project):
+    done = call(
+        "mount", "data=dataset/patients", "--new", "out=features/out", "--purpose", "train",
+        input_text="wc -c < data/patients.csv\necho $HERMETIC_RUN | wc -c\ncp data/patients.csv out/\nexit 0\n",
+        env=environment(SHELL="/bin/sh"),
+    )  # fmt: skip
+    assert (done.code, done.out.split()) == (0, [str(len(TABLE)), "27"]), done
+    assert "run shell succeeded: read dataset/patients@1; wrote features/out@1" in done.err
+    assert call("mount", "--purpose", "train").code == 2
+
+
+AS_ANOTHER = (
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+)
+SCRIPT = "sha256sum < data/large.bin; ls data; id -u; cp data/large.bin out/; grep -c fuse.hermetic /proc/mounts"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changing the user needs root")
+def test_without_root_a_user_namespace_serves():
+    """As another user, who may read what the interpreter needs, and mount nothing without a user namespace."""
+
+    def hermetic_(*words):
+        done = subprocess.run(
+            [*AS_ANOTHER, PROGRAM, *words], capture_output=True, text=True, check=False, timeout=SECONDS, cwd=project, env=own
+        )
+        assert done.returncode == 0, done
+        return done
+
+    with tempfile.TemporaryDirectory() as folder:
+        project, home = Path(folder, "project"), Path(folder, "home")
+        for path in (project, home):
+            path.mkdir(mode=0o700)
+        (project / "large.bin").write_bytes(large())
+        for path in (Path(folder), project, home, project / "large.bin"):
+            os.chown(path, 65534, 65534)
+        own = environment(HERMETIC_HOME=str(home), HOME=str(home))
+        hermetic_("init", "--root", "local:insecure-file", "--project", "test")
+        hermetic_("seal", "large.bin", "--as", "dataset/large", "--class", "internal")
+        mounts = ("--mount", "data=dataset/large", "--mount-new", "out=features/out")
+        done = hermetic_("run", "test", "--purpose", "train", *mounts, "--", "sh", "-ec", SCRIPT)
+        assert done.stdout.split() == [hashlib.sha256(large()).hexdigest(), "-", "large.bin", "65534", "2"]
+        assert "wrote features/out@1" in done.stderr
+        assert not (project / "data").exists()
+    assert not mounts_of_the_machine()
+
+
+LIBRARIES = """
+import sqlite3, numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
+from safetensors import safe_open
+assert pd.read_csv("data/t.csv")["x"].sum() == 499500
+assert pq.read_table("data/t.parquet", memory_map=True)["x"].to_pandas().sum() == 499500
+with pa.memory_map("data/t.arrow") as source:
+    assert pa.ipc.open_file(source).read_all()["x"].to_pandas().sum() == 499500
+with safe_open("data/t.safetensors", framework="numpy") as file:
+    assert file.get_tensor("x").sum() == 499500
+assert np.load("data/t.npy", mmap_mode="r").sum() == 499500
+for uri in ("file:data/t.sqlite?mode=ro", "file:data/t.sqlite?mode=ro&immutable=1"):
+    database = sqlite3.connect(uri, uri=True)
+    database.execute("PRAGMA mmap_size=100000000")
+    assert database.execute("SELECT sum(x) FROM t").fetchone() == (499500,)
+    database.close()
+"""
+
+
+def test_libraries_that_map_files(project):
+    np, pd, pa = pytest.importorskip("numpy"), pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    folder = project / "made"
+    folder.mkdir()
+    table = pd.DataFrame({"x": np.arange(1000)})
+    table.to_csv(folder / "t.csv")
+    table.to_parquet(folder / "t.parquet")
+    with pa.OSFile(str(folder / "t.arrow"), "wb") as sink, pa.ipc.new_file(sink, pa.Table.from_pandas(table).schema) as writer:
+        writer.write_table(pa.Table.from_pandas(table))
+    save_file({"x": np.arange(1000)}, folder / "t.safetensors")
+    np.save(folder / "t.npy", np.arange(1000))
+    database = sqlite3.connect(folder / "t.sqlite")
+    table.to_sql("t", database)
+    database.close()
+    with hermetic.connect() as h:
+        h.seal(folder, name="dataset/made", data_class="internal")
+    done = run(["data=dataset/made"], *python(LIBRARIES))
+    assert done.code == 0, done.err

@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cat": Entry("Write the bytes of a version to stdout.", "cat", "cat"),
         "expose": Entry("Put plaintext on disk, on record and for a time.", "expose", "expose"),
         "run": Entry("Run a command with a declared purpose; lineage is recorded.", "run", "run"),
+        "mount": Entry("Open a shell that sees versions as plain files.", "mount", "mount"),
         "verify": Entry("Check signature and ciphertext of a version, without its data key.", "verify", "verify"),
     },
     "Look": {

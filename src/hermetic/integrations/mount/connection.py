@@ -147,7 +147,7 @@ class MountConnection:
             if answer is None:
                 raise OSError(errno.EPROTO, "kernel too old")
             return (answer,)
-        raise OSError(errno.ENOSYS, "not offered")
+        raise OSError(errno.ENOTTY if request.operation == protocol.IOCTL else errno.ENOSYS, "not offered")
 
 
 def _is_long(request: Request) -> bool:

@@ -43,7 +43,7 @@ class Node:
 class VersionTree:
     """Serves one open version, or only its member `single`, which then is the root of the mount."""
 
-    wanted = protocol.WANTED | protocol.LISTS_WITH_ATTRIBUTES
+    wanted = protocol.WANTED | protocol.READDIR_PLUS
     largest_write = protocol.PAGE
 
     def __init__(
