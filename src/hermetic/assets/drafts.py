@@ -95,7 +95,7 @@ class DraftVersion:
         if not self._settled:
             self.abandon()
 
-    def add_file(self, file: InputFile, *, threads: int = 2) -> ObjectRecord:
+    def add_file(self, file: InputFile, *, threads: int | None = None) -> ObjectRecord:
         """Seal a file as a member. Raises Conflict if it changes meanwhile, StorageError, LeaseEnded."""
         details = {"modified_ms": file.modified_ns // 1_000_000}
         metadata = ObjectMetadata(name=file.member, media_type=media_type(file.member), details=details)

@@ -118,7 +118,7 @@ class OpenVersion:
             raise UsageError(f"{self.ref} has {len(self._members)} members", hint=f"say which: {self._shown(of=self.ref)}")
         return next(iter(self._members.values()))
 
-    def reader(self, member: Member, *, threads: int = 2, source: RangeSource | None = None) -> ObjectReader:
+    def reader(self, member: Member, *, threads: int | None = None, source: RangeSource | None = None) -> ObjectReader:
         """Open one member's object, from `source` if it is given, which then belongs to the reader.
 
         Raises NotFound, WrongKey, IntegrityError, StorageError, LeaseEnded.

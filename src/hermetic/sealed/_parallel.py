@@ -46,10 +46,10 @@ class Claims:
             self._count = 0
 
 
-def share(count: int, threads: int, work: Callable[[Claims], None]) -> None:
-    """Run `work` in up to `threads` threads over the same claims. The first error ends all of them and is raised."""
+def share(count: int, threads: int | None, work: Callable[[Claims], None]) -> None:
+    """Run `work` in up to `threads` threads over the same claims; None leaves it to `threads_for`. The first error ends all."""
     claims = Claims(count)
-    helpers = threads - 1
+    helpers = (threads or threads_for()) - 1
     if helpers < 1 or count < _WORTH_A_THREAD:
         work(claims)
         return

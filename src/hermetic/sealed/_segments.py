@@ -12,6 +12,7 @@ from hermetic.sealed._io import fetch_into
 
 if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
+    from hermetic.formats.suites import Suite
     from hermetic.sealed._parts import Parts
     from hermetic.stores.base import RangeSource
 
@@ -24,6 +25,11 @@ def decryptor(parts: Parts, key: Secret, label: bytes, floe_header: bytes) -> Fl
     return FloeDecryptor(key, associated_data(label, parts.prefix), parameters(parts.layout.suite), floe_header)
 
 
+def worth_a_request(source: RangeSource, suite: Suite) -> int:
+    """Return how many segments to fetch at once."""
+    return max(MIB, min(source.request_size, REQUEST_LIMIT)) // suite.plain_segment
+
+
 class Segments:
     """All segments of one object. Safe to use from several threads.
 
@@ -34,7 +40,7 @@ class Segments:
     def __init__(self, source: RangeSource, parts: Parts, key: Secret) -> None:
         layout, self._suite, self._leaves, self._source = parts.layout, parts.layout.suite, parts.leaves, source
         self.step, self.last, self.plain_length = self._suite.plain_segment, layout.segments - 1, layout.plain_length
-        self.run = max(MIB, min(source.request_size, REQUEST_LIMIT)) // self.step
+        self.run = worth_a_request(source, self._suite)
         self._body, self._stored_length = layout.prefix + FLOE_HEADER, layout.payload - FLOE_HEADER
         self._payload = decryptor(parts, key, PAYLOAD, parts.floe_header)
         self._scratch: list[memoryview] = []

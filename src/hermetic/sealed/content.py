@@ -41,7 +41,7 @@ class ContentDigest:
         return digest(self.algorithm, length_prefixed(parts))
 
 
-def content_digest(fd: int, length: int, algorithm: str, *, threads: int = 2) -> bytes:
+def content_digest(fd: int, length: int, algorithm: str, *, threads: int | None = None) -> bytes:
     """Return the content digest of the first `length` bytes of a file. Raises StorageError."""
     collected = ContentDigest(algorithm)
     pieces = -(-length // PIECE)

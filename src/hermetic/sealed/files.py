@@ -30,7 +30,7 @@ def seal_file(
     key: Secret,
     *,
     metadata: ObjectMetadata,
-    threads: int = 2,
+    threads: int | None = None,
     content_algorithm: str | None = None,
     write_behind: bool = True,
 ) -> SealedObject:
@@ -55,7 +55,7 @@ def seal_file(
     return sealed
 
 
-def _seal_units(sealing: Sealing, source_fd: int, plain: int, content: int, *, threads: int) -> None:
+def _seal_units(sealing: Sealing, source_fd: int, plain: int, content: int, *, threads: int | None) -> None:
     sealing.reserve(plain, content)
     units = max(1, -(-plain // UNIT))
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from hermetic.crypto.digests import digest
 from hermetic.errors import IntegrityError
-from hermetic.formats.suites import FLOE_HEADER, MIB
+from hermetic.formats.suites import FLOE_HEADER
 from hermetic.sealed._io import fetch_into
-from hermetic.sealed._parallel import Claims, share
+from hermetic.sealed._parallel import Claims, share, threads_for
 from hermetic.sealed._parts import Parts, read_expected
+from hermetic.sealed._segments import worth_a_request
 
 if TYPE_CHECKING:
     from hermetic.formats.manifest import ManifestObject
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hermetic.stores.base import RangeSource
 
 
-def verify_ciphertext(source: RangeSource, expected: ManifestObject, *, threads: int = 2) -> ObjectHeader:
+def verify_ciphertext(source: RangeSource, expected: ManifestObject, *, threads: int | None = None) -> ObjectHeader:
     """Return the header of an object of which every byte is what the signed record says.
 
     Raises FormatError or IntegrityError for the first difference, StorageError. It says nothing about who can open the object.
@@ -32,14 +33,14 @@ def verify_ciphertext(source: RangeSource, expected: ManifestObject, *, threads:
     return parts.header
 
 
-def damaged_segments(source: RangeSource, parts: Parts, *, threads: int = 2) -> list[int]:
+def damaged_segments(source: RangeSource, parts: Parts, *, threads: int | None = None) -> list[int]:
     """Return the positions whose stored bytes differ from their leaf, in order."""
     suite, damaged = parts.layout.suite, list[int]()
-    run = MIB // suite.plain_segment
+    run = worth_a_request(source, suite)
     body, total = parts.layout.prefix + FLOE_HEADER, parts.layout.payload - FLOE_HEADER
 
     def work(claims: Claims) -> None:
-        scratch = memoryview(bytearray(run * suite.stored_segment))
+        scratch = memoryview(bytearray(min(run * suite.stored_segment, total)))
         for number in claims:
             start = number * run * suite.stored_segment
             view = scratch[: min(scratch.nbytes, total - start)]
@@ -49,7 +50,7 @@ def damaged_segments(source: RangeSource, parts: Parts, *, threads: int = 2) -> 
                 if not _matches(parts, position, view[index : index + suite.stored_segment]):
                     damaged.append(position)
 
-    share(-(-parts.layout.segments // run), threads, work)
+    share(-(-parts.layout.segments // run), threads or threads_for(source.request_size), work)
     return sorted(damaged)
 
 

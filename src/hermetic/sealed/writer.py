@@ -38,7 +38,7 @@ class ObjectWriter:
         header: ObjectHeader,
         key: Secret,
         *,
-        threads: int = 2,
+        threads: int | None = None,
         content_algorithm: str | None = None,
         deterministic_randomness_for_vectors: Callable[[int], bytes] | None = None,
     ) -> None:
