@@ -83,6 +83,11 @@ class MemoryBuffer:
     def __init__(self, size: int) -> None:
         self._bytes = bytearray(size)
 
+    @property
+    def size(self) -> int:
+        """How much fits."""
+        return len(self._bytes)
+
     def put(self, view: memoryview, at: int) -> None:
         """Copy."""
         self._bytes[at : at + view.nbytes] = view
@@ -144,6 +149,7 @@ class Parts:
     def __init__(self, plan: Plan, send: Callable[[int, Body, int], None]) -> None:
         self._plan, self._send = plan, send
         self._open: dict[int, Part] = {}  # not sent yet, by number
+        self._spare: list[MemoryBuffer] = []  # used again: what sent them may hold on to them for a while
         self._sent: set[int] = set()  # sent, though one before it is not
         self._oldest = 0  # every part before it is sent
         self._end = 0  # of what was written
@@ -205,6 +211,7 @@ class Parts:
             for part in self._open.values():
                 part.buffer.close()
             self._open.clear()
+            self._spare.clear()
 
     def _part(self, number: int, start: int, size: int) -> Part:
         with self._changed:
@@ -214,8 +221,14 @@ class Parts:
             if number < self._oldest or number in self._sent:
                 raise UsageError("a place of the object is written twice")
             if number not in self._open:
-                self._open[number] = Part(start, size, MemoryBuffer(size) if size <= IN_MEMORY else FileBuffer())
+                self._open[number] = Part(start, size, self._buffer(size))
             return self._open[number]
+
+    def _buffer(self, size: int) -> Buffer:
+        if size > IN_MEMORY:
+            return FileBuffer()
+        spare = self._spare.pop() if self._spare else None
+        return spare if spare is not None and spare.size == size else MemoryBuffer(size)
 
     def _added(self, number: int, part: Part, count: int, end: int) -> None:
         with self._changed:
@@ -245,12 +258,18 @@ class Parts:
         else:
             with self._changed:
                 del self._open[number]
-                part.buffer.close()
+                self._give_back(part.buffer)
                 self._sent.add(number)
                 while self._oldest in self._sent:
                     self._sent.remove(self._oldest)
                     self._oldest += 1
                 self._changed.notify_all()
+
+    def _give_back(self, buffer: Buffer) -> None:
+        if isinstance(buffer, MemoryBuffer):
+            self._spare.append(buffer)
+        else:
+            buffer.close()
 
     def _failed(self, error: HermeticError) -> None:
         with self._changed:
