@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from hermetic.errors import HermeticError
 from hermetic.providers import kernel_keyring
 from tests.docs.pages import ROOT, Step, check, first_missing, merge, normal, run, steps
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 HOW_TO = ROOT / "docs" / "how-to"
@@ -31,6 +28,7 @@ BEFORE = {
     "seal-a-folder": NOTES,
     "read-in-pandas": SEALED,
     "runs": SEALED,
+    "mount": SEALED,
     "expose": SEALED,
     "rotate-keys": SEALED,
     "back-up-and-restore": [],
@@ -52,6 +50,8 @@ def test_how_to(name: str, folder: Path, home: Path, patients: None) -> None:
     page = HOW_TO / f"{name}.md"
     if "unlock" in page.read_text(encoding="utf-8") and not kernel_keyring_works():
         pytest.skip("the kernel keyring is not available here")
+    if "--mount" in page.read_text(encoding="utf-8") and not Path("/dev/fuse").exists():
+        pytest.skip("there is no /dev/fuse here")
     check(page, run([*(Step(command, 0) for command in BEFORE[name]), *steps(page)], folder, home))
 
 
