@@ -43,6 +43,12 @@ def recovery_name(root_id: str) -> str:
     return f"recovery-{root_id}.json"
 
 
+def put_recovery(place: LocalStore, root_id: str, wrap: bytes) -> None:
+    """Put a root's recovery wrap into a backup place, instead of an older one. Raises StorageError."""
+    name = recovery_name(root_id)
+    place.put_bytes(name, wrap, replace=place.exists(name))
+
+
 class BackupKeeper:
     """Keeps the copy of one domain in one place up to date. `folder` is the custody home of the domain."""
 
@@ -170,7 +176,7 @@ class BackupKeeper:
 
     def put_recovery(self, root_id: str, wrap: bytes) -> None:
         """Put a root's recovery wrap there. Raises StorageError."""
-        self._store.put_bytes(recovery_name(root_id), wrap, replace=self._store.exists(recovery_name(root_id)))
+        put_recovery(self._store, root_id, wrap)
 
     def has_recovery(self) -> bool:
         """Whether some root can be recovered from the place with a passphrase. False when the place is out of reach."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermetic.domain.backing import recovery_name
+from hermetic.domain.backing import put_recovery
 from hermetic.domain.opening import open_providers, read_domain_file
 from hermetic.errors import Locked, UsageError
 from hermetic.formats.messages.domain import RecordRecovery
@@ -41,7 +41,6 @@ def set_recovery(connection: Connection, passphrase: Secret, *, ask: Callable[..
         unlock_here(provider, ask)
         wrap = export_root(provider, passphrase)
     connection.ask(RecordRecovery(provider.root_id))
-    store, name = LocalStore(place / domain), recovery_name(provider.root_id)
-    store.put_bytes(name, wrap, replace=store.exists(name))
+    put_recovery(LocalStore(place / domain), provider.root_id, wrap)
     reached("backup.recovery.written")
     return provider.root_id
