@@ -27,6 +27,8 @@ BENCH = [*DOMAIN, "hermetic seal patients.parquet --as dataset/patients --class 
 BEFORE = {
     "seal-a-folder": NOTES,
     "read-in-pandas": SEALED,
+    "tables": SEALED,
+    "parquet-column-keys": SEALED,
     "runs": SEALED,
     "mount": SEALED,
     "expose": SEALED,
