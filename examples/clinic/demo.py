@@ -73,6 +73,7 @@ def story(stage: Stage, out: Path) -> None:
         stage, "train", "Train", "train.py knows pandas, scikit-learn, safetensors, and not Hermetic: its arguments are URLs."
     )
     register(stage)
+    train_by_path(stage)
     seconds["evaluate"] = step(stage, "evaluate", "Evaluate", "The model meets cases it has not seen.")
     seconds["score"] = step(stage, "score", "Serve", "Batch scoring: weights in memory only, predictions and log sealed.")
     look(stage, out)
@@ -139,6 +140,22 @@ def register(stage: Stage) -> None:
     stage.run("hermetic", "verify", "model/tumour", "checkpoint/tumour")
     shown = stage.run("hermetic", "show", "checkpoint/tumour", since="Members")
     stage.must(shown.count(".safetensors") == 4, "four checkpoints were sealed on the way")
+
+
+def train_by_path(stage: Stage) -> None:
+    """Run the same script on paths: a sealed version is a folder that only its command sees. Without FUSE say so and go on."""
+    stage.tell("Train by path", "The same script, not one line changed, with paths: it reads and fills folders that only it can see.")
+    tried = stage.quietly("hermetic", "run", "train", "--purpose", "train", "--mount", "data=features/training", "--", "true")
+    if "FUSE" in tried.stderr or "namespace" in tried.stderr:
+        print(f"   left out here: {tried.stderr.splitlines()[0]}", flush=True)
+        return
+    mounts = ("--mount", "data=features/training", "--mount-new", "trained=model/by-path")
+    script = ("python", "train.py", "data/data", "trained/model", "trained/checkpoints", "trained/log")
+    stage.run("hermetic", "run", "train", "--purpose", "train", *mounts, "--", *script)
+    stage.must(not (stage.folder / "data").exists() and not (stage.folder / "trained").exists(), "neither folder is on the disk")
+    both = ("--mount", "url=model/tumour", "--mount", "path=model/by-path")
+    differs = stage.run("hermetic", "run", "evaluate", "--purpose", "evaluate", *both, "--", "cmp", "url/data", "path/model")
+    stage.must(not differs, "the model is the same, byte for byte, read by path or by URL")
 
 
 def look(stage: Stage, out: Path) -> None:
