@@ -63,9 +63,12 @@ def look(connection: Connection, out: Out, scanned: Sequence[Path], facts: Facts
 
 
 def _is_there(connection: Connection, row: AssetRow) -> bool:
-    """Whether the store has the first object of the asset's latest version. A store that is not named here cannot be asked."""
+    """Whether the store has the first object of the asset's latest version. What cannot be asked here is not missing.
+
+    So it is with stores that this machine does not know, and with plain locations, which may need credentials that nobody gave us.
+    """
     store = connection.stores.get(row.store)
-    return store is None or store.exists(object_key(row.version, 0))
+    return row.place is not None or store is None or store.exists(object_key(row.version, 0))
 
 
 def _plain_files(connection: Connection, out: Out, scanned: Sequence[Path]) -> tuple[PlainFile, ...]:

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 class Plan:
     """What steps 1 to 3 found out about a version to be written."""
 
-    request: BeginVersion  # as it was sent, completed by what its run was told to decide
+    asked: BeginVersion  # as it was sent
+    request: BeginVersion  # completed by what its run was told to decide
     caller: Caller
     policy: InForce
     run: Run | None
@@ -88,7 +89,7 @@ def _release(call: Call, plan: Plan) -> Draft:
     request = plan.request
     # 4. Record the intent, with the draft and the wrap of its key.
     with unit(call.custodian, "custody.seal.intent", call.now_ms) as work:
-        if prepare(call, work.session, request).fixed_points() != plan.fixed_points():
+        if prepare(call, work.session, plan.asked).fixed_points() != plan.fixed_points():
             raise Moved("something moved")
         consume_grant(call, work.session, plan.verdict)
         asset, version = _draft(call, work, plan)
@@ -132,12 +133,13 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
     run = callers.live_run(session, caller, request.run)
-    request = _decided(request, run, name)
+    asked, located = request, request.data_class if request.place is not None and request.decision is None else None
+    request = _decided(request if located is None else replace(request, data_class=None), run, name)
     said = rules.match_asset(policy.document, name)
     environment = request.environment or (policy.document.environment if said is None else said.environment)
     asset = assets.find(session, name, environment)
     parents = parents_of(session, run, request.parents, policy.document.environment)
-    own = asset.data_class if asset else (said.data_class if said else None)
+    own = strictest_of((), asset.data_class if asset else (said.data_class if said else None), located)
     floor = strictest_of(lineage.parent_classes(session, parents), own)
     data_class = _class_of(request, floor, own)
     purpose = leasing.purpose_in(run, request.purpose) or Purpose.INGEST
@@ -146,7 +148,9 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     # 3. Decide.
     resource = _resource(asset, name, (data_class, environment), (owner, project, policy))
     verdict = decide(call, session, Question(caller, Action.SEAL, resource, policy, purpose, run))
-    return Plan(request, caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict)
+    return Plan(
+        asked, request, caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict
+    )
 
 
 def _decided(request: BeginVersion, run: Run | None, name: AssetName) -> BeginVersion:

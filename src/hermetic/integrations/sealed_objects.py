@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hermetic.stores.base import RangeSource
 
 GOOD = frozenset({"here", "anywhere"})
+TRIES = 8  # times that something may be replaced while it is being looked at
 _HEAD = 4096
 _BATCH = 1000
 _WRONG = {
@@ -113,17 +114,18 @@ class SealedObjects:
     def look(self, path: str) -> Seen:
         """Say what lies at a path; what a crash left undelivered is brought there first. Raises NotFound, IntegrityError."""
         location = self.locate(path)
-        try:
-            source = self.ground.open(path)
-        except NotFound:
-            if not self._bring(location):
-                raise
-            source = self.ground.open(path)
-        with source:
-            seen = self._judge([(location, source.size, _claimed(source))])[0]
-        if seen.found.state == "replaced" and finish(self.session, seen.found.instead):
-            return self.look(path)
-        return seen
+        for _ in range(TRIES):
+            try:
+                source = self.ground.open(path)
+            except NotFound:
+                if not self._bring(location):
+                    raise
+                continue
+            with source:
+                seen = self._judge([(location, source.size, _claimed(source))])[0]
+            if seen.found.state != "replaced" or not self._moves_on(path, seen, seen.found.instead):
+                return seen
+        raise Conflict(f"{path!r} is being written all the time", hint="try again")
 
     def look_at_many(self, entries: Sequence[tuple[str, int]]) -> list[Seen]:
         """Say what lies at paths with known lengths."""
@@ -137,6 +139,16 @@ class SealedObjects:
             return None
         (found,) = self.session.ask(FindObjects((ObjectAt(location.place, location.key),))).found
         return found if found.state == "here" else None
+
+    def _moves_on(self, path: str, seen: Seen, ref: str) -> bool:
+        """Whether something else lies at a path by now: brought there just now by us, or by a writer meanwhile."""
+        if finish(self.session, ref):
+            return True
+        try:
+            with self.ground.open(path) as source:
+                return _claimed(source) != seen.header
+        except NotFound:
+            return True
 
     def _bring(self, location: Location) -> bool:
         expected = self.belongs(location)
@@ -209,18 +221,18 @@ class SealedObjects:
 
     def open(self, path: str, purpose: Purpose | str | None) -> MemberFile:
         """Open what lies at a path. Raises NotFound, IntegrityError, and whatever opening by name raises."""
-        seen = self.look(path)
-        if is_in_folder_of_store(self.session, seen.location) and seen.found.state == "elsewhere":
-            raise IntegrityError(
-                f"{path!r} lies in a store", hint=f"read it by name: hermetic://{seen.found.name}@{seen.found.number}"
-            )
-        seen.require()
-        try:
-            return self._open(path, seen, purpose)
-        except IntegrityError:
-            if not finish(self.session, f"{seen.found.name}@{seen.found.number}"):
-                raise
-            return self._open(path, seen, purpose)  # its delivery was interrupted, and is complete now
+        for _ in range(TRIES):
+            seen = self.look(path)
+            if is_in_folder_of_store(self.session, seen.location) and seen.found.state == "elsewhere":
+                name = f"hermetic://{seen.found.name}@{seen.found.number}"
+                raise IntegrityError(f"{path!r} lies in a store", hint=f"read it by name: {name}")
+            seen.require()
+            try:
+                return self._open(path, seen, purpose)
+            except IntegrityError:  # the truth, unless its delivery was interrupted, or it was replaced while we looked
+                if not self._moves_on(path, seen, f"{seen.found.name}@{seen.found.number}"):
+                    raise
+        raise Conflict(f"{path!r} is being written all the time", hint="try again")
 
     def _open(self, path: str, seen: Seen, purpose: Purpose | str | None) -> MemberFile:
         found = seen.found

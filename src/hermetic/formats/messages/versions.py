@@ -112,7 +112,10 @@ class Opened:
 @message("begin-version")
 @dataclass(frozen=True, slots=True)
 class BeginVersion(Request["Draft"]):
-    """Ask for a data key under which to write a new version. Making a key is a release too."""
+    """Ask for a data key under which to write a new version. Making a key is a release too.
+
+    With a place, `data_class` is what the rule for the location says: the version is of that class or, by its inputs, a stricter one.
+    """
 
     request: str
     name: str
