@@ -31,7 +31,7 @@ from fsspec.implementations.chained import ChainedFileSystem
 
 from hermetic.assets.delivery import locked
 from hermetic.assets.grounds import far_errors, innermost
-from hermetic.assets.locations import terms_at
+from hermetic.assets.locations import is_in_folder_of_store, terms_at
 from hermetic.assets.pending import has_pending, slot_of
 from hermetic.assets.sealing import begin
 from hermetic.errors import NotFound, UsageError
@@ -260,6 +260,8 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
             objects = self._objects
             seen = objects.look(path)
             _require_ours(seen)
+            if is_in_folder_of_store(objects.session, seen.location):
+                raise UsageError(f"{path!r} lies in a store", hint="`hermetic gc` removes what no version needs")
             with locked(objects.session, seen.at().asset):
                 objects.require_still(path, seen)
                 objects.remove(path)
