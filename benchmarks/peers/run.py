@@ -32,6 +32,7 @@ import _table  # noqa: E402
 from _contenders import CONTENDERS, LOAD, MEANINGS, ONE, OPEN, SAVE, SEAL, TABLES, Contender  # noqa: E402
 from _fresh import Failed, Taken, forget, fresh  # noqa: E402
 
+from hermetic.bench import place  # noqa: E402
 from hermetic.bench.measuring import Sample, Summary, summary  # noqa: E402
 
 MIB = 1024 * 1024
@@ -96,38 +97,37 @@ class Peers:
         return True
 
     def _try(self, one: Contender, work: str, *, check: bool) -> Taken | None:
-        place = self._place(one)
+        home = self._place(one)
         warm = str(3 * self.options.mib * MIB)
-        command = [str(self.pythons[one.environment]), str(HERE / "_child.py"), one.module, one.variant, work, str(place), warm]
+        command = [str(self.pythons[one.environment]), str(HERE / "_child.py"), one.module, one.variant, work, str(home), warm]
         try:
             return fresh(
                 [*command, "check"] if check else command,
-                remove=[place / name for name in OUTPUTS.get(work, ())],
+                remove=[home / name for name in OUTPUTS.get(work, ())],
                 read=[
-                    path
-                    for path in (*place.glob("*.safetensors"), *place.glob("*.parquet"), *self._sealed(place, work))
-                    if path.exists()
+                    path for path in (*home.glob("*.safetensors"), *home.glob("*.parquet"), *self._sealed(home, work)) if path.exists()
                 ],
                 pause=0 if check else self.options.pause,
                 environment=_environment(),
             )
         except Failed as error:
             self.absent[one.label] = f"{MEANINGS[work]}: failed: {error}"
+            print(f"{one.label}: {self.absent[one.label]}", file=sys.stderr)
             return None
 
-    def _sealed(self, place: Path, work: str) -> list[Path]:
+    def _sealed(self, home: Path, work: str) -> list[Path]:
         if work in {SEAL, SAVE}:
             return []
-        return [place / "sealed", place / "saved", *place.glob("*/project/sealed/*/*.sealed")]
+        return [home / "sealed", home / "saved", *home.glob("*/project/sealed/*/*.sealed")]
 
     def _place(self, one: Contender) -> Path:
         """Return the contender's own folder, which has the data by hard links."""
-        place = self.folder / re.sub(r"[^a-z0-9]+", "-", one.label.lower()).strip("-")
-        if not place.exists():
-            place.mkdir()
+        home = self.folder / re.sub(r"[^a-z0-9]+", "-", one.label.lower()).strip("-")
+        if not home.exists():
+            home.mkdir()
             for name in (_data.WEIGHTS, _data.TABLE):
-                os.link(self.folder / name, place / name)
-        return place
+                os.link(self.folder / name, home / name)
+        return home
 
 
 def _environment() -> dict[str, str]:
@@ -137,13 +137,13 @@ def _environment() -> dict[str, str]:
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="hermetic-peers-") as name:
-        free, needed = shutil.disk_usage(name).free, COPIES * options.mib * MIB
+    with place.temporary(options.folder) as folder:
+        free, needed = shutil.disk_usage(folder).free, COPIES * options.mib * MIB
         if free < needed:
             raise SystemExit(f"error: {options.folder} has {free // MIB} MiB free of {needed // MIB} needed: use --mib or --folder")
-        peers = Peers(Path(name), options)
+        peers = Peers(folder, options)
         peers.install()
-        _data.write(Path(name), options.mib)
+        _data.write(folder, options.mib)
         peers.measure()
     _print(peers)
     if options.json:

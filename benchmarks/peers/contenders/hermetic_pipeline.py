@@ -34,10 +34,10 @@ def _load(folder, name):
     import torch
 
     with _objects.reader(folder / "sealed") as reader:
-        length = memoryview(bytearray(LENGTH_BYTES))
-        reader.readinto_at(0, length)
-        raw = bytearray(head_length(bytes(length), reader.length))
-        reader.readinto_at(LENGTH_BYTES, raw)
+        first = bytearray(LENGTH_BYTES)
+        reader.readinto_at(0, first)
+        raw = bytearray(head_length(bytes(first), reader.length))
+        reader.readinto_at(0, raw)
         head = parse_head(bytes(raw), reader.length)
         places = {key: head.tensors[key] for key in ([name] if name else head.tensors)}
         begin, end = min(place.begin for place in places.values()), max(place.end for place in places.values())

@@ -25,6 +25,8 @@ MEANINGS = {
     "expose": "expose to files, verified, beside copy",
     "load": "load into memory, verified, beside read",
     "lazy": "one range, opened for it, beside the same from a plain file",
+    "tensors": "all tensors into torch, every page touched, beside load_file",
+    "tensor": "one tensor, opened for it, beside safe_open",
     "epoch": "one training epoch, beside the same over plain files",
     "release": "release of one key on record, beside one synced commit",
 }
@@ -75,7 +77,7 @@ def _row(figure: Figure, y: float, unit: float) -> str:
     left = MARGIN + LABELS
     colour = "good" if figure.ratio <= 1.1 else "internal" if figure.ratio <= 2 else "warn"
     ends = [min(CAP, value / figure.plain.median) * unit for value in (figure.sealed.low, figure.sealed.median, figure.sealed.high)]
-    threads = "" if figure.work == "release" else f"{figure.suite}, {figure.threads} thread{'s' if figure.threads > 1 else ''}"
+    threads = "" if figure.work == "release" else figure.suite + _threads(figure.threads)
     said = f"{figure.ratio:.2f} x   {_seconds(figure.sealed.median)} / {_seconds(figure.plain.median)}"
     doubt = "   noisy" if figure.noisy else ""
     return group(
@@ -96,6 +98,10 @@ def _foot(report: Report, height: float) -> str:
         f" Python {machine.python}, hermetic {machine.hermetic}; epochs through {report.loader}"
     )
     return text(MARGIN, height - 20, fit(said, WIDTH - 2 * MARGIN, 10.5), "sub f-faint")
+
+
+def _threads(count: int) -> str:
+    return "" if not count else f", {count} thread{'s' if count > 1 else ''}"
 
 
 def _seconds(value: float) -> str:

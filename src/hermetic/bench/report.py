@@ -1,8 +1,9 @@
 """What a benchmark found: a figure for each cell, metrics with stable names, and how far to trust them.
 
-A metric is named `WORK/SUITE/THREADS`, for example `load/blake3/2`; that of `release`, which neither suite nor threads change, is
-just `release`. It has a ratio (median of the sealed side over median of the plain side, so that below 1 is faster than plain),
-seconds (median of the sealed side), and memory (its highest peak above what the process held before, in MiB).
+A metric is named `WORK/SUITE/THREADS`, for example `load/blake3/2`. What runs with as many threads as the library chooses is named
+without them (`tensors/blake3`), and `release`, which has no suite either, is just `release`. A metric has a ratio (median of the
+sealed side over that of the plain side, so that below 1 is faster than plain), seconds (median of the sealed side), and memory (its
+highest peak above what the process held before, in MiB).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from hermetic.bench.shape import MIB
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WORKS = ("seal", "expose", "load", "lazy", "epoch", "release")
+TENSOR_WORKS = ("tensors", "tensor")
+WORKS = ("seal", "expose", "load", "lazy", *TENSOR_WORKS, "epoch", "release")
 NOISY = 0.10  # spread of the middle half, as a part of the median
 MEASURES = ("ratio", "seconds", "mib")
 
@@ -109,8 +111,10 @@ class Report:
 
 
 def metric_name(work: str, suite: str, threads: int) -> str:
-    """Return the name of a metric; `suite` is the short word for it."""
-    return work if work == "release" else f"{work}/{suite}/{threads}"
+    """Return the name of a metric; `suite` is the short word for it, `threads` 0 for as many as the library chooses."""
+    if work == "release":
+        return work
+    return f"{work}/{suite}/{threads}" if threads else f"{work}/{suite}"
 
 
 def find(figures: Sequence[Figure], metric: str) -> Figure | None:

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hermetic.bench import cell, domains, epochs, place
+from hermetic.bench import cell, domains, epochs, place, tensors
 from hermetic.bench import shape as shapes
 from hermetic.bench.measuring import Sample, Summary, summary
-from hermetic.bench.report import WORKS, Figure, Machine, Report, metric_name
+from hermetic.bench.report import TENSOR_WORKS, WORKS, Figure, Machine, Report, metric_name
 from hermetic.errors import HermeticError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Plan:
                 yield work, self.suites[0], 1
                 continue
             for suite in self.suites:
-                for threads in self.threads:
+                for threads in (0,) if work in TENSOR_WORKS else self.threads:
                     yield work, suite, threads
 
     def room(self) -> int:
@@ -65,6 +65,12 @@ def metrics(plan: Plan) -> frozenset[str]:
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_works(shape: Shape) -> tuple[str, ...]:
+    """Return every work that can be done here: those on tensors only with safetensors files and what loads them."""
+    able = shape.has_tensors and tensors.available()
+    return tuple(work for work in WORKS if able or work not in TENSOR_WORKS)
 
 
 def thread_counts(available: int) -> tuple[int, ...]:
@@ -93,6 +99,11 @@ def run(plan: Plan, *, advance: Callable[[int], None] = lambda _steps: None) -> 
 def _check(plan: Plan) -> None:
     if unknown := [work for work in plan.works if work not in WORKS]:
         raise UsageError(f"{unknown[0]!r} is no work of a benchmark", hint=f"write some of: {','.join(WORKS)}")
+    if wanted := [work for work in plan.works if work in TENSOR_WORKS and work not in default_works(plan.shape)]:
+        raise UsageError(
+            f"{wanted[0]} needs a safetensors file and the packages safetensors and torch",
+            hint="pip install 'hermetic[torch]', and name the file",
+        )
     if plan.rounds < LEAST_ROUNDS:
         raise UsageError(f"{plan.rounds} rounds are too few for a median", hint=f"at least {LEAST_ROUNDS}")
     if not plan.threads or min(plan.threads) < 1:
@@ -149,7 +160,8 @@ def _figure(plan: Plan, what: tuple[str, str, int], sides: dict[str, Summary]) -
     from hermetic.bench.works import PLAIN, RANGE, RELEASES, SEALED  # noqa: PLC0415 - the parent measures nothing itself
 
     work, suite, threads = what
-    size = {"release": 0, "lazy": min(RANGE, max(plan.shape.sizes))}.get(work, plan.shape.total)
+    one = tensors.size_of_one(plan.shape.tensor_files()) if work == "tensor" else 0
+    size = {"release": 0, "lazy": min(RANGE, max(plan.shape.sizes)), "tensor": one}.get(work, plan.shape.total)
     of = RELEASES if work == "release" else 1
     sealed, plain = (sides[side].per(of) for side in (SEALED, PLAIN))
     return Figure(work, domains.short_name(suite), threads, size, sealed, plain)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 DEFAULT_SIZE = 256 * MIB
 DEFAULT_SHARDS = 4
+SAFETENSORS = ".safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,18 @@ class Shape:
     label: str
     sizes: tuple[int, ...]
     source: Path | None = None
+
+    @property
+    def has_tensors(self) -> bool:
+        """Whether it is a safetensors file, or a folder with some."""
+        return bool(self.tensor_files())
+
+    def tensor_files(self) -> tuple[Path, ...]:
+        """Return the safetensors files in it."""
+        if self.source is None:
+            return ()
+        found = [self.source] if self.source.is_file() else sorted(self.source.glob(f"**/*{SAFETENSORS}"))
+        return tuple(path for path in found if path.suffix == SAFETENSORS)
 
     @property
     def total(self) -> int:

@@ -5,6 +5,7 @@
     load     all of it into fresh memory, release included                    plain: read into the same kind of memory
     lazy     RANGE bytes from its middle, opened for that                     plain: the same
     epoch    every record once, in order, by so many workers                  plain: the same
+    tensors, tensor  see `tensors`
     release  one key, decided and recorded, twice durable                     plain: one synced commit of one row in SQLite
 
 Threads are those of the sealed side; the plain side of an epoch has as many workers, and that of the others one thread.
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 from hermetic.assets import exposing, sealing
 from hermetic.assets.inputs import collect
 from hermetic.assets.session import fresh_id
-from hermetic.bench import epochs
+from hermetic.bench import epochs, tensors
 from hermetic.bench.domains import DATA_CLASS
 from hermetic.bench.measuring import Work
 from hermetic.bench.shape import MIB
@@ -69,6 +70,8 @@ class Bench:
             "lazy": self._lazy,
             "epoch": self._epoch,
             "release": self._release,
+            "tensors": lambda: tensors.load(self.workspace, REF, self._tensor_files()),
+            "tensor": lambda: tensors.load_one(self.workspace, REF, self._tensor_files()),
         }
         if name not in makers:
             raise UsageError(f"{name!r} is no work of a benchmark", hint=f"write one of: {', '.join(makers)}")
@@ -178,6 +181,9 @@ class Bench:
 
         return Work(release, after=end), Work(commit)
 
+    def _tensor_files(self) -> tuple[Path, ...]:
+        return tuple(file.path for file in self.files() if file.path.suffix == tensors.SUFFIX)
+
     def _store(self) -> Path:
         (store,) = self.workspace.connection.stores.values()
         if not isinstance(store, LocalStore):
@@ -204,7 +210,7 @@ class Bench:
 
 
 def _suffix(path: Path) -> str:
-    return path.suffix if path.suffix in {".parquet", ".safetensors"} else ""
+    return path.suffix if path.suffix in {".parquet", tensors.SUFFIX} else ""
 
 
 def _add(draft: DraftVersion, files: tuple[InputFile, ...], threads: int) -> None:

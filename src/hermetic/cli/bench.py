@@ -55,7 +55,7 @@ def _words(value: str) -> tuple[str, ...]:
 @click.argument("file", required=False, type=ANY_PATH)
 @click.option("--like", metavar="REF", help="Synthetic files with the sizes of a version; only the catalogue is read.")
 @click.option("--size", "total", type=_bytes, metavar="SIZE", help="Synthetic bytes in all; 256MiB unless --like says otherwise.")
-@click.option("--only", "works", type=_words, metavar="WORKS", help="Some of seal,expose,load,lazy,epoch,release.")
+@click.option("--only", "works", type=_words, metavar="WORKS", help="Some of seal,expose,load,lazy,tensors,tensor,epoch,release.")
 @click.option("--suite", "suites", type=_words, default="blake3,sha256", show_default=True, help="Suites by digest, or by full name.")
 @click.option("--threads", type=_numbers, metavar="COUNTS", help="Thread counts; 1, 2, 4, … up to the processors by default.")
 @click.option("--rounds", type=click.IntRange(min=7), default=7, show_default=True, help="Measurements of each, in turns; at least 7.")
@@ -135,14 +135,14 @@ def _plan(
     rounds: int,
     folder: Path | None,
 ) -> Plan:
-    from hermetic.bench import domains, report, running  # noqa: PLC0415 - see bench
+    from hermetic.bench import domains, running  # noqa: PLC0415 - see bench
 
     names = tuple(dict.fromkeys(domains.suite_name(word) for word in suites))
     if not names or works == ():
         raise UsageError("there is nothing to measure", hint="leave out --only and --suite")
     chosen = threads if threads is not None else running.thread_counts(running.processors())
     where = folder if folder is not None else Path(tempfile.gettempdir())
-    wanted = report.WORKS if works is None else works
+    wanted = running.default_works(shape) if works is None else works
     return running.Plan(shape, tuple(wanted), names, threads=chosen, rounds=rounds, folder=where)
 
 
@@ -201,7 +201,7 @@ def _row(figure: Figure) -> tuple[str | int | Mark | None, ...]:
     return (
         Mark(figure.work, "name"),
         None if one else figure.suite,
-        None if one else figure.threads,
+        None if one else figure.threads or None,
         _time(figure.sealed.median),
         f"{figure.sealed.spread:.0%}",
         _speed(figure),
