@@ -9,6 +9,7 @@
     piping      plaintext to a pipe or terminal
     exposing    plaintext on disk on purpose
     in_memory   members as files in memory, for loaders that take only paths
+    pickles     objects from pickles that may import only what policy lists
     tensors     tensors decrypted in place, and sealed from where they are
     checking    ciphertext and signatures without a key
     garbage     what interrupted writes left in stores
@@ -29,13 +30,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from hermetic.assets import checking, exposing, garbage, in_memory, runs, sealing, writing
+    from hermetic.assets import checking, exposing, garbage, in_memory, pickles, runs, sealing, writing
 
 __all__ = [
     "checking",
     "exposing",
     "garbage",
     "in_memory",
+    "pickles",
     "runs",
     "sealing",
     "writing",

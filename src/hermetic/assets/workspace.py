@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hermetic import assets
 from hermetic.assets import piping, releases
@@ -194,6 +194,21 @@ class Workspace(TensorMethods, CheckpointMethods):
         raises.
         """
         return assets.in_memory.memory_path(self.session, ref, member=member, purpose=purpose, run=run, approvals=tuple(approvals))
+
+    def load_pickle(
+        self,
+        ref: str,
+        *,
+        member: str | None = None,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        approvals: Sequence[Approval] = (),
+    ) -> Any:
+        """Return the object that a member holds as a pickle: reading it imports only what `pickles:` of the policy in force names.
+
+        Raises PolicyDenied for any other name, FormatError for what cannot be read, and what `open` raises.
+        """
+        return assets.pickles.load_pickle(self.session, ref, member=member, purpose=purpose, run=run, approvals=tuple(approvals))
 
     def cat(
         self,

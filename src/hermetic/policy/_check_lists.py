@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from hermetic.policy.model import StoreRules
 
 _YEAR_MS = 366 * DAY_MS
+# Modules whose names run programs or code when they are called, or reach those that do.
+_RUNS_CODE = frozenset({
+    "__builtin__", "__main__", "_io", "_pickle", "asyncio", "builtins", "cloudpickle", "code", "codeop", "commands",
+    "copy_reg", "copyreg", "ctypes", "dill", "functools", "imp", "importlib", "inspect", "io", "joblib", "marshal",
+    "multiprocessing", "nt", "operator", "os", "pathlib", "pickle", "pip", "pkgutil", "platform", "posix", "posixpath",
+    "pty", "runpy", "shutil", "site", "socket", "subprocess", "sys", "tempfile", "threading", "timeit", "types",
+    "webbrowser",
+})  # fmt: skip
 
 
 def flaws(raw: Raw, root: Node, stores: Mapping[str, StoreRules], now_ms: int | None) -> list[Wrong]:
@@ -27,6 +35,7 @@ def flaws(raw: Raw, root: Node, stores: Mapping[str, StoreRules], now_ms: int | 
         *_budgets(raw, root),
         *_tls(raw, root),
         *_pipeline(raw, root, stores),
+        *_pickles(raw, root),
     ]
 
 
@@ -116,3 +125,11 @@ def _pipeline(raw: Raw, root: Node, stores: Mapping[str, StoreRules]) -> Iterato
             if store not in stores:
                 place = place_of(root, "pipeline", stage, "stores", at)
                 yield Wrong(place, f"no store is named {store!r}", "declare it under `stores:`")
+
+
+def _pickles(raw: Raw, root: Node) -> Iterator[Wrong]:
+    for at, name in enumerate(raw.pickles):
+        module = name.partition(".")[0]
+        if module in _RUNS_CODE:
+            remedy = "remove it: whoever can seal a pickle could run anything as whoever reads it"
+            yield Wrong(place_of(root, "pickles", at), f"{name!r} can run programs or code", remedy)

@@ -50,6 +50,7 @@ def complete(raw: Raw, root: Node, wrong: list[Wrong], now_ms: int | None) -> Po
         budgets=raw.budgets,
         tls=_tls(raw),
         pipeline=raw.pipeline,
+        pickles=frozenset(raw.pickles),
     )
 
 

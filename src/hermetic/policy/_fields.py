@@ -34,6 +34,7 @@ _ROLE = Text(re.compile(r"[a-z][a-z0-9-]{0,62}"), "a role name in lower case")
 _CODE = Text(re.compile(r"[a-z][a-z0-9-]{0,62}"), "a finding code in lower case")
 _PERSON = Text(re.compile(r"[^\s/\\][^/\\]{0,119}"), "a principal's name")
 _DOMAIN = Text(re.compile(r"[a-z2-7]{25}[aeimquy4]"), "a domain id of 26 lower-case base32 letters, as `hermetic init` wrote it")
+_GLOBAL = Text(re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){1,15}"), "a module and a name in it, such as numpy.dtype")
 _PART = r"\{(?:stem|parent|path)\}"
 _TEMPLATE = Text(
     re.compile(rf"(?:[A-Za-z0-9]|{_PART})(?:[A-Za-z0-9._-]|{_PART})*(?:/(?:[A-Za-z0-9]|{_PART})(?:[A-Za-z0-9._-]|{_PART})*)*"),
@@ -69,6 +70,7 @@ class Raw:
     budgets: tuple[model.Budget, ...] = ()
     tls: model.TlsRules = field(default_factory=model.TlsRules)
     pipeline: dict[Stage, model.StageRules] = field(default_factory=dict)
+    pickles: tuple[str, ...] = ()
 
 
 def _renamed(**names: str) -> Any:
@@ -283,5 +285,6 @@ DOCUMENT = Record(
             Table(Choice(tuple(Stage), "stage"), _STAGE, "pipeline"),
             "what each stage is declared to use, for `hermetic map`",
         ),
+        Key("pickles", Many(_GLOBAL, "names"), "what pickles may import when they are read; left out: plain data only"),
     ),
 )

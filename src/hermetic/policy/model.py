@@ -203,6 +203,7 @@ class PolicyDocument:
     budgets: tuple[Budget, ...] = ()
     tls: TlsRules = field(default_factory=TlsRules)
     pipeline: Mapping[Stage, StageRules] = field(default_factory=dict)
+    pickles: frozenset[str] = frozenset()  # module.name of what reading a pickle may import
 
     def store_for(self, environment: Environment) -> str:
         """Return the name of the store where new objects of an environment go."""

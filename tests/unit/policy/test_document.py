@@ -68,8 +68,10 @@ budgets:
 tls: {suites: [TLS_AES_256_GCM_SHA384], certificate_lifetime: 30d, warn_before: 3d}
 pipeline:
   ingestion: {stores: [lake], compute: [laptop], flows: [{from: clinic, to: lake, over: mtls}]}
+pickles: [numpy.dtype, numpy._core.multiarray._reconstruct]
 """
     )
+    assert parsed.pickles == {"numpy.dtype", "numpy._core.multiarray._reconstruct"}
     rules = parsed.classes[DataClass.RESTRICTED]
     assert (rules.suite, rules.padding) == ("FLOE-AES256-GCM-64K-SHA256", Padding.SEGMENT)
     assert (rules.lease_check_ms, rules.lease_offline_ms) == (2_000, 60_000)
@@ -128,6 +130,10 @@ PLACES = [
     ("algorithms: approved-only\nclasses:\n  public:\n    suite: FLOE-AES256-GCM-1M-BLAKE3", 7, 12, "is not for approved-only"),
     ("algorithms: approved-only\ntls: {suites: [TLS_CHACHA20_POLY1305_SHA256]}", 5, 16, "is not for approved-only"),
     ("pipeline: {training: {flows: [{from: a, to: b, over: http}]}}", 4, 54, "weak transport 'http'"),
+    # pickles
+    ("pickles: [numpy.dtype, os.system]", 4, 24, "'os.system' can run programs or code"),
+    ("pickles: [numpy]", 4, 11, "a module and a name in it"),
+    ("pickles: [numpy.dtype, 'numpy.*']", 4, 24, "a module and a name in it"),
     # loops and conflicts
     (
         "classes:\n  internal: {like: public}\n  public: {like: internal}",

@@ -16,6 +16,7 @@ VALIDATOR = jsonschema.Draft202012Validator(schema.generate())
 
 # Mistakes that a JSON Schema cannot express: they need values of other places, other lines, or YAML itself.
 BEYOND = (
+    "can run programs or code",
     "loop", "approved-only", "no default purpose", "out of bounds", "less often", "less enforcement", "never decides", "either `path`",
     "no `kind`", "no meaning", "begin with a kind", "no store is named", "no folder", "same folder", "share the store", "production",
     "of your own has no", "the duty of role", "without a limit", "needs `epsilon`", "not a date", "twice", "anchors", "tags", "merge",

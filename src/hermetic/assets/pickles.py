@@ -1,0 +1,98 @@
+"""Pickles, whose reading calls what they name: only globals that the policy in force lists may be imported.
+
+    pickles: [numpy.dtype, numpy.ndarray, numpy._core.multiarray._reconstruct]       # in hermetic.yaml, then `hermetic policy apply`
+
+Invariants:
+1. Nothing is imported but HARMLESS and what `pickles:` names, each exactly as module and name; attributes of a name are not followed.
+2. The policy is the one in force, not an edited file; with nothing listed, a pickle can hold plain data only.
+3. Every byte was verified before the unpickler sees it, so that a pickle comes from whoever was allowed to seal it.
+
+A listed class or function is called with arguments that the pickle chooses. List what only builds values; `policy` refuses names that
+run programs or code (`policy.duties` says nothing about the rest). Weights belong into safetensors instead.
+"""
+
+from __future__ import annotations
+
+import _compat_pickle
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from hermetic.assets.naming import document_in_force
+from hermetic.assets.opening import MemberFile
+from hermetic.assets.releases import release, split_member
+from hermetic.errors import FormatError, HermeticError, PolicyDenied
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from hermetic.assets.session import Session
+    from hermetic.formats.messages.base import Approval
+    from hermetic.ids import Purpose
+
+HARMLESS = frozenset(
+    {
+        "builtins.bytearray",
+        "builtins.complex",
+        "builtins.frozenset",
+        "builtins.range",
+        "builtins.set",
+        "builtins.slice",
+        "collections.OrderedDict",
+        "datetime.date",
+        "datetime.datetime",
+        "datetime.time",
+        "datetime.timedelta",
+        "datetime.timezone",
+        "decimal.Decimal",
+    }
+)
+
+
+class _Listed(pickle.Unpickler):
+    """An unpickler that imports nothing but what it was told."""
+
+    def __init__(self, file: MemberFile, allowed: AbstractSet[str]) -> None:
+        super().__init__(file, fix_imports=False)  # a mapped name would not be the name that was checked
+        self._file, self._allowed = file, allowed
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a listed global. Raises PolicyDenied for any other."""
+        module, name = _today(module, name)
+        wanted = f"{module}.{name}"
+        if wanted not in self._allowed or "." in name:
+            raise PolicyDenied(
+                f"{self._file.ref} is a pickle that wants {wanted[:200]!r}, which this domain's policy does not allow",
+                hint="if it only builds values: add it to `pickles:` in hermetic.yaml, then `hermetic policy apply`",
+            )
+        return super().find_class(module, name)
+
+    def persistent_load(self, pid: Any) -> Any:  # noqa: ARG002 - pickle's signature
+        """Refuse references to what lies outside the pickle."""
+        raise FormatError(f"{self._file.ref} refers to objects outside of it", hint="read it with the library that wrote it")
+
+
+def _today(module: str, name: str) -> tuple[str, str]:
+    """Return what a name of Python 2, as protocols below 3 write them, is called now."""
+    return _compat_pickle.NAME_MAPPING.get((module, name)) or (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+
+
+def load_pickle(
+    session: Session,
+    ref: str,
+    *,
+    member: str | None = None,
+    purpose: Purpose | str | None = None,
+    run: str | None = None,
+    approvals: tuple[Approval, ...] = (),
+) -> Any:
+    """Return the object that a member holds as a pickle. See Workspace.load_pickle."""
+    allowed = HARMLESS | document_in_force(session).pickles
+    bare, chosen = split_member(ref, member)
+    (version,) = release(session, (bare,), purpose=purpose, run=run, approvals=approvals)
+    with version, MemberFile(version, version.member(chosen)) as file:
+        try:
+            return _Listed(file, allowed).load()
+        except HermeticError:
+            raise
+        except Exception as error:
+            raise FormatError(f"{file.ref} is no pickle that can be read: {type(error).__name__}") from error
