@@ -6,7 +6,7 @@ ordinary file it then gets another thread's bytes. Here a read follows the seek 
     thread A seeks to 4 · thread B seeks to 9000 · A reads: from 4 · B reads: from 9000
 
 Everything else is as with any file: there is one position, and a thread that reads without having sought goes on from there, which
-ends what other threads had sought.
+ends what other threads had sought. Where nobody has sought since the last read, nothing is locked or looked up.
 """
 
 from __future__ import annotations
@@ -45,31 +45,43 @@ class TurnTakingReader(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to `size` bytes, everything up to the end by default."""
+        if not self._sought:
+            return super().read(size)
         with self._taken():
             return super().read(size)
 
     def read1(self, size: int = -1, /) -> bytes:
         """Return some bytes, at most `size`."""
+        if not self._sought:
+            return super().read1(size)
         with self._taken():
             return super().read1(size)
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill `buffer`; the count is short only at the end."""
+        if not self._sought:
+            return super().readinto(buffer)
         with self._taken():
             return super().readinto(buffer)
 
     def readinto1(self, buffer: Buffer, /) -> int:
         """Fill some of `buffer`."""
+        if not self._sought:
+            return super().readinto1(buffer)
         with self._taken():
             return super().readinto1(buffer)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return one line."""
+        if not self._sought:
+            return super().readline(size)
         with self._taken():
             return super().readline(size)
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return some bytes without moving."""
+        if not self._sought:
+            return super().peek(size)
         with self._taken():
             return super().peek(size)
 
