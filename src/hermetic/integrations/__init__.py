@@ -1,4 +1,5 @@
 """Doors for other people's tools; each is one module, and imports its tool late.
 
 filesystem  hermetic:// for fsspec, and through it pandas, pyarrow, dask, torch
+parquet            Parquet files whose columns have keys of their own, which custody releases
 """
