@@ -101,7 +101,7 @@ def ground_at(session: Session, place: str) -> tuple[Ground, str]:
     fs = _used.get((session.domain, place))
     if fs is None:
         with far_errors("reach", url):
-            fs = make_filesystem(split_protocol(url)[0] or "file")
+            fs = make_filesystem(split_protocol(url)[0] or "file", **_options(session, place))
     return ground_of(fs), _root(url, local=isinstance(innermost(fs), LocalFileSystem))
 
 
@@ -135,6 +135,12 @@ def _missing(session: Session, location: Location) -> str:
     if location.place:
         line = f"{line.removesuffix('}')}, store: {location.place}}}"
     return f"add to `rules:` in hermetic.yaml: {line}, then `hermetic policy apply`"
+
+
+def _options(session: Session, place: str) -> dict[str, Any]:
+    """Return what the user's settings say of a store beyond its URL; credentials are found by the storage library itself."""
+    endpoint = getattr(getattr(session.connection.stores.get(place), "settings", None), "endpoint", None)
+    return {} if endpoint is None else {"endpoint_url": endpoint}
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
