@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import hermetic
-from tests.unit.assets.real import domain, domain_template  # noqa: F401 - fixtures
+from tests.unit.assets.real import domain_template  # noqa: F401 - fixture
 
 PROGRAM = Path(sys.executable).with_name("hermetic")
 SECONDS = 120
@@ -57,23 +58,34 @@ def python(code, *arguments):
     return (sys.executable, "-c", code, *map(str, arguments))
 
 
+@pytest.fixture(scope="session")
+def sealed(domain_template, tmp_path_factory):  # noqa: F811 - the fixture
+    """A domain with dataset/patients (patients.csv), dataset/folder (a tree) and dataset/large (3 MiB and a bit)."""
+    folder = tmp_path_factory.mktemp("sealed") / "domain"
+    shutil.copytree(domain_template, folder)
+    made = folder.parent / "made"
+    (made / "tree" / "deep" / "er").mkdir(parents=True)
+    (made / "tree" / "one.txt").write_bytes(b"one")
+    (made / "tree" / "empty").write_bytes(b"")
+    (made / "tree" / "deep" / "er" / "ünï code=1.txt").write_bytes(b"two")
+    (made / "patients.csv").write_bytes(TABLE)
+    (made / "large.bin").write_bytes(large())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HERMETIC_HOME", str(folder / "home"))
+        with hermetic.connect(folder / "project") as h:
+            h.seal(made / "patients.csv", name="dataset/patients", data_class="internal")
+            h.seal(made / "tree", name="dataset/folder", data_class="internal")
+            h.seal(made / "large.bin", name="dataset/large", data_class="internal")
+    return folder
+
+
 @pytest.fixture
-def project(domain):  # noqa: F811 - the fixture
-    """A project with dataset/patients (patients.csv), dataset/folder (a tree) and dataset/large (3 MiB and a bit)."""
-    tree = domain / "tree"
-    (tree / "deep" / "er").mkdir(parents=True)
-    (tree / "one.txt").write_bytes(b"one")
-    (tree / "empty").write_bytes(b"")
-    (tree / "deep" / "er" / "ünï code=1.txt").write_bytes(b"two")
-    (domain / "patients.csv").write_bytes(TABLE)
-    (domain / "large.bin").write_bytes(large())
-    with hermetic.connect(domain) as h:
-        h.seal("patients.csv", name="dataset/patients", data_class="internal")
-        h.seal(tree, name="dataset/folder", data_class="internal")
-        h.seal("large.bin", name="dataset/large", data_class="internal")
-    for name in ("patients.csv", "large.bin"):
-        (domain / name).unlink()
-    return domain
+def project(sealed, tmp_path, monkeypatch):
+    """The project folder of a fresh copy of it, which is the working folder."""
+    shutil.copytree(sealed, tmp_path / "domain")
+    monkeypatch.setenv("HERMETIC_HOME", str(tmp_path / "domain" / "home"))
+    monkeypatch.chdir(tmp_path / "domain" / "project")
+    return tmp_path / "domain" / "project"
 
 
 def large():

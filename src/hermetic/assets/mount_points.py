@@ -103,14 +103,27 @@ def _names_in(folder: Path) -> list[str]:
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Let one process of this user at a time look and make. Somebody else's file in the lock's place is refused."""
     path = folder.parent / f"hermetic-mount-points-{os.geteuid()}.lock"
+    fd = _locked(path)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"cannot use {str(path)!r}: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
-    try:
-        if os.fstat(fd).st_uid != os.geteuid():
-            raise StorageError(f"{str(path)!r} belongs to somebody else", hint="have it removed, and find out who made it")
-        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        path.unlink(missing_ok=True)  # whoever waits for the lock finds another file under the name, and takes that
+        os.close(fd)
+
+
+def _locked(path: Path) -> int:
+    """Return a descriptor of the file under this name, locked. Raises StorageError."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"cannot use {str(path)!r}: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
+        mine = os.fstat(fd)
+        if mine.st_uid != os.geteuid():
+            os.close(fd)
+            raise StorageError(f"{str(path)!r} belongs to somebody else", hint="have it removed, and find out who made it")
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if path.lstat().st_ino == mine.st_ino:
+                return fd
         os.close(fd)

@@ -54,6 +54,7 @@ class Pieces:
         self._lock = threading.Lock()
         self._pieces: OrderedDict[tuple[int, int], Piece] = OrderedDict()
         self._free: list[memoryview] = []
+        self._threads: list[memoryview] = []
         self._own = threading.local()
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="hermetic-mount-ahead")
 
@@ -108,8 +109,8 @@ class Pieces:
         """Wipe everything."""
         self._ahead.shutdown(wait=True, cancel_futures=True)
         with self._lock:
-            for piece in self._pieces.values():
-                piece.buffer[:] = _ZEROS
+            for buffer in (*(piece.buffer for piece in self._pieces.values()), *self._threads):
+                buffer[:] = _ZEROS
             self._pieces.clear()
             self._free.clear()
 
@@ -117,6 +118,8 @@ class Pieces:
         buffer: memoryview | None = getattr(self._own, "buffer", None)
         if buffer is None:
             buffer = self._own.buffer = memoryview(bytearray(MIB))
+            with self._lock:
+                self._threads.append(buffer)
         return buffer
 
     def _read_on(self, file: OpenFile, number: int) -> None:

@@ -74,10 +74,12 @@ class Content:
         if size < self.size:
             last, inside = divmod(size, MIB)
             for number in [number for number in self._pieces if number > last or (number == last and not inside)]:
-                self._budget.give_back(len(self._pieces.pop(number)))
+                gone = self._pieces.pop(number)
+                self._budget.give_back(len(gone))
+                gone[:] = bytes(len(gone))
             kept = self._pieces.get(last)
             if kept is not None:
-                kept[inside:] = bytes(len(kept) - inside)
+                kept[inside:] = bytes(max(0, len(kept) - inside))
         self.size = size
 
     def clear(self) -> None:

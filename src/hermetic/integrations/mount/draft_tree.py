@@ -64,6 +64,7 @@ class DraftTree:
         self._root = DraftNode(protocol.ROOT, None, "", None)
         self._nodes = {protocol.ROOT: self._root}
         self._last_node = protocol.ROOT
+        self._refusing = False
         self._listings: dict[int, list[tuple[str, DraftNode]]] = {}
         self._last_listing = 0
         self.touched: set[int] = set()
@@ -106,6 +107,10 @@ class DraftTree:
         for path in sorted(found):
             yield path, found[path]
 
+    def refuse(self) -> None:
+        """Change nothing any more."""
+        self._refusing = True
+
     def forget(self) -> None:
         """Nothing is kept but the files themselves."""
 
@@ -124,7 +129,7 @@ class DraftTree:
     # looking
 
     def _check(self, request: Request) -> None:
-        if not self._admit(request.process):
+        if self._refusing or not self._admit(request.process):
             raise OSError(errno.EACCES, "not of this run")
 
     def _node(self, number: int) -> DraftNode:
@@ -290,6 +295,8 @@ class DraftTree:
         return content
 
     def _read(self, request: Request) -> Parts:
+        if self._refusing:
+            raise OSError(errno.EACCES, "the run is over")
         _, offset, size = protocol.READ_IN.unpack_from(request.body)
         return self._content(request).read(offset, size)
 
@@ -297,6 +304,8 @@ class DraftTree:
         _, offset, size = protocol.READ_IN.unpack_from(request.body)
         start = protocol.READ_IN.size
         with self._lock:
+            if self._refusing:
+                raise OSError(errno.EACCES, "the run is over")
             self._content(request).write(offset, request.body[start : start + size])
             self._node(request.node).modified_ms = time.time_ns() // 1_000_000
         return (protocol.WRITE_OUT.pack(size, 0),)

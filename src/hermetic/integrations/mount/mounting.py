@@ -53,6 +53,7 @@ class Mount:
 
     def stop(self) -> None:
         """Take everything back and answer no more; a second call does nothing."""
+        self.tree.refuse()  # or what is read meanwhile would be kept
         self.take_back()
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -95,20 +96,27 @@ class Mounts:
         self._failures: dict[str, HermeticError] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._waiting = threading.Thread(target=self._receive, name="hermetic-mount-start", daemon=True)
-        self._watching = threading.Thread(target=self._watch, name="hermetic-mount-leases", daemon=True)
+        self._thread = threading.Thread(target=self._receive, name="hermetic-mount-leases", daemon=True)
 
     def enter(self) -> None:
         """Called in the child between fork and exec. Raises OSError."""
         self.namespace.enter()
 
     def start(self) -> None:
-        """Begin to wait for the child, which may look at its mounts before it has become the command."""
-        self._waiting.start()
-        self._watching.start()
+        """Begin to wait for the child, which may look at its mounts before it has become the command.
+
+        Until then the thread holds no lock that the child, a fork of this process, could miss.
+        """
+        self._thread.start()
 
     def ended(self, *, succeeded: bool) -> None:
         """Raise what went wrong with a mount although the command ended well."""
+        for mount in self.mounts:
+            if isinstance(mount.tree, DraftTree) and mount.tree.budget.exceeded:
+                limit = mount.tree.budget.limit // 2**20
+                self._outputs.note(
+                    f"{mount.place_of(0)} was full: it holds {limit} MiB of memory; hermetic:// seals what is written as it goes"
+                )
         if not succeeded:
             return
         self._raise_failures()
@@ -129,16 +137,15 @@ class Mounts:
     def why_not(self) -> Unsupported | None:
         """Return what the child said when it could not mount, None if it said nothing."""
         self.namespace.give_up()
-        self._waiting.join()
+        self._thread.join()
         return None if self.namespace.failure is None else namespace.refused(self.namespace.failure)
 
     def close(self) -> None:
         """End the threads, take back what the kernel keeps, give the keys back."""
         self._over.set()
         self.namespace.give_up()
-        for thread in (self._waiting, self._watching):
-            if thread.ident is not None:
-                thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         for mount in self.mounts:
             mount.stop()
             mount.tree.close()
@@ -150,6 +157,7 @@ class Mounts:
             mount.serve(fd, self._failure_of(mount))
         if fds:
             readahead.widen(self.namespace.process, [point.path for point in self._points])
+            self._watch()
 
     def _watch(self) -> None:
         """Confirm the leases while the command runs: what the kernel keeps it hands out without asking us."""
@@ -188,8 +196,8 @@ def mounted(session: Session, wishes: Sequence[Wish], *, run: RunHandle, folder:
         stack.callback(mounts.namespace.close)
         mounts.mounts += _trees(session, wishes, run=run, namespace=mounts.namespace, stack=stack)
         outputs.reserve([wish.ref for wish in wishes if wish.new])
-        mount_points.make(folder, [(wish.path, wish.is_file) for wish in wishes])
         stack.callback(mount_points.remove, folder)
+        mount_points.make(folder, [(wish.path, wish.is_file) for wish in wishes])
         stack.callback(mounts.close)
         mounts.start()
         try:

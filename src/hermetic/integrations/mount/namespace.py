@@ -10,6 +10,7 @@ reads through the mount needs none.
 
 from __future__ import annotations
 
+import array
 import ctypes
 import errno
 import os
@@ -68,7 +69,8 @@ class Namespace:
                 self._mount(point, device)
             step = "hand the mount over"
             namespace = os.stat("/proc/self/ns/mnt").st_ino  # noqa: PTH116 - between fork and exec as little as possible
-            socket.send_fds(self._childs, [_NAMESPACE.pack(os.getpid(), namespace)], devices)
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", devices))
+            self._childs.sendmsg([_NAMESPACE.pack(os.getpid(), namespace)], [rights] if devices else [])
         except OSError as error:
             with suppress(OSError):
                 self._childs.send(f"cannot {step}: {(error.strerror or str(error)).lower()}".encode())

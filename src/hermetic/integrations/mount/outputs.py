@@ -25,7 +25,7 @@ class Outputs:
     """The names that the mounts of one run write."""
 
     def __init__(self, session: Session, run: RunHandle, note: Callable[[str], None]) -> None:
-        self._session, self._run, self._note = session, run, note
+        self._session, self._run, self.note = session, run, note
         self._drafts: RunDrafts | None = None
         self._inputs: tuple[str, ...] = ()
 
@@ -42,7 +42,7 @@ class Outputs:
         drafts = self._drafts
         files = list(tree.files())
         if drafts is None or not files:
-            self._note(f"nothing was written for {name}, so there is no new version of it")
+            self.note(f"nothing was written for {name}, so there is no new version of it")
             return
         if self._read_so_far() != self._inputs or _is_over(drafts, name):
             drafts.renew(name)

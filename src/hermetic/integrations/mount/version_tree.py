@@ -54,6 +54,7 @@ class VersionTree:
         self._lock = threading.Lock()
         self._open: dict[int, OpenFile] = {}
         self._opened: dict[int, int] = {}
+        self._refusing = False
         self.touched: set[int] = set()  # nodes of which the kernel may keep something
         self.nodes: list[Node] = []
         self.root = self._build(single)
@@ -77,6 +78,10 @@ class VersionTree:
     def path_of(self, node: int) -> str:
         """Return the path of a node inside the mount, empty for the root."""
         return self.nodes[node - 1].path if 0 < node <= len(self.nodes) else ""
+
+    def refuse(self) -> None:
+        """Open and read nothing any more."""
+        self._refusing = True
 
     def forget(self) -> None:
         """Wipe what was decrypted."""
@@ -126,7 +131,7 @@ class VersionTree:
         return self.nodes[request.node - 1]
 
     def _check(self, request: Request) -> None:
-        if not self._admit(request.process):
+        if self._refusing or not self._admit(request.process):
             raise OSError(errno.EACCES, "not of this run")
 
     def _lookup(self, request: Request) -> Parts:
@@ -146,6 +151,8 @@ class VersionTree:
         return (protocol.OPEN_OUT.pack(0, protocol.KEEP_CACHE, 0),)
 
     def _read(self, request: Request) -> Parts:
+        if self._refusing:
+            raise OSError(errno.EACCES, "the run is over")
         _, offset, size = protocol.READ_IN.unpack_from(request.body)
         return self.pieces.read(self._file(request.node), offset, size)
 

@@ -1,0 +1,143 @@
+"""The parts of a mount without a kernel: content that grows, its limit, names of mount points, bytes of the protocol."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+
+import pytest
+
+from hermetic.assets import mount_points
+from hermetic.errors import StorageError
+from hermetic.integrations.mount import protocol, readahead
+from hermetic.integrations.mount.content import Budget, Content
+
+MIB = 1 << 20
+
+
+def whole(content):
+    return b"".join(map(bytes, content.read(0, content.size)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_content_is_what_a_file_would_be(seed, tmp_path):
+    chance, content, budget = random.Random(seed), None, Budget(64 * MIB)
+    content = Content(budget)
+    with (tmp_path / "model").open("w+b") as file:
+        for _ in range(60):
+            place, length = chance.choice([0, 5, 4095, MIB - 3, MIB, 2 * MIB + 7]), chance.choice([1, 3, 4096, 70_000, MIB + 1])
+            if chance.random() < 0.3:
+                content.resize(place)
+                file.truncate(place)
+            else:
+                data = chance.randbytes(length)
+                content.write(place, memoryview(data))
+                file.seek(place)
+                file.write(data)
+            file.flush()
+            start, count = chance.randrange(3 * MIB), chance.choice([10, 5000, MIB])
+            file.seek(start)
+            assert b"".join(map(bytes, content.read(start, count))) == file.read(count)
+        file.seek(0)
+        assert whole(content) == file.read()
+    assert 0 <= budget.used <= content.size + 5 * MIB
+    content.clear()
+    assert (content.size, budget.used) == (0, 0)
+
+
+def test_a_full_mount_says_so_and_keeps_what_it_has():
+    budget = Budget(MIB)
+    content = Content(budget)
+    content.write(0, memoryview(b"x" * 1000))
+    with pytest.raises(OSError, match="memory") as caught:
+        content.write(0, memoryview(bytes(2 * MIB)))
+    assert caught.value.errno == errno.ENOSPC
+    assert budget.exceeded
+    assert budget.used <= budget.limit
+    content.clear()
+    Content(budget).write(0, memoryview(bytes(MIB)))
+
+
+def test_small_files_take_little():
+    budget = Budget(MIB)
+    for _ in range(100):
+        Content(budget).write(0, memoryview(b"small"))
+    assert budget.used == 100 * 4096
+
+
+def folder_of_a_run(base, name):
+    folder = base / f"hermetic-run-{name}"
+    folder.mkdir()
+    return folder
+
+
+def test_mount_points_are_made_and_removed(tmp_path):
+    run, there = folder_of_a_run(tmp_path, "a"), tmp_path / "there"
+    there.mkdir()
+    mount_points.make(run, [(there / "deep" / "er", False), (tmp_path / "file", True), (there, False)])
+    assert (there / "deep" / "er").is_dir()
+    assert (tmp_path / "file").read_bytes() == b""
+    mount_points.remove(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hermetic-run-a", "there"]
+    assert list(there.iterdir()) == []
+
+
+def test_what_is_not_empty_stays(tmp_path):
+    run = folder_of_a_run(tmp_path, "a")
+    mount_points.make(run, [(tmp_path / "one", False), (tmp_path / "two", True)])
+    (tmp_path / "one" / "mine").write_text("x")
+    (tmp_path / "two").write_text("x")
+    mount_points.remove(run)
+    assert (tmp_path / "one" / "mine").exists()
+    assert (tmp_path / "two").exists()
+
+
+def test_the_last_run_removes_what_runs_have_made(tmp_path):
+    first, second = folder_of_a_run(tmp_path, "a"), folder_of_a_run(tmp_path, "b")
+    mount_points.make(first, [(tmp_path / "data", False)])
+    mount_points.make(second, [(tmp_path / "data", False)])
+    mount_points.remove(first)
+    assert (tmp_path / "data").is_dir()
+    mount_points.remove(second)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", '["/etc"]', "\ud800"])
+def test_a_record_that_is_none_removes_nothing(tmp_path, text):
+    run = folder_of_a_run(tmp_path, "a")
+    (run / mount_points.RECORD).write_bytes(text.encode("utf-8", "surrogatepass"))
+    mount_points.remove(run)
+    assert not (run / mount_points.RECORD).exists()
+
+
+def test_a_place_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="to mount on"):
+        mount_points.make(folder_of_a_run(tmp_path, "a"), [(tmp_path / "file" / "below", False)])
+    (tmp_path / f"hermetic-mount-points-{os.geteuid()}.lock").symlink_to("file")
+    with pytest.raises(StorageError, match="cannot use"):
+        mount_points.make(folder_of_a_run(tmp_path, "b"), [(tmp_path / "x", False)])
+
+
+def test_structures_have_the_sizes_of_the_kernels_header():
+    sizes = {
+        "HEADER": 40, "ANSWER": 16, "INIT_OUT": 64, "ATTRIBUTES": 88, "ENTRY": 40, "ATTR_OUT": 16, "OPEN_OUT": 16, "READ_IN": 40,
+        "WRITE_OUT": 8, "SETATTR_IN": 88, "STATFS_OUT": 80, "DIRENT": 24, "INVALIDATE_OUT": 24, "RENAME2_IN": 16,
+    }  # fmt: skip
+    assert {name: getattr(protocol, name).size for name in sizes} == sizes
+
+
+def test_old_kernels_are_refused():
+    def asked(major, minor):
+        return protocol.answer_init(memoryview(protocol.INIT_IN.pack(major, minor, 131072, 0xFFFFFFFF)), wanted=1, largest_write=4096)
+
+    assert asked(7, 30) is None
+    assert asked(8, 0) is None
+    answer = protocol.INIT_OUT.unpack(asked(7, 45))
+    assert answer[:4] == (7, 31, 131072, 1)
+
+
+def test_reading_ahead_is_widened_only_where_it_may_be(tmp_path):
+    readahead.widen(os.getpid(), [tmp_path])  # no mount of ours: nothing happens
+    readahead.widen(2**22 + 1, [tmp_path])  # no such process
