@@ -70,11 +70,11 @@ def _impostors(stage: Stage, keys: ColumnKeys, strict: ColumnKeys, table: pa.Tab
     keys.write_table(forged, "forged.parquet", columns={}, footer=MINE)
     for name in ("{}", "_KEY_MATERIAL_FOR_{}.json"):
         (stage.project / name.format("forged.parquet")).replace(stage.project / name.format("t.parquet"))
-    stage.refused(
-        "a file under the attacker's own column key, to a reader who says which keys",
-        lambda: strict.read_table("t.parquet"),
-        IntegrityError,
-    )
+    what = "a file under the attacker's own column key, to a reader who says which keys"
+    stage.refused(what, lambda: strict.read_table("t.parquet"), IntegrityError)
+    material = stage.project / "_KEY_MATERIAL_FOR_t.parquet.json"
+    material.write_text(material.read_text().replace(MINE, FOOTER))
+    stage.refused(f"{what}, called by their name", lambda: strict.read_table("t.parquet"), IntegrityError)
     pq.write_table(forged, stage.project / "t.parquet")
     stage.refused("a plain file in its place", lambda: keys.read_table("t.parquet"), IntegrityError)
 

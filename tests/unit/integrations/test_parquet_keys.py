@@ -256,8 +256,14 @@ def test_a_plain_file_in_its_place_is_refused(keys, table):
 def test_a_file_under_other_keys_is_refused_by_who_says_which(keys, table, real):  # noqa: F811
     keys.create("secret/columns/mine", data_class="internal")
     keys.write_table(table, "t.parquet", columns={}, footer="secret/columns/mine")
+    strict = ColumnKeys(real, purpose="prepare", accept=[FOOTER, PII])
     with pytest.raises(IntegrityError, match="does not accept"):
-        ColumnKeys(real, purpose="prepare", accept=[FOOTER, PII]).read_table("t.parquet")
+        strict.read_table("t.parquet")
+    material = Path("_KEY_MATERIAL_FOR_t.parquet.json")
+    material.write_text(material.read_text().replace("secret/columns/mine", FOOTER))
+    assert keys.read_table("t.parquet").equals(table)
+    with pytest.raises(IntegrityError, match="under secret/columns/mine, which"):
+        strict.read_table("t.parquet")
 
 
 @pytest.mark.parametrize("at", [10, 2000, -200])
@@ -398,6 +404,8 @@ def test_sealed_assets(keys, table, real):  # noqa: F811
         )
         write(keys, table, "hermetic://features/one")
     assert set(run.outputs) == {"features/all@1", "features/one@1"}
+    write(keys, table, "hermetic://features/one")
+    assert real.show("features/one").number == 2
     os.environ["HERMETIC_PURPOSE"] = "prepare"
     try:
         assert [member.path for member in real.members("features/all")] == ["part-0.parquet", "part-1.parquet"]

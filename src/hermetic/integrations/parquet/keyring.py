@@ -97,12 +97,13 @@ class Keyring:
         place, sealed = parse(wrapped)
         if place.domain != self._session.domain:
             raise IntegrityError("the file was encrypted in another domain", hint="read it in a project of that domain")
-        if self._accept is not None and name not in self._accept:
+        opened = self._opened((place.file, place.version), lambda: self._exactly(check_name(name), place))
+        if self._accept is not None and opened.name not in self._accept:  # what it is called in the file proves nothing
             raise IntegrityError(
-                f"the file is encrypted under {name}, which this reader does not accept",
+                f"the file is encrypted under {opened.name}, which this reader does not accept",
                 hint=f"it accepts {', '.join(sorted(self._accept))}; somebody may have put another file in this place",
             )
-        return self._opened((place.file, place.version), lambda: self._exactly(check_name(name), place)), place, sealed
+        return opened, place, sealed
 
     def release(self, names: Iterable[str]) -> None:
         """Ask for column keys before a version is begun that is written under them, so that it has at least their class."""
