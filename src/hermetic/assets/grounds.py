@@ -159,8 +159,8 @@ class FarGround:
                 for piece in pieces(source):
                     file.write(piece)
             except BaseException:
-                with suppress(Exception):  # the first failure is told; what was begun never gets its name
-                    file.discard()
+                with suppress(StorageError, NotFound), far_errors("give up", path):
+                    file.discard()  # the first failure is told; what was begun never gets its name
                 raise
             file.close()
             self._forget(path)
@@ -278,20 +278,27 @@ def local_errors(action: str, path: str) -> Iterator[None]:
         raise StorageError(f"cannot {action} {path!r}: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
 
 
-@contextmanager
-def far_errors(action: str, path: str) -> Iterator[None]:
-    """Turn whatever a file system of somebody else raises inside the block into an error of ours."""
-    try:
-        yield
-    except (HermeticError, IsADirectoryError):
-        raise
-    except FileNotFoundError as error:
-        raise NotFound(f"cannot {action} {path!r}: there is no such file") from error
-    except PermissionError as error:
-        raise Denied(f"cannot {action} {path!r}: the storage refuses it", hint="check the credentials of the storage") from error
-    except Exception as error:  # s3fs, gcsfs and others raise what their clients raise
+class far_errors:  # noqa: N801 - used like a function, as `contextlib.suppress` is
+    """Turn whatever a file system of somebody else raises inside the block into an error of ours.
+
+    s3fs, gcsfs and others raise what their clients raise, so every Exception counts; what ends a process goes through.
+    """
+
+    def __init__(self, action: str, path: str) -> None:
+        self._what = f"cannot {action} {path!r}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, HermeticError | IsADirectoryError):
+            return
+        if isinstance(error, FileNotFoundError):
+            raise NotFound(f"{self._what}: there is no such file") from error
+        if isinstance(error, PermissionError):
+            raise Denied(f"{self._what}: the storage refuses it", hint="check the credentials of the storage") from error
         reason = (str(error).splitlines() or [""])[0][:200]
-        raise StorageError(f"cannot {action} {path!r}: {type(error).__name__} {reason}".rstrip(), hint="check the storage") from error
+        raise StorageError(f"{self._what}: {type(error).__name__} {reason}".rstrip(), hint="check the storage") from error
 
 
 def _require_file(mode: int, path: str) -> None:

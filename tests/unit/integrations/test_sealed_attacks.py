@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import hermetic
 from hermetic.errors import FormatError, HermeticError, IntegrityError, InvalidName, UsageError
 from hermetic.integrations.sealed_filesystem import SealedFileSystem
-from tests.unit.integrations.sealed_domain import copied, domain, ground, h, sealed_template  # noqa: F401
+from tests.unit.integrations.sealed_domain import copied, domain, entered, ground, h, sealed_template  # noqa: F401
 
 ONE, TWO = b"one" * 500, b"two" * 700
 
@@ -176,15 +176,21 @@ def changed(sealed_template, tmp_path_factory):
         there = ground_in(made, "memory")
         fs = SealedFileSystem(target_protocol="memory", project=str(made.project))
         fs.pipe_file(f"{there.base}/a", ONE)
-        yield SimpleNamespace(fs=fs, plain=there.plain, path=f"{there.base}/a", raw=there.plain.cat_file(f"{there.base}/a"))
+        yield SimpleNamespace(
+            home=made.home,
+            project=made.project,
+            fs=fs,
+            plain=there.plain,
+            path=f"{there.base}/a",
+            raw=there.plain.cat_file(f"{there.base}/a"),
+        )
 
 
 @pytest.fixture(autouse=True)
 def _environment_of_changed(request, monkeypatch):
     if "changed" in request.fixturenames:
         made = request.getfixturevalue("changed")
-        monkeypatch.setenv("HERMETIC_HOME", str(made.fs._project).replace("/project", "/home"))
-        monkeypatch.chdir(made.fs._project)
+        entered(made, monkeypatch)
 
 
 # the manifest beside it
