@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermetic.assets import mount_points
-from hermetic.errors import HermeticError
+from hermetic.errors import HermeticError, Unsupported
 from hermetic.formats.findings import Finding
 
 if TYPE_CHECKING:
@@ -53,15 +53,32 @@ class PrivateFolder:
 @contextmanager
 def private_folder() -> Iterator[PrivateFolder]:
     """Make the best private folder that this process may make, and remove it at the end."""
-    _sweep()
     base = SHARED_MEMORY if _is_tmpfs(SHARED_MEMORY) else Path(tempfile.gettempdir())
+    with _locked_folder(base) as folder:
+        yield _describe(folder, base)
+
+
+@contextmanager
+def memory_folder() -> Iterator[Path]:
+    """Make a private folder in memory that this process itself uses, and remove it at the end. Raises Unsupported without a tmpfs."""
+    if not _is_tmpfs(SHARED_MEMORY):
+        raise Unsupported(f"{SHARED_MEMORY} is no tmpfs, so files cannot be kept in memory", hint="mount a tmpfs there")
+    with _locked_folder(SHARED_MEMORY) as folder:
+        yield folder
+
+
+@contextmanager
+def _locked_folder(base: Path) -> Iterator[Path]:
+    _sweep()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    owner = os.getpid()
     try:
-        yield _describe(folder, base)
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == owner:  # a forked child that ends has this block too, and the folder is not its own
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
