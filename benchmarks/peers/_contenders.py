@@ -73,7 +73,7 @@ CONTENDERS = (
         "hermetic_api",
         "",
         (SEAL, OPEN, SAVE, LOAD, ONE, PANDAS, ARROW),
-        "seal and save synced, open not; release on record, signature and digests verified",
+        "seal and save synced and backed up, open not; release on record, signature and digests verified",
     ),
     Contender(
         "hermetic, command",
@@ -81,7 +81,7 @@ CONTENDERS = (
         "hermetic_command",
         "",
         (SEAL, OPEN),
-        "whole process; seal synced, expose not; release on record, signature and digests verified",
+        "whole process; seal synced and backed up, expose not; release on record, signature and digests verified",
     ),
     Contender("age", "age", "age", "", (SEAL, OPEN), "not synced; tag of each 64 KiB, no signature"),
     Contender("pyrage", "pyrage", "pyrage_files", "", (SEAL, OPEN), "not synced; tag of each 64 KiB, no signature"),

@@ -66,7 +66,8 @@ def _ensure_venv(name: str, requirements: tuple[str, ...], index: str | None) ->
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"installing {' '.join(requirements)} into {folder.relative_to(ROOT)}", file=sys.stderr)
     extra = ("--extra-index-url", index) if index else ()
-    _run(sys.executable, "-m", "venv", "--clear", str(folder))
+    if not python.exists():
+        _run(sys.executable, "-m", "venv", str(folder))
     _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *extra, *requirements)
     stamp.write_text(digest)
     return python

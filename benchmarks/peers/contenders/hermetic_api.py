@@ -16,13 +16,17 @@ def seal(folder, _variant):
 
 def open(folder, _variant):  # noqa: A001
     h = _connect(folder)
+    for row in h.exposures():  # of the round before
+        h.end_exposure(row.path)
     return lambda: h.expose(MODEL, folder / "back", seconds=3600, purpose="prepare")
 
 
 def save(folder, _variant):
     h = _connect(folder, fresh=True)
-    tensors = weights(folder)
-    return lambda: h.seal_tensors(tensors, name=MODEL, member=FILE)
+    from hermetic.assets.sealing import Terms
+
+    tensors, terms = weights(folder), Terms(data_class="internal")
+    return lambda: h.seal_tensors(tensors, name=MODEL, member=FILE, terms=terms)
 
 
 def load_all(folder, _variant):
@@ -63,7 +67,7 @@ def _connect(folder, *, fresh=False):
     made = project.exists()
     if not made:
         project.mkdir(parents=True, mode=0o700)
-        create_domain(project, provider_uri="local:insecure-file", project_name="bench")
+        create_domain(project, provider_uri="local:insecure-file", project_name="bench", backup=place / "backup")
     os.chdir(project)
     h = hermetic.connect()
     h.seal(b"warm", name="dataset/warm", data_class="internal", member="warm")
