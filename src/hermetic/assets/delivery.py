@@ -122,12 +122,18 @@ def locked(session: Session, asset: str) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"cannot lock {folder / LOCK}: {error.strerror}", hint="check the folder's permissions") from error
     try:
-        start = int.from_bytes(hashlib.sha256(asset.encode()).digest()[:7], "big")
-        # of the open file, not of the process: two threads exclude each other too
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0))
+        _take(fd, int.from_bytes(hashlib.sha256(asset.encode()).digest()[:7], "big"))
         yield
     finally:
         os.close(fd)
+
+
+def _take(fd: int, start: int) -> None:
+    """Lock one byte of an open file, the whole file where the system has no locks that two threads respect."""
+    if hasattr(fcntl, "F_OFD_SETLKW"):
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0))
+    else:
+        fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 def _left(store: Store, manifest: Manifest, members: tuple[Member, ...]) -> dict[int, str]:

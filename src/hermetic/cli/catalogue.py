@@ -133,7 +133,9 @@ def _details(row: VersionDetails) -> list[Block]:
         ("written", f"{moment(row.published_ms)} by {row.writer}" + (f" in run {row.run}" if row.run else "")),
         ("kept", "for good" if row.retention_days is None else f"{row.retention_days} days"),
         ("size", f"{size(row.length)} in {count(len(row.members), 'member')}"),
-        ("store", f"{row.store}: {row.version}/"),
+        ("store", f"{row.store}: {row.version}/")
+        if row.place is None
+        else ("sealed to", f"{row.place or 'project folder'}, as named below"),
         ("key", f"{row.kek} version {row.kek_number}, {row.kek_state}"),
         ("released", f"{count(row.releases, 'time')}, last {moment(row.last_release_ms)}"),
         ("made of", ", ".join(row.parents)),

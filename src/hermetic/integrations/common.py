@@ -122,8 +122,12 @@ class DecryptingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     def get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **options: Any) -> None:
         """Copy a file to a local path on a tmpfs. Raises UsageError for one on disk: that is what `expose` is for."""
-        refuse_disk(self._stripped(rpath), lpath if outfile is None else outfile)
+        refuse_disk(self._exposable(rpath), lpath if outfile is None else outfile)
         super().get_file(rpath, lpath, callback=callback, outfile=outfile, **options)
+
+    def _exposable(self, path: str) -> str:
+        """Return what `hermetic expose` takes in place of a path."""
+        return self._stripped(path)
 
 
 def _each(value: Any, paths: Sequence[str]) -> list[Any]:

@@ -224,6 +224,10 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         if seen.found.state in {"plain", "foreign"}:
             raise ExistingFile(f"{path!r} is a file that this domain has not sealed", hint="move it away first: it is not overwritten")
 
+    def _exposable(self, path: str) -> str:
+        found = self._objects.look(self._path(path)).found
+        return f"{found.name}@{found.number}/{found.member}"
+
     # changing
 
     def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's signature

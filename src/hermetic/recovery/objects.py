@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hermetic.assets.session import Session
 from hermetic.domain.verify import verify_details
 from hermetic.errors import IntegrityError, NotFound
 from hermetic.formats.findings import Finding
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hermetic.domain.connect import Connection
     from hermetic.formats.manifest import Manifest, ManifestObject
     from hermetic.formats.messages.catalogue import VersionDetails
-    from hermetic.stores.base import Store
+    from hermetic.stores.base import RangeSource, Store
 
 FOLDER = "objects"
 MANIFEST = "manifest.json"
@@ -86,20 +87,40 @@ def _published(connection: Connection) -> Iterator[VersionDetails]:
 
 def _copy_version(connection: Connection, details: VersionDetails, way: tuple[Store, Store], done: Copied) -> None:
     source, target = way
+    keys: dict[int, tuple[str, str]] = {}
+    if details.place is not None and source is connection.stores.get(details.store):  # not when bringing back
+        keys = {member.index: (details.place, member.path) for member in details.members}
     try:
         manifest = verify_details(details, connection.pins)
         for item in manifest.objects:
-            _copy_object(source, target, item, done)
+            key = f"{item.version}/{item.index}.sealed"
+            if not target.exists(key):
+                with _reading(connection, source, (item, details.ref), keys.get(item.index)) as reading:
+                    _copy_object(reading, target, item, done)
         _put_manifest(target, manifest, details)
-    except (NotFound, IntegrityError) as error:
+    except NotFound as error:
+        if details.place is None:  # at plain locations, what was replaced or moved away is nobody's to keep
+            done.findings.append(_failed(details.ref, error.message))
+    except IntegrityError as error:
         done.findings.append(_failed(details.ref, error.message))
 
 
-def _copy_object(source: Store, target: Store, item: ManifestObject, done: Copied) -> None:
+def _reading(connection: Connection, source: Store, what: tuple[ManifestObject, str], where: tuple[str, str] | None) -> RangeSource:
+    """Open an object in a store, or at the plain location (place, key) that it was sealed to. Raises NotFound."""
+    item, ref = what
+    try:
+        return source.open(f"{item.version}/{item.index}.sealed")
+    except NotFound:
+        if where is None:
+            raise
+    from hermetic.assets.delivery import open_located  # noqa: PLC0415 - only what lies at plain locations needs fsspec
+
+    return open_located(Session(connection), where, item, ref)
+
+
+def _copy_object(reading: RangeSource, target: Store, item: ManifestObject, done: Copied) -> None:
     key = f"{item.version}/{item.index}.sealed"
-    if target.exists(key):
-        return
-    with source.open(key) as reading, target.stage(key) as staged:
+    with target.stage(key) as staged:
         length = copy_verified(reading, item, staged)
         staged.commit()
     done.objects += 1

@@ -386,6 +386,22 @@ def test_status_does_not_miss_it(ground, h, capsys):
     assert "version-missing" not in capsys.readouterr().out
 
 
+def test_a_backup_with_objects_keeps_it_and_brings_it_back(ground, h, tmp_path):
+    from hermetic.recovery.objects import bring_back, copy_out
+
+    ground.fs.pipe_file(f"{ground.base}/a", b"old")
+    ground.fs.pipe_file(f"{ground.base}/a", CSV)
+    copied = copy_out(h.connection, tmp_path / "backup")
+    assert (copied.objects, copied.findings) == (1, [])  # the first version was replaced, which is nobody's loss
+    ground.plain.rm(f"{ground.base}/a")
+    with pytest.raises(FileNotFoundError):
+        ground.fs.open(f"{ground.base}/a")
+    assert bring_back(h.connection, tmp_path / "backup").findings == []
+    assert h.open(ground.name).read() == CSV
+    assert ground.fs.cat_file(f"{ground.base}/a") == CSV
+    assert ground.plain.exists(f"{ground.base}/a")
+
+
 # several at once
 
 
@@ -538,8 +554,9 @@ def test_get_goes_into_memory_only(ground, tmp_path, monkeypatch):
 
     monkeypatch.setattr(downloads, "is_in_memory", lambda path: False)
     ground.fs.pipe_file(f"{ground.base}/a", CSV)
-    with pytest.raises(UsageError, match="plaintext on disk"):
+    with pytest.raises(UsageError, match="plaintext on disk") as refused:
         ground.fs.get(f"{ground.base}/a", str(tmp_path / "copy"))
+    assert f"hermetic expose {ground.name}@1/" in refused.value.hint
     assert not (tmp_path / "copy").exists()
     buffer = io.BytesIO()
     ground.fs.get_file(f"{ground.base}/a", buffer)
