@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.docs.pages import Step
 
 
 @pytest.fixture
@@ -35,3 +39,16 @@ def patients(folder: Path) -> None:
     pressure = (90 + 0.6 * age + random.normal(0, 6, 400)).round()
     names = [f"Patient {number:03d}" for number in range(400)]
     pd.DataFrame({"name": names, "age": age, "pressure": pressure}).to_parquet(folder / "patients.parquet", index=False)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Step]], list[Step]]]:
+    """Yield what lets the commands of a page reach a bucket of this machine where the page says s3.example.org."""
+    from tests.unit.stores.s3_endpoint import Endpoint
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-nobody")
+    with Endpoint() as endpoint:
+        here = f"'{endpoint.url}'"
+        yield lambda steps: [replace(step, command=step.command.replace("https://s3.example.org", here)) for step in steps]
+        assert any(asked.does == "put" for asked in endpoint.asked)

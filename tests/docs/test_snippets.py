@@ -38,6 +38,7 @@ BEFORE = {
     "change-the-policy": SEALED,
     "anchor-the-log": SEALED,
     "benchmark": BENCH,
+    "s3": BENCH,
     "load-weights": DOMAIN,
 }
 
@@ -56,13 +57,16 @@ def test_tutorial(folder: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BEFORE))
-def test_how_to(name: str, folder: Path, home: Path, patients: None) -> None:
+def test_how_to(name: str, folder: Path, home: Path, patients: None, request: pytest.FixtureRequest) -> None:
     page = HOW_TO / f"{name}.md"
     if "unlock" in page.read_text(encoding="utf-8") and not kernel_keyring_works():
         pytest.skip("the kernel keyring is not available here")
     if "--mount" in page.read_text(encoding="utf-8") and not Path("/dev/fuse").exists():
         pytest.skip("there is no /dev/fuse here")
-    check(page, run([*(Step(command, 0) for command in BEFORE[name]), *steps(page)], folder, home))
+    asked = steps(page)
+    if name == "s3":
+        asked = request.getfixturevalue("bucket")(asked)
+    check(page, run([*(Step(command, 0) for command in BEFORE[name]), *asked], folder, home))
 
 
 def test_every_how_to_is_run_and_listed() -> None:

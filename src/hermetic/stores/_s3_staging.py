@@ -24,8 +24,8 @@ from hermetic.stores._s3_parts import Parts, Plan
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from hermetic.stores._s3_buffers import Body
     from hermetic.stores._s3_client import Bucket
-    from hermetic.stores._s3_parts import Body
 
 TOKEN: Final = "hermetic-write"  # noqa: S105 - the name of a field
 

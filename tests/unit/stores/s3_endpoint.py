@@ -100,10 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self):
         split = urlsplit(self.path)
-        _, _, path = split.path.partition(f"/{BUCKET}")
+        _, _, path = split.path.lstrip("/").partition("/")
         query = {name: values[0] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, unquote(path.lstrip("/")), query, headers)
+        asked = Asked(self.command, unquote(path), query, headers)
         body = self.rfile.read(int(headers.get("content-length", 0)))
         with self.endpoint.lock:
             self.endpoint.asked.append(asked)
