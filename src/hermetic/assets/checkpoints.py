@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.catalogue import VersionDetails
 
 _DELETED = "deleted"
+PART = "part"  # the label by which a checkpoint names versions that belong to it
 _REASON = 900  # characters, well below what custody keeps of a reason
 
 
@@ -89,10 +90,10 @@ class CheckpointWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self.publish()
-        else:
+        if kind is not None:
             self.abandon()
+        elif self._result is None:
+            self.publish()
 
     def begin(self) -> None:
         """Ask for the key. Raises UsageError when done twice, PolicyDenied."""
@@ -105,13 +106,17 @@ class CheckpointWriter:
         """Begin a file: writable, binary, not seekable; closing it makes it part of the checkpoint."""
         return CheckpointFile(self._writing().add_member(member))
 
-    def publish(self) -> SealedVersion:
-        """Publish what was written. Raises UsageError if a file is still open or none was written."""
+    def publish(self, parts: tuple[str, ...] = ()) -> SealedVersion:
+        """Publish what was written. Raises UsageError if a file is still open or none was written.
+
+        `parts` are references of versions that belong to it, such as what other processes wrote; `latest_good` verifies them too.
+        """
         draft, self._draft = self._writing(), None
         with self._stack:
             if draft.busy:
                 raise UsageError("a file of this checkpoint is still open", hint="close every file inside the block")
-            self._result = summary(draft, draft.publish(labels=self._terms.labels), ())
+            labels = (*self._terms.labels, *((PART, ref) for ref in parts))
+            self._result = summary(draft, draft.publish(labels=labels), ())
         return self._result
 
     def abandon(self) -> None:
@@ -182,9 +187,13 @@ def latest_good(session: Session, name: str, *, fall_back: bool = False) -> Good
     for number in range(newest.number, 0, -1):
         ref = f"{name}@{number}"
         try:
-            if session.ask(ShowVersion(ref)).state == _DELETED:
+            details = session.ask(ShowVersion(ref))
+            if details.state == _DELETED:
                 continue
             verified = verify(session, ref)
+            for label in details.labels:
+                if label[0] == PART:
+                    verify(session, label[1])
         except (IntegrityError, NotFound) as error:
             if not fall_back:
                 raise _not_as_published(ref, error) from error

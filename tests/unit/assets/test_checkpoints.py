@@ -201,3 +201,18 @@ def test_a_killed_process_leaves_what_it_had_published(domain):  # noqa: F811
         with h.version(NAME, purpose="train") as found:
             assert found.open("1").read() == b"1" * 3_000_000
         assert save(h, b"after").ref == "checkpoint/risk@3"
+
+
+def test_parts_are_verified_with_the_checkpoint_that_names_them(real, domain):  # noqa: F811
+    part = save(real, b"part" * 100, name="checkpoint/risk.rank-1")
+    with real.checkpoint(NAME, data_class="internal") as saved:
+        with saved.open("main") as file:
+            file.write(b"main")
+        assert saved.publish((part.ref,)).ref == f"{NAME}@1"
+        saved.abandon()
+        with pytest.raises(UsageError):
+            saved.publish()
+    assert real.latest_good(NAME).ref == f"{NAME}@1"
+    damage(domain, real, part.ref)
+    with pytest.raises(IntegrityError, match="checkpoint/risk@1 is not what was published"):
+        real.latest_good(NAME)

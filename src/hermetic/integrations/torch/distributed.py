@@ -9,13 +9,15 @@ then no reader sees anything of it, and a process that is killed leaves nothing.
 The files are those of torch's own FileSystemWriter. What is read back is data: `.metadata` may name the few classes that torch puts
 there, tensors and objects only what `weights_only=True` takes.
 
-A data key belongs to the process that asked for it, so all files of a version are written by one process: gather the state on one rank
-(`StateDictOptions(full_state_dict=True, cpu_offload=True)`) and save there with `no_dist=True`. Several writing ranks are refused.
-Reading has no such limit.
+Several ranks. A data key belongs to the process that asked for it, so each rank but the first writes a version of its own,
+`checkpoint/risk.rank-1@4`, and publishes it. The first rank publishes the checkpoint last, when all of them are there; its `.metadata`
+and its labels name the exact versions of the others. Until then no reader comes upon any of it, and what a save that failed has left
+of them is read by nobody.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 METADATA = ".metadata"
 _TEMPORARY = ".tmp"
+_SEPARATOR = "@"  # in no name of torch's files; `NAME@NUMBER/FILE` is a file of another rank's version
 
 # What torch writes into `.metadata`, by module. `_get_layout` and dtypes are values, not code.
 _KNOWN = {
@@ -72,6 +75,7 @@ class SealedWriter(FileSystemWriter):  # type: ignore[misc]  # torch is not ther
         self._files = attached(project)
         self._data_class = data_class
         self._writing: CheckpointWriter | None = None
+        self._own: str | None = None
         self.version: SealedVersion | None = None
         self.fs, self.path = _Draft(self), name
 
@@ -83,33 +87,48 @@ class SealedWriter(FileSystemWriter):  # type: ignore[misc]  # torch is not ther
             self.path = str(checkpoint_id)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **more: Any) -> None:  # noqa: FBT001 - torch's signature
-        """Ask for the key. Raises UsageError when several ranks would write."""
+        """Ask for the key. Raises PolicyDenied, UsageError."""
         super().set_up_storage_writer(is_coordinator, *args, **more)
-        alone = not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1
-        if not alone and not is_coordinator:
-            raise UsageError("one process writes a version", hint="gather the state on one rank and save there with no_dist=True")
-        writing = CheckpointWriter(self._files.session, Terms(name=self.path, data_class=self._data_class))
+        self._own = None if is_coordinator else f"{self.path}.rank-{dist.get_rank()}"
+        writing = CheckpointWriter(self._files.session, Terms(name=self._own or self.path, data_class=self._data_class))
         writing.begin()
         self._writing = writing
 
     def write_data(self, plan: Any, planner: Any) -> Any:
         """Write tensors and objects; after an error nothing is left."""
-        try:
-            return super().write_data(plan, planner)
-        except BaseException:
-            self.abandon()
-            raise
+        with self._all_or_nothing():
+            done = super().write_data(plan, planner)
+            return done if self._own is None else self._published(done.value())
+
+    def _published(self, results: list[Any]) -> Any:
+        """Publish this rank's own version and return the results as the checkpoint will name them."""
+        if results:
+            ref = self.writing.publish().ref
+            results = [_moved(result, ref) for result in results]
+        self.abandon()
+        done: Any = torch.futures.Future()
+        done.set_result(results)
+        return done
 
     def finish(self, metadata: Any, results: Any) -> None:
         """Write `.metadata` and publish."""
-        try:
+        with self._all_or_nothing():
             super().finish(metadata, results)
-            self.version = self.writing.publish()
-        except BaseException:
-            self.abandon()
-            raise
+            paths = [result.storage_data.relative_path for each in results for result in each]
+            parts = dict.fromkeys(path.rpartition("/")[0] for path in paths if _SEPARATOR in path)
+            self.version = self.writing.publish(tuple(parts))
         self._writing = None
         self._files.published(self.path)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                self.abandon()
 
     @property
     def writing(self) -> CheckpointWriter:
@@ -159,9 +178,18 @@ class SealedReader(FileSystemReader):  # type: ignore[misc]  # torch is not ther
 
     def stream(self, member: str) -> Any:
         """Open a file of the version."""
-        if member not in self._view.members:
-            raise UsageError(f"{self.ref} has no file {member!r}", hint="it was not written by a SealedWriter")
-        return self._files.open(self._view, member, self._purpose)
+        view = self._view
+        if _SEPARATOR in member:
+            ref, _, member = member.rpartition("/")
+            view = view_of(self._files, ref)
+        if member not in view.members:
+            raise UsageError(f"{view.name}@{view.number} has no file {member!r}", hint="it was not written by a SealedWriter")
+        return self._files.open(view, member, self._purpose)
+
+
+def _moved(result: Any, ref: str) -> Any:
+    place = dataclasses.replace(result.storage_data, relative_path=f"{ref}/{result.storage_data.relative_path}")
+    return dataclasses.replace(result, storage_data=place)
 
 
 class _DataOnly:
