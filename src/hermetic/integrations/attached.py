@@ -21,7 +21,7 @@ from hermetic.assets.naming import rule_for
 from hermetic.assets.pending import RunDrafts, has_pending
 from hermetic.assets.releases import OpenVersion, release
 from hermetic.assets.scratch import ScratchSpace
-from hermetic.errors import IntegrityError, InvalidName, LeaseEnded, NotFound, UsageError
+from hermetic.errors import Conflict, IntegrityError, InvalidName, LeaseEnded, NotFound, UsageError
 from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVersion
 from hermetic.ids import Ref
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hermetic.integrations.places import Place
 
 SAME_LOOK_NS = 100_000_000  # a library that opens a file asks about it several times in a row
+_NEXT = "writing to that name makes its next version"
 PENDING = 0  # number of a draft that this run has not published yet
 
 
@@ -232,7 +233,10 @@ class Attached:
         """Give an asset another name of the same kind. Raises UsageError, NotFound, Conflict."""
         if old.kind != new.kind:
             raise UsageError(f"{old} and {new} are of different kinds", hint="seal it under the other kind instead")
-        self.session.ask(RenameAsset(str(old), str(new)))
+        try:
+            self.session.ask(RenameAsset(str(old), str(new)))
+        except Conflict as error:
+            raise Conflict(f"{error.message}: {_NEXT}", hint="in DuckDB: COPY … (USE_TMP_FILE false)") from None
         note_renamed(self.session.domain, str(old), str(new))
         self.refresh()
 

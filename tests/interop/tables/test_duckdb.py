@@ -37,6 +37,17 @@ def test_csv(place, columns, con, nothing_left):
     nothing_left(plain=lambda: con.execute("COPY source TO 'plain.csv' (FORMAT csv)"), sealed=sealed)
 
 
+def test_the_next_version(place, con, real):
+    """DuckDB writes beside what exists and renames; of a name whose versions stay, the next one is written in place."""
+    copy = "COPY (SELECT range AS id FROM range({})) TO 'hermetic://features/x' (FORMAT parquet{})"
+    con.execute(copy.format(10, ""))
+    with pytest.raises(duckdb.Error, match="writing to that name makes its next version"), fsspec.filesystem("hermetic").transaction:
+        con.execute(copy.format(11, ""))
+    con.execute(copy.format(12, ", USE_TMP_FILE false"))
+    assert [(row.name, row.latest) for row in real.list() if row.latest] == [("features/x", 2)]
+    assert con.execute("SELECT count(*) FROM read_parquet('hermetic://features/x')").fetchall() == [(12,)]
+
+
 def test_many_row_groups(place, con):
     con.execute("COPY (SELECT range AS id, hash(range) AS h FROM range(500000)) TO 'hermetic://features/x' (FORMAT parquet)")
     assert con.execute("SELECT count(*), sum(id) FROM read_parquet('hermetic://features/x')").fetchall() == [

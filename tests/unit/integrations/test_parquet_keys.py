@@ -10,6 +10,7 @@ import fsspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hermetic.assets import current
 from hermetic.domain.leases import boot_ms
 from hermetic.errors import (
     Conflict,
@@ -194,6 +195,16 @@ def test_reads_in_a_run_are_its_inputs(keys, table, real):  # noqa: F811
     with real.run("train", purpose="train") as run:
         ColumnKeys(real).read_table("t.parquet")
     assert set(run.ended.inputs) == {f"{FOOTER}@1", f"{PII}@1"}
+
+
+def test_what_is_written_afterwards_inherits_the_class_of_the_keys_used(keys, table, real):  # noqa: F811
+    current._read.clear()
+    write(keys, table)
+    current._read.clear()
+    keys.read_table("t.parquet", columns=["age"])
+    assert real.seal(b"x", name="features/age").data_class == "internal"
+    keys.read_table("t.parquet", columns=["ssn"])
+    assert real.seal(b"x", name="features/ssn").data_class == "restricted"
 
 
 def test_rotation_rewrites_no_data(keys, table, real):  # noqa: F811
