@@ -9,9 +9,11 @@ import random
 import pytest
 
 from hermetic.assets import mount_points
-from hermetic.errors import StorageError
+from hermetic.errors import StorageError, UsageError
+from hermetic.formats.messages.versions import Member
 from hermetic.integrations.mount import protocol, readahead
 from hermetic.integrations.mount.content import Budget, Content
+from hermetic.integrations.mount.version_tree import VersionTree
 
 MIB = 1 << 20
 
@@ -141,3 +143,27 @@ def test_old_kernels_are_refused():
 def test_reading_ahead_is_widened_only_where_it_may_be(tmp_path):
     readahead.widen(os.getpid(), [tmp_path])  # no mount of ours: nothing happens
     readahead.widen(2**22 + 1, [tmp_path])  # no such process
+
+
+class Version:
+    """A version with these members, and nothing behind them."""
+
+    ref = "dataset/odd@1"
+
+    def __init__(self, *paths):
+        self.members = [Member(path, index, 10) for index, path in enumerate(paths)]
+
+
+@pytest.mark.parametrize("paths", [("a", "a/b"), ("a/b", "a"), ("x/a", "x/a/b/c")])
+def test_a_version_that_is_no_tree_is_refused(paths):
+    with pytest.raises(UsageError, match="as a file and as a folder"):
+        VersionTree(Version(*paths), owner=protocol.Owner(0, 0), admit=bool)
+
+
+def test_a_version_is_a_tree():
+    tree = VersionTree(Version("b/c/d", "a", "b/e"), owner=protocol.Owner(1, 2), admit=bool)
+    assert {node.path: sorted(node.children) for node in tree.nodes} == {
+        "": [b"a", b"b"], "b": [b"c", b"e"], "b/c": [b"d"], "b/c/d": [], "a": [], "b/e": [],
+    }  # fmt: skip
+    assert [tree.path_of(number) for number in (0, 1, 2, 99)] == ["", "", "b", ""]
+    tree.close()

@@ -108,6 +108,10 @@ def test_a_refusal_comes_before_the_command(project):
         done = run("sh", "-c", "touch started", name=name)
         assert done.code == code, done
         assert not (project / "started").exists()
+    done = call(
+        "run", "t", "--purpose", "train", "--mount-new", "a=features/x", "--mount-new", "b=features/x", "--", "touch", "started"
+    )
+    assert (done.code, (project / "started").exists()) == (2, False), done
     done = call("run", "t", "--purpose", "debug", "--mount-new", "out=model/x", "--", "touch", "started")
     assert (done.code, (project / "started").exists()) == (3, False), done
 

@@ -8,7 +8,7 @@
     connection      questions of the kernel in, answers out
     protocol        the bytes of those
     version_tree    a version, read-only
-    draft_tree      a folder that becomes a version; its files are in memory (content) until the run ends (outputs)
+    draft_tree      a folder that becomes a version; its files (draft_nodes, content) are in memory until the run ends (outputs)
     blocks          decrypted pieces, read ahead
     mounting        all of it around one command
 

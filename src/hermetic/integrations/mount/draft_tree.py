@@ -9,46 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
-import time
 from typing import TYPE_CHECKING
 
-from hermetic.errors import InvalidName
-from hermetic.ids import check_member
 from hermetic.integrations.mount import protocol
 from hermetic.integrations.mount.content import Budget, Content
+from hermetic.integrations.mount.draft_nodes import DraftNode, DraftNodes, now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hermetic.integrations.mount.protocol import Owner, Request
 
     Parts = Sequence[bytes | memoryview]
 
 _NO_REPLACE = 1  # of RENAME2
-
-
-class DraftNode:
-    """A file (with content) or a folder (with children)."""
-
-    __slots__ = ("children", "content", "mode", "modified_ms", "name", "number", "open", "parent")
-
-    def __init__(self, number: int, parent: DraftNode | None, name: str, content: Content | None) -> None:
-        self.number, self.parent, self.name, self.content = number, parent, name, content
-        self.children: dict[str, DraftNode] = {}
-        self.mode = stat.S_IFDIR | 0o700 if content is None else stat.S_IFREG | 0o600
-        self.modified_ms = time.time_ns() // 1_000_000
-        self.open = 0
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it can hold others."""
-        return self.content is None
-
-    @property
-    def path(self) -> str:
-        """Names from the root on."""
-        return self.name if self.parent is None or self.parent.parent is None else f"{self.parent.path}/{self.name}"
 
 
 class DraftTree:
@@ -60,10 +34,8 @@ class DraftTree:
     def __init__(self, *, owner: Owner, admit: Callable[[int], bool], budget: Budget | None = None) -> None:
         self._owner, self._admit = owner, admit
         self.budget = budget or Budget()
-        self._lock = threading.Lock()
-        self._root = DraftNode(protocol.ROOT, None, "", None)
-        self._nodes = {protocol.ROOT: self._root}
-        self._last_node = protocol.ROOT
+        self.nodes = DraftNodes()
+        self._lock = self.nodes.lock
         self._refusing = False
         self._listings: dict[int, list[tuple[str, DraftNode]]] = {}
         self._last_listing = 0
@@ -74,8 +46,8 @@ class DraftTree:
             protocol.SETATTR: self._setattr,
             protocol.MKNOD: self._mknod,
             protocol.MKDIR: self._mkdir,
-            protocol.UNLINK: self._unlink,
-            protocol.RMDIR: self._rmdir,
+            protocol.UNLINK: self._remove,
+            protocol.RMDIR: self._remove,
             protocol.RENAME: self._rename,
             protocol.RENAME2: self._rename2,
             protocol.CREATE: self._create,
@@ -98,14 +70,10 @@ class DraftTree:
 
     def path_of(self, node: int) -> str:
         """Return the path of a node inside the mount, empty for the root."""
-        found = self._nodes.get(node)
-        return "" if found is None else found.path
-
-    def files(self) -> Iterator[tuple[str, Content]]:
-        """Yield every file as (member name, content), in order of name."""
-        found = {node.path: node.content for node in self._below(self._root) if node.content is not None}
-        for path in sorted(found):
-            yield path, found[path]
+        try:
+            return self.nodes.get(node).path
+        except OSError:
+            return ""
 
     def refuse(self) -> None:
         """Change nothing any more."""
@@ -116,15 +84,7 @@ class DraftTree:
 
     def close(self) -> None:
         """Free everything."""
-        for node in self._nodes.values():
-            if node.content is not None:
-                node.content.clear()
-        self._nodes = {protocol.ROOT: self._root}
-
-    def _below(self, folder: DraftNode) -> Iterator[DraftNode]:
-        for node in folder.children.values():
-            yield node
-            yield from self._below(node)
+        self.nodes.clear()
 
     # looking
 
@@ -132,17 +92,8 @@ class DraftTree:
         if self._refusing or not self._admit(request.process):
             raise OSError(errno.EACCES, "not of this run")
 
-    def _node(self, number: int) -> DraftNode:
-        try:
-            return self._nodes[number]
-        except KeyError:
-            raise OSError(errno.ESTALE, "gone") from None
-
-    def _child(self, folder: DraftNode, name: str) -> DraftNode:
-        try:
-            return folder.children[name]
-        except KeyError:
-            raise OSError(errno.ENOENT, "no such file") from None
+    def _node(self, request: Request) -> DraftNode:
+        return self.nodes.get(request.node)
 
     def _attributes(self, node: DraftNode) -> bytes:
         size = 0 if node.content is None else node.content.size
@@ -153,14 +104,14 @@ class DraftTree:
 
     def _lookup(self, request: Request) -> Parts:
         self._check(request)
-        return (self._entry(self._child(self._node(request.node), request.name())),)
+        return (self._entry(self._node(request).child(request.name())),)
 
     def _getattr(self, request: Request) -> Parts:
-        return (protocol.ATTR_OUT.pack(protocol.FOR_EVER, 0, 0) + self._attributes(self._node(request.node)),)
+        return (protocol.ATTR_OUT.pack(protocol.FOR_EVER, 0, 0) + self._attributes(self._node(request)),)
 
     def _open_folder(self, request: Request) -> Parts:
         self._check(request)
-        node = self._node(request.node)
+        node = self._node(request)
         with self._lock:
             self._last_listing += 1
             self._listings[self._last_listing] = [(".", node), ("..", node), *node.children.items()]
@@ -191,15 +142,8 @@ class DraftTree:
 
     def _make(self, request: Request, name: str, content: Content | None) -> DraftNode:
         self._check(request)
-        folder = self._node(request.node)
         with self._lock:
-            if name in folder.children:
-                raise OSError(errno.EEXIST, "exists")
-            self._last_node = number = self._last_node + 1
-            node = DraftNode(number, folder, name, content)
-            _check_name(node.path)
-            folder.children[name] = self._nodes[number] = node
-        return node
+            return self.nodes.make(self._node(request), name, content)
 
     def _mknod(self, request: Request) -> Parts:
         mode, _ = protocol.MAKE_IN.unpack_from(request.body)
@@ -212,34 +156,17 @@ class DraftTree:
 
     def _create(self, request: Request) -> Parts:
         node = self._make(request, request.name(16), Content(self.budget))
-        node.open += 1
-        self.touched.add(node.number)
+        with self._lock:
+            node.open += 1
+            self.touched.add(node.number)
         return (self._entry(node) + protocol.OPEN_OUT.pack(0, protocol.KEEP_CACHE, 0),)
 
-    def _unlink(self, request: Request) -> Parts:
-        folder = self._node(request.node)
+    def _remove(self, request: Request) -> Parts:
+        self._check(request)
+        folder = self._node(request)
         with self._lock:
-            self._drop(folder, self._child(folder, request.name()))
+            self.nodes.remove(folder, folder.child(request.name()))
         return protocol.EMPTY
-
-    def _rmdir(self, request: Request) -> Parts:
-        folder = self._node(request.node)
-        with self._lock:
-            node = self._child(folder, request.name())
-            if node.children:
-                raise OSError(errno.ENOTEMPTY, "not empty")
-            self._drop(folder, node)
-        return protocol.EMPTY
-
-    def _drop(self, folder: DraftNode, node: DraftNode) -> None:
-        del folder.children[node.name]
-        node.parent = None
-        self._free(node)
-
-    def _free(self, node: DraftNode) -> None:
-        """Free a file that has no name and is open nowhere."""
-        if node.parent is None and not node.open and node.content is not None:
-            node.content.clear()
 
     def _rename(self, request: Request) -> Parts:
         (target,) = protocol.RENAME_IN.unpack_from(request.body)
@@ -253,26 +180,15 @@ class DraftTree:
 
     def _move(self, request: Request, target: int, names: list[str], *, replace: bool) -> Parts:
         self._check(request)
-        before, after = self._node(request.node), self._node(target)
         with self._lock:
-            node, other = self._child(before, names[0]), after.children.get(names[1])
-            if other is node:
-                return protocol.EMPTY
-            if other is not None and (not replace or other.children):
-                raise OSError(errno.EEXIST if not replace else errno.ENOTEMPTY, "exists")
-            _check_name(f"{after.path}/{names[1]}".lstrip("/"))
-            if other is not None:
-                self._drop(after, other)
-            del before.children[node.name]
-            node.name, node.parent = names[1], after
-            after.children[node.name] = node
+            self.nodes.move(self._node(request).child(names[0]), self.nodes.get(target), names[1], replace=replace)
         return protocol.EMPTY
 
     # content
 
     def _open(self, request: Request) -> Parts:
         self._check(request)
-        node = self._node(request.node)
+        node = self._node(request)
         flags, _ = protocol.OPEN_IN.unpack_from(request.body)
         with self._lock:
             node.open += 1
@@ -282,14 +198,14 @@ class DraftTree:
         return (protocol.OPEN_OUT.pack(0, protocol.KEEP_CACHE, 0),)
 
     def _release(self, request: Request) -> Parts:
-        node = self._node(request.node)
+        node = self._node(request)
         with self._lock:
             node.open -= 1
-            self._free(node)
+            node.free()
         return protocol.EMPTY
 
     def _content(self, request: Request) -> Content:
-        content = self._node(request.node).content
+        content = self._node(request).content
         if content is None:
             raise OSError(errno.EISDIR, "a folder")
         return content
@@ -307,19 +223,19 @@ class DraftTree:
             if self._refusing:
                 raise OSError(errno.EACCES, "the run is over")
             self._content(request).write(offset, request.body[start : start + size])
-            self._node(request.node).modified_ms = time.time_ns() // 1_000_000
+            self._node(request).modified_ms = now_ms()
         return (protocol.WRITE_OUT.pack(size, 0),)
 
     def _setattr(self, request: Request) -> Parts:
         valid, _, _, size, _, _, mtime, _, _, mtime_ns, _, mode, *_ = protocol.SETATTR_IN.unpack_from(request.body)
-        node = self._node(request.node)
+        node = self._node(request)
         with self._lock:
             if valid & protocol.SET_SIZE:
                 self._content(request).resize(size)
             if valid & protocol.SET_MODE:
                 node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(mode)
             if valid & protocol.SET_MTIME_NOW or (valid & protocol.SET_SIZE and not valid & protocol.SET_MTIME):
-                node.modified_ms = time.time_ns() // 1_000_000
+                node.modified_ms = now_ms()
             elif valid & protocol.SET_MTIME:
                 node.modified_ms = mtime * 1000 + mtime_ns // 1_000_000
         return self._getattr(request)
@@ -331,10 +247,3 @@ class DraftTree:
     @staticmethod
     def _no_links(_request: Request) -> Parts:
         raise OSError(errno.EPERM, "a version holds files and folders")
-
-
-def _check_name(path: str) -> None:
-    try:
-        check_member(path)
-    except InvalidName:
-        raise OSError(errno.EINVAL, "no name for a member") from None

@@ -40,7 +40,7 @@ class Outputs:
     def seal(self, name: str, tree: DraftTree) -> None:
         """Seal every file of a mount into the draft of its name. Raises StorageError, InvalidName, and what custody refuses with."""
         drafts = self._drafts
-        files = list(tree.files())
+        files = list(tree.nodes.files())
         if drafts is None or not files:
             self.note(f"nothing was written for {name}, so there is no new version of it")
             return

@@ -73,6 +73,8 @@ def check(session: Session, wishes: Sequence[Wish]) -> tuple[str, ...]:
         _check_kind(wish)
         _check_place(session, wish.path)
         for other in wishes[:at]:
+            if wish.new and other.new and wish.ref == other.ref:
+                raise UsageError(f"{wish.ref} is written by two mounts", hint="one folder becomes one version; name two assets")
             if wish.path == other.path:
                 raise UsageError(f"{str(wish.path)!r} is mounted twice", hint="one version at one path; name a second folder")
             if wish.path.is_relative_to(other.path) or other.path.is_relative_to(wish.path):

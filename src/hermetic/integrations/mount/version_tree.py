@@ -11,6 +11,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
+from hermetic.errors import UsageError
 from hermetic.integrations.mount import protocol
 from hermetic.integrations.mount.blocks import OpenFile, Pieces
 
@@ -116,7 +117,18 @@ class VersionTree:
             if name not in folder.children:
                 folder.children[name] = self._add("/".join(parts[:depth]), None)
             folder = folder.children[name]
+            if folder.member is not None:
+                raise self._both(folder.path)
+        if parts[-1].encode() in folder.children:
+            raise self._both(member.path)
         folder.children[parts[-1].encode()] = self._add(member.path, member)
+
+    def _both(self, path: str) -> UsageError:
+        ref = self._version.ref
+        return UsageError(
+            f"{ref} holds {path!r} as a file and as a folder, which no file system can",
+            hint=f"mount files of it alone: PATH={ref}/{path}",
+        )
 
     def _add(self, path: str, member: Member | None) -> Node:
         node = Node(len(self.nodes) + 1, path, member)
