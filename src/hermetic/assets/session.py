@@ -73,7 +73,10 @@ class Session:
         try:
             return self.connection.stores[name]
         except KeyError:
-            raise NotFound(f"this machine does not know the store {name!r}", hint="stores are named in hermetic.yaml") from None
+            raise NotFound(
+                f"this machine does not know the store {name!r}",
+                hint="hermetic.yaml names stores; where one lies that it only names, say in your config.yaml",
+            ) from None
 
     def closed_folders(self) -> tuple[Path, ...]:
         """Return the folders whose content is never sealed nor written over: local stores, custody's home."""

@@ -15,12 +15,13 @@ from hermetic.domain import unlocking
 from hermetic.domain.config import CONFIG_FILE
 from hermetic.domain.home import Home
 from hermetic.domain.pinned import PINS_FILE
+from hermetic.errors import StorageError, Unsupported
 from hermetic.evidence.machine import swap_areas
 from hermetic.evidence.surroundings import Anchoring, PlainFile, Surroundings
 from hermetic.formats.messages.versions import RecogniseDigests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
@@ -58,8 +59,22 @@ def look(connection: Connection, out: Out, scanned: Sequence[Path], facts: Facts
         swap=swap_areas(),
         plain_files=_plain_files(connection, out, scanned) if scanned else None,
         scanned=tuple(str(path) for path in scanned),
-        missing=tuple(row.name for row in facts.assets if row.version and not _is_there(connection, row)),
+        missing=tuple(_missing(connection, out, facts)),
     )
+
+
+def _missing(connection: Connection, out: Out, facts: Facts) -> Iterator[str]:
+    """Yield the assets whose objects are gone. A store that gives no answer is told once, and what lies there is not missing."""
+    silent: set[str] = set()
+    for row in facts.assets:
+        if not row.version or row.store in silent:
+            continue
+        try:
+            if not _is_there(connection, row):
+                yield row.name
+        except (StorageError, Unsupported) as error:
+            silent.add(row.store)
+            out.warn(f"nobody could look whether the store {row.store!r} has its objects: {error.message}")
 
 
 def _is_there(connection: Connection, row: AssetRow) -> bool:

@@ -106,7 +106,7 @@ def _client(settings: S3Settings) -> Any:
         import boto3  # noqa: PLC0415 - an extra, and slow to import
         from botocore.config import Config  # noqa: PLC0415
     except ImportError:
-        raise Unsupported("boto3 is not installed", hint="pip install 'hermetic[s3]'") from None
+        raise _not_installed() from None
     config = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         connect_timeout=10,
@@ -123,11 +123,17 @@ def _client(settings: S3Settings) -> Any:
     return session.client("s3", endpoint_url=settings.endpoint, config=config)
 
 
+def _not_installed() -> Unsupported:
+    return Unsupported("boto3 is not installed", hint="pip install 'hermetic[s3]'")
+
+
 @contextmanager
 def translated(action: str, what: str) -> Iterator[None]:
     """Turn what botocore raises inside the block into NotFound, Conflict, Unsupported or StorageError."""
-    from botocore import exceptions  # noqa: PLC0415 - an extra; `_client` has told if it is missing
-
+    try:
+        from botocore import exceptions  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError:
+        raise _not_installed() from None
     try:
         yield
     except HermeticError:

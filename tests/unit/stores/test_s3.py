@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 
@@ -389,8 +390,9 @@ def test_nobody_there(store, endpoint):
     endpoint.__enter__()
 
 
-def test_without_boto3(store, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
+@pytest.mark.parametrize("missing", ["boto3", "botocore"])
+def test_without_boto3(store, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(Unsupported) as found:
         store.exists("a")
     assert found.value.hint == "pip install 'hermetic[s3]'"
