@@ -107,10 +107,12 @@ class Sealing:
         """Discard the output if the block fails. Of several threads that fail, all raise what the first one met."""
         try:
             yield
-        except BaseException as error:  # noqa: BLE001 - raised again
+        except BaseException as error:
             self._failure = first = self._failure or error
             self.output.discard()
-            raise first from None
+            if first is error:
+                raise
+            raise first from first.__cause__
 
     def reserve(self, plain_length: int, content_length: int) -> None:
         """Make room for all leaves, so that threads can fill them."""
