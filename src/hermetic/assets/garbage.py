@@ -79,7 +79,7 @@ def _remove(name: str, store: Store, items: list[Item], older_than_ms: int) -> l
 def _doubt(store: Store, version: str, domain: str) -> str | None:
     """Return why a folder that custody does not know may still be somebody's data, None if it is debris of this domain."""
     keys = [key for key, _ in store.list(f"{version}/")]
-    if f"{version}/{MANIFEST}" in keys:
+    if store.exists(f"{version}/{MANIFEST}"):  # a listing may be out of date
         return "published, but custody does not know it: was custody restored from an older backup?"
     for key in keys:
         try:

@@ -54,6 +54,16 @@ def test_what_custody_forgot_is_kept_and_told(h, store, port):
     assert store.exists(f"{sealed.version}/0.sealed")
 
 
+def test_a_listing_from_before_the_manifest_removes_no_version(h, store, port, monkeypatch):
+    sealed = h.seal(b"x", name="dataset/b")
+    port.versions.clear()
+    listed = type(store).list
+    monkeypatch.setattr(type(store), "list", lambda *given: (item for item in listed(*given) if not item[0].endswith(".json")))
+    collected = h.gc()
+    assert collected.removed == ()
+    assert [item.what for item in collected.kept] == [sealed.version]
+
+
 def test_what_is_not_ours_is_kept(h, left, store, port):
     raw = store.read_bytes(f"{left.version}/0.sealed", limit=10**6)
     port.versions.clear()
