@@ -59,16 +59,23 @@ def sealed_template(tmp_path_factory):
 
 
 @contextmanager
-def copied(template, folder):
-    """A fresh domain in `folder`; `lake` is a folder in memory."""
+def copied(template, folder, *, bucket=None):
+    """A fresh domain in `folder`; `lake` is a folder in memory, or a new prefix in `bucket`."""
     shutil.copytree(template, folder)
     lake = f"lake-{secrets.token_hex(6)}"
-    (settings,) = (folder / "home" / "config").iterdir()
-    config.save(settings, config.UserConfig(locations={"lake": f"memory://{lake}"}))
-    yield SimpleNamespace(project=folder / "project", home=folder / "home", lake=f"/{lake}", settings=settings)
+    if bucket is not None:
+        yield _settled(folder, f"s3://{bucket}/{lake}", f"{bucket}/{lake}")
+        return
+    yield _settled(folder, f"memory://{lake}", f"/{lake}")
     memory = MemoryFileSystem()
     if memory.exists(f"/{lake}"):
         memory.rm(f"/{lake}", recursive=True)
+
+
+def _settled(folder, url, lake):
+    (settings,) = (folder / "home" / "config").iterdir()
+    config.save(settings, config.UserConfig(locations={"lake": url}))
+    return SimpleNamespace(project=folder / "project", home=folder / "home", lake=lake, settings=settings)
 
 
 def entered(domain, monkeypatch):
@@ -111,13 +118,13 @@ def ground(request, domain):
     return ground_in(domain, request.param)
 
 
-def ground_in(domain, protocol, name="out"):
+def ground_in(domain, protocol, name="out", **options):
     """`fs` over `plain`, with `base` and `other` for folders of two assets, and `url` to write them by."""
     local = protocol == "file"
     root = domain.project / "data" if local else domain.lake
     return SimpleNamespace(
-        fs=fsspec.filesystem("sealed", target_protocol=protocol),
-        plain=fsspec.filesystem(protocol),
+        fs=fsspec.filesystem("sealed", target_protocol=protocol, target_options=options),
+        plain=fsspec.filesystem(protocol, **options),
         base=f"{root}/{name}",
         other=f"{root}/other",
         url=f"sealed::{protocol}://{root}/{name}",
