@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 
 from hermetic.formats.suites import MIB
+from hermetic.sealed import _spare
 
 _ZEROS = bytes(MIB)
 
@@ -40,7 +41,7 @@ class SegmentCache:
     def memory(self) -> memoryview:
         """Return memory for one segment."""
         with self._lock:
-            return self._free.pop() if self._free else memoryview(bytearray(self._size))
+            return self._free.pop() if self._free else _spare.take(self._size)
 
     def keep(self, segment: int, plain: memoryview) -> None:
         """Take a segment in `memory()` over; one that is here already, or comes after `close`, is wiped."""
@@ -63,5 +64,7 @@ class SegmentCache:
             self._open = False
             for plain in self._kept.values():
                 wipe(plain)
+            for plain in (*self._kept.values(), *self._free):
+                _spare.give(plain)
             self._kept.clear()
             self._free.clear()

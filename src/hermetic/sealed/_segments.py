@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hermetic.crypto.digests import digest
 from hermetic.crypto.floe import FloeDecryptor
 from hermetic.formats.suites import FLOE_HEADER, MIB
+from hermetic.sealed import _spare
 from hermetic.sealed._binding import PAYLOAD, associated_data, parameters
 from hermetic.sealed._io import fetch_into
 
@@ -43,7 +44,6 @@ class Segments:
         self.run = worth_a_request(source, self._suite)
         self._body, self._stored_length = layout.prefix + FLOE_HEADER, layout.payload - FLOE_HEADER
         self._payload = decryptor(parts, key, PAYLOAD, parts.floe_header)
-        self._scratch: list[memoryview] = []
 
     def from_(self, first: int) -> int:
         """Return how many segments one request from `first` on gets."""
@@ -55,20 +55,16 @@ class Segments:
 
     def open(self, first: int, count: int, out: memoryview) -> int:
         """Decrypt at most `run` neighbouring segments into `out`; return the plaintext bytes. Raises IntegrityError, StorageError."""
-        stored, scratch = self._suite.stored_segment, self._borrow()
+        stored = self._suite.stored_segment
         start = first * stored
         length = min(count * stored, self._stored_length - start)
+        scratch = _spare.take(length)
         fetch_into(self._source, self._body + start, scratch[:length])
         done = 0
         for index in range(count):
             segment = scratch[index * stored : min((index + 1) * stored, length)]
             self._leaves.check(first + index, digest(self._suite.digest, segment))
             done += self._payload.decrypt_into(first + index, segment, out[done:], is_final=first + index == self.last)
-        self._scratch.append(scratch)
+            segment.release()
+        _spare.give(scratch)
         return done
-
-    def _borrow(self) -> memoryview:
-        try:
-            return self._scratch.pop()
-        except IndexError:
-            return memoryview(bytearray(min(self.run * self._suite.stored_segment, self._stored_length)))
