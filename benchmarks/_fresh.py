@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermetic.bench.measuring import Sample, undisturbed
+from hermetic.bench.measuring import RETRIES, Sample, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,7 @@ def fresh(
     remove: Sequence[Path] = (),
     read: Sequence[Path] = (),
     pause: float = 0.0,
+    retries: int = RETRIES,
     environment: Mapping[str, str] | None = None,
 ) -> Taken:
     """Run `command`, which prints a Sample as a JSON list (and may go on), with `read` in the page cache. Raises Failed."""
@@ -44,7 +45,7 @@ def fresh(
         takes.append(_once(command, remove=remove, read=read, pause=pause, environment=environment))
         return takes[-1].sample
 
-    best = undisturbed(take)
+    best = undisturbed(take, retries=retries)
     return next(one for one in takes if one.sample is best)
 
 

@@ -22,6 +22,7 @@ from _contenders import OPEN, SEAL
 from run import Peers
 
 from hermetic.bench import place
+from hermetic.bench.measuring import RETRIES
 
 LABELS = ("cp", "cp, then sync of the copy", "copy loop in Python", "hermetic, API", "hermetic, command")
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=2.0)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
-    options.works, options.only, options.torch_index = f"{SEAL},{OPEN}", "", None
+    options.works, options.only, options.torch_index, options.retries = f"{SEAL},{OPEN}", "", None, RETRIES
     with place.temporary(options.folder) as folder:
         peers = Peers(folder, options)
         peers.contenders = [one for one in peers.contenders if one.label in LABELS]

@@ -7,7 +7,7 @@ an index that has it without CUDA); what cannot be installed is listed with why.
 reads in the page cache, its outputs removed, the disk synced and left alone for --pause seconds, and memory touched and freed before.
 Importing libraries and making keys is not timed. Peak memory is above what the process held before the work. Each contender's first
 run does not count: it is compared byte for byte with the source. Runs in which others used more than 15 % of a processor are taken
-again, twice at most.
+again, --retries times at most.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from _contenders import CONTENDERS, LOAD, MEANINGS, ONE, OPEN, SAVE, SEAL, TABLE
 from _fresh import Failed, Taken, forget, fresh  # noqa: E402
 
 from hermetic.bench import place  # noqa: E402
-from hermetic.bench.measuring import Sample, Summary, summary  # noqa: E402
+from hermetic.bench.measuring import RETRIES, Sample, Summary, summary  # noqa: E402
 
 MIB = 1024 * 1024
 OUTPUTS = {SEAL: ("sealed", "sealed.json"), OPEN: ("back",), SAVE: ("saved",)}
@@ -108,6 +108,7 @@ class Peers:
                     path for path in (*home.glob("*.safetensors"), *home.glob("*.parquet"), *self._sealed(home, work)) if path.exists()
                 ],
                 pause=0 if check else self.options.pause,
+                retries=0 if check else self.options.retries,
                 environment=_environment(),
             )
         except Failed as error:
@@ -170,6 +171,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--pause", type=float, default=1.0)
+    parser.add_argument("--retries", type=int, default=RETRIES, help="how often a disturbed measurement is taken again")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--works", default="", help=f"some of {','.join(MEANINGS)}")
     parser.add_argument("--only", default="", help="contenders whose name holds one of these words")

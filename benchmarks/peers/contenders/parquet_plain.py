@@ -21,6 +21,9 @@ class _Kms(pe.KmsClient):
 
 
 def pandas(folder, _variant):
+    pd.DataFrame({"a": [1]}).to_parquet(folder / "small.parquet")
+    pd.read_parquet(folder / "small.parquet")  # imports what it reads with
+    (folder / "small.parquet").unlink()
     return lambda: pd.read_parquet(folder / "table.parquet")
 
 
