@@ -35,7 +35,6 @@ def main() -> None:
 def _first_touch() -> None:
     """Let torch load what touching needs, before the clock runs for anybody."""
     import torch
-
     from contenders._tensors import touch
 
     touch({"small": torch.zeros(8192)})
