@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import random
+import socket
+import threading
 
 import pytest
 
 from hermetic.assets import mount_points
-from hermetic.errors import StorageError, UsageError
+from hermetic.errors import IntegrityError, LeaseEnded, StorageError, UsageError
 from hermetic.formats.messages.versions import Member
 from hermetic.integrations.mount import protocol, readahead
+from hermetic.integrations.mount.connection import MountConnection
 from hermetic.integrations.mount.content import Budget, Content
 from hermetic.integrations.mount.version_tree import VersionTree
 
@@ -167,3 +170,90 @@ def test_a_version_is_a_tree():
     }  # fmt: skip
     assert [tree.path_of(number) for number in (0, 1, 2, 99)] == ["", "", "b", ""]
     tree.close()
+
+
+class Device:
+    """A socket in the place of /dev/fuse: questions go in whole, answers come out whole."""
+
+    def __init__(self, handlers):
+        self.kernel, served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.kernel.settimeout(60)
+        served.setblocking(False)
+        self.wanted, self.largest_write, self.handlers, self.failures = protocol.WANTED, 4096, handlers, []
+        self.connection = MountConnection(served.detach(), self, lambda node, error: self.failures.append((node, error)), threads=2)
+
+    def sent(self):
+        pass
+
+    def ask(self, operation, body=b"", unique=7):
+        self.kernel.send(protocol.HEADER.pack(protocol.HEADER.size + len(body), operation, unique, 1, 0, 0, 1, 0, 0) + body)
+        return self.answer()
+
+    def answer(self):
+        raw = self.kernel.recv(1 << 20)
+        length, error, unique = protocol.ANSWER.unpack_from(raw)
+        assert length == len(raw)
+        return error, unique, raw[protocol.ANSWER.size :]
+
+    def close(self):
+        self.connection.stop()
+        self.connection.stop()
+        self.kernel.close()
+
+
+def raising(error):
+    def handler(_request):
+        raise error
+
+    return handler
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_every_question_is_answered_whatever_happens():
+    handlers = {
+        protocol.GETATTR: lambda _request: (b"one", memoryview(b"two")),
+        protocol.OPEN: raising(LeaseEnded("over")),
+        protocol.READ: raising(IntegrityError("changed")),
+        protocol.LOOKUP: raising(OSError(errno.ENOENT, "no")),
+        protocol.STATFS: raising(KeyError("a defect of ours")),
+    }
+    device = Device(handlers)
+    try:
+        for _ in range(5):
+            assert device.ask(protocol.GETATTR) == (0, 7, b"onetwo")
+            assert device.ask(protocol.OPEN)[0] == -errno.EACCES
+            assert device.ask(protocol.READ, bytes(protocol.READ_IN.size))[0] == -errno.EIO
+            assert device.ask(protocol.READ, protocol.READ_IN.pack(0, 0, 1 << 20))[0] == -errno.EIO
+            assert device.ask(protocol.LOOKUP, b"x\0")[0] == -errno.ENOENT
+            assert device.ask(protocol.STATFS)[0] == -errno.EIO
+            assert device.ask(protocol.IOCTL)[0] == -errno.ENOTTY
+            assert device.ask(999)[0] == -errno.ENOSYS
+            assert device.ask(protocol.INIT, protocol.INIT_IN.pack(7, 12, 0, 0))[0] == -errno.EPROTO
+            device.kernel.send(protocol.HEADER.pack(protocol.HEADER.size, protocol.FORGET, 8, 1, 0, 0, 1, 0, 0))
+        assert {(node, type(error)) for node, error in device.failures} == {(1, LeaseEnded), (1, IntegrityError)}
+        device.connection.invalidate(5)
+        error, unique, body = device.answer()
+        assert (error, unique, protocol.INVALIDATE_OUT.unpack(body)) == (protocol.INVALIDATE_NODE, 0, (5, 0, -1))
+    finally:
+        device.close()
+
+
+def test_a_long_answer_does_not_hold_up_the_quick_ones():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def read(_request):
+        begun.set()
+        go_on.wait(60)
+        return (b"long",)
+
+    device = Device({protocol.READ: read, protocol.GETATTR: lambda _request: (b"quick",)})
+    try:
+        body = protocol.READ_IN.pack(0, 0, 1 << 20)
+        device.kernel.send(protocol.HEADER.pack(protocol.HEADER.size + len(body), protocol.READ, 1, 1, 0, 0, 1, 0, 0) + body)
+        assert begun.wait(60)
+        assert device.ask(protocol.GETATTR, unique=2) == (0, 2, b"quick")
+        go_on.set()
+        assert device.answer() == (0, 1, b"long")
+    finally:
+        go_on.set()
+        device.close()

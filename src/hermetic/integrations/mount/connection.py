@@ -57,10 +57,9 @@ class MountConnection:
             self._poll.register(readable, select.POLLIN)
         self._stopping = False
         self._lock = threading.Lock()
-        names = [f"hermetic-mount-{number}" for number in range(threads)]
-        self._threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        for _ in range(threads):
+            self._begin()
 
     def invalidate(self, node: int) -> None:
         """Have the kernel forget what it keeps of a file; later reads ask again, and maps of it too.
@@ -71,10 +70,12 @@ class MountConnection:
 
     def stop(self) -> None:
         """End the threads and close the descriptor: whoever still sees the mount gets errors from now on."""
+        if self._stopping:
+            return
         self._stopping = True
         os.eventfd_write(self._ending, 1)
-        for thread in self._threads:
-            thread.join()
+        while self._threads:
+            self._threads.pop().join()
         with self._lock:
             for fd in (self._fd, self._ending):
                 if fd >= 0:
@@ -85,6 +86,21 @@ class MountConnection:
         with self._lock, suppress(OSError):  # unmounted meanwhile, or the kernel does not know that file
             if self._fd >= 0:
                 os.writev(self._fd, [protocol.ANSWER.pack(protocol.ANSWER.size + len(body), code, 0), body])
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._serve_to_the_end, name="hermetic-mount", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve_to_the_end(self) -> None:
+        """Serve, and leave a successor if a defect of ours ends this thread: the command must not wait for ever."""
+        over = False
+        try:
+            self._serve()
+            over = True
+        finally:
+            if not over and not self._stopping:
+                self._begin()
 
     def _serve(self) -> None:
         """Answer until the end. Whoever has the turn reads and answers; for what takes longer it passes the turn on first."""
