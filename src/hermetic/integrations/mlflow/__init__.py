@@ -19,11 +19,27 @@ MLflow works through temporary files. None of them may be on a disk:
 Memory is a private folder on a tmpfs (`memory`), removed when the block, the run or the process ends. Inside a run of Hermetic's,
 requests to the tracking server carry its id and purpose (`headers`).
 
+Where artifacts go is what the server says; `refuse_plain_artifacts()` holds it to sealed locations (`guard`).
+
 Parameters, metrics, tags and spans of traces are MLflow's own and lie in its database in plaintext.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from hermetic.integrations.mlflow.memory import keep_in_memory
 
-__all__ = ["keep_in_memory"]
+if TYPE_CHECKING:
+    from hermetic.integrations.mlflow.guard import refuse_plain_artifacts
+
+__all__ = ["keep_in_memory", "refuse_plain_artifacts"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs MLflow when it is first used. Raises Unsupported if that is missing."""
+    if name != "refuse_plain_artifacts":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hermetic.integrations.mlflow import guard  # noqa: PLC0415 - MLflow itself imports this package
+
+    return guard.refuse_plain_artifacts

@@ -6,13 +6,9 @@ secret: it proves nothing to the server, and no token or key is ever in a header
 
 from __future__ import annotations
 
-from hermetic.assets.current import inherited_run, open_run
-from hermetic.errors import Unsupported
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 
-try:
-    from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
-except ModuleNotFoundError as error:
-    raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[mlflow]'") from None
+from hermetic.assets.current import inherited_run, open_run
 
 HEADER = "X-Hermetic-Run"
 

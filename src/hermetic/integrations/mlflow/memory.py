@@ -63,14 +63,19 @@ def refuse_made_on_disk(path: Path) -> None:
 
 def refuse_on_disk(folder: Path) -> None:
     """Raise UsageError if a folder to download into is on a disk."""
-    existing = Path(os.path.realpath(folder))
-    while not existing.exists():
-        existing = existing.parent
-    if not is_in_memory(existing):
+    if not lies_in_memory(folder):
         raise UsageError(
             f"downloading to {str(folder)!r} would leave plaintext on a disk unrecorded",
             hint=f"name no folder: downloads go to memory; or {HINT}; or `hermetic expose ASSET FOLDER --for 2h`",
         )
+
+
+def lies_in_memory(path: Path) -> bool:
+    """Whether a file or folder is in memory, links followed, or would be if it were made."""
+    existing = Path(os.path.realpath(path))
+    while not existing.exists():
+        existing = existing.parent
+    return is_in_memory(existing)
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 Errors are ours, also where MLflow's own repositories wrap what happened into another: who catches IntegrityError must meet it. MLflow
 itself swallows refusals in two places (`runs:/` downloads, automatic logging), so that each is logged as a warning too.
+
+MLflow imports this while it is imported itself. With a version that lacks something this fails as an ImportError, which MLflow tells
+as a warning, and knows none of our schemes then.
 """
 
 from __future__ import annotations
@@ -15,20 +18,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fsspec import filesystem
+from mlflow.entities import FileInfo
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.tracing.utils.artifact_utils import TRACE_DATA_FILE_NAME
 
 from hermetic.assets.inputs import InputFile, collect, open_input
-from hermetic.errors import Conflict, HermeticError, Unsupported
+from hermetic.errors import Conflict, HermeticError
 from hermetic.integrations.listing import MissingFile
 from hermetic.integrations.mlflow import memory
 from hermetic.integrations.mlflow.locations import Root
 from hermetic.integrations.sealed_filesystem import SealedFileSystem
-
-try:
-    from mlflow.entities import FileInfo
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
-    from mlflow.tracing.utils.artifact_utils import TRACE_DATA_FILE_NAME
-except ModuleNotFoundError as error:
-    raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[mlflow]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +62,9 @@ class SealedArtifactRepository(ArtifactRepository):  # type: ignore[misc]  # MLf
 
     def log_artifacts(self, local_dir: Any, artifact_path: str | None = None) -> None:
         """Seal the files of a folder below `artifact_path`, in one transaction."""
-        if any(Path(local_dir).iterdir()):
-            self._log_inputs(Path(local_dir), artifact_path)
+        folder = Path(local_dir)
+        if not folder.is_dir() or any(folder.iterdir()):
+            self._log_inputs(folder, artifact_path)
 
     def _log_inputs(self, path: Path, artifact_path: str | None) -> None:
         with _told():
@@ -138,9 +138,11 @@ class SealedArtifactRepository(ArtifactRepository):  # type: ignore[misc]  # MLf
     # removing
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
-        """Remove a file, a folder, or everything. The catalogue keeps the versions."""
+        """Remove a file, a folder, or everything; nothing that is not there. The catalogue keeps the versions."""
         with _told():
-            self._files().rm(self._root.at(artifact_path), recursive=True)
+            files, target = self._files(), self._root.at(artifact_path)
+            if files.exists(target):
+                files.rm(target, recursive=True)
 
     # traces, which MLflow would take through files of its own
 
