@@ -52,6 +52,7 @@ NOT_NEEDED = (
     "hermetic.integrations.frames",
     "hermetic.integrations.torch",
     "hermetic.integrations.lightning",
+    "hermetic.integrations.mlflow",
     "hermetic.integrations.transformers",
 )
 
