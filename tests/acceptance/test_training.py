@@ -77,7 +77,7 @@ def test_TR1_workers_read_records_of_all_shards_with_one_release_each(pipeline, 
 
 def test_TR2_a_save_killed_anywhere_leaves_the_last_good_checkpoint(pipeline):
     seen = set()
-    for kill_at in (1, 4, 7, 9, 12, 16, 22, 29):
+    for kill_at in (1, 7, 11, 16, 22, 29):
         done = subprocess.run([sys.executable, "-c", SAVING, str(kill_at)], capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode in {0, -signal.SIGKILL}, done.stderr
         published = done.stdout.split()

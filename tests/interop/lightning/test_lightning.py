@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hermetic.errors import IntegrityError, NotFound
 from hermetic.integrations import process
 from hermetic.integrations.lightning import SealedCheckpointIO
+from hermetic.integrations.torch import SealedLoader, SealedRecords
 from tests.unit.assets.real import domain, domain_template, real  # noqa: F401 - fixtures
 
 NAME = "checkpoint/risk"
@@ -101,6 +103,38 @@ def test_a_checkpoint_is_there_although_training_fails(real):  # noqa: F811
     model = Model()
     trainer(2, plugin()).fit(model, data(), ckpt_path=real.latest_good(NAME).ref)
     assert model.steps == [4, 5, 6, 7]
+
+
+def test_a_sealed_loader_goes_on_in_mid_epoch(real):  # noqa: F811
+    rows = np.arange(64 * 4, dtype=np.float32)
+    real.seal(rows.tobytes(), name="dataset/rows", data_class="internal", purpose="ingest")
+    seen = []
+
+    class Watching(Model):
+        def training_step(self, batch, number):
+            seen.extend(batch[:, 0].tolist())
+            return super().training_step([batch], number)
+
+    def loader():
+        records = SealedRecords("dataset/rows@1", dtype=torch.float32, shape=(4,))
+        return SealedLoader(records, batch_size=4, shuffle=True, seed=1, block_bytes=64)
+
+    def fit(steps, ckpt_path=None):
+        saving = ModelCheckpoint(dirpath=f"hermetic://{NAME}", every_n_train_steps=2, save_top_k=-1)
+        made = Trainer(
+            max_steps=steps, accelerator="cpu", logger=False, callbacks=[saving], enable_progress_bar=False,
+            enable_model_summary=False, plugins=[plugin()],
+        )  # fmt: skip
+        made.fit(Watching(), loader(), ckpt_path=ckpt_path)
+
+    fit(32)
+    whole = seen[:]
+    assert sorted(whole[:64]) == sorted(whole[64:]) == rows[::4].tolist()
+    for stop in (6, 16, 22):
+        seen.clear()
+        fit(stop)
+        fit(32, real.latest_good(NAME).ref)
+        assert seen == whole
 
 
 def test_saving_in_the_background(real):  # noqa: F811

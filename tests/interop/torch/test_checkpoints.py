@@ -12,7 +12,7 @@ from torch.distributed.checkpoint import CheckpointException
 
 import hermetic
 from hermetic.assets.checkpoints import OlderCheckpoint
-from hermetic.errors import IntegrityError, NotFound, PolicyDenied, UsageError
+from hermetic.errors import FormatError, IntegrityError, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages import versions
 from hermetic.integrations import torch as sealed
 
@@ -170,6 +170,10 @@ def test_pickles_that_are_more_than_data_are_refused(real, domain):
     real.seal(b"not of torch at all", name=NAME)
     with pytest.raises(UsageError):
         sealed.load(NAME)
+    for content in (b"", b"PK\x03\x04 and no archive"):
+        real.seal(content, name=NAME)
+        with pytest.raises(FormatError, match=f"torch cannot read {NAME}"):
+            sealed.load(NAME)
 
 
 def test_a_distributed_checkpoint_is_read_as_data(real, tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 from itertools import islice
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -189,6 +190,14 @@ def confirmed_each_time():
         original(self)
 
     return guard
+
+
+def test_what_this_run_is_still_writing_is_not_read(real, shards):
+    with real.run("train", purpose="train"):
+        with fsspec.open("hermetic://features/x", "wb") as file:
+            file.write(b"12345678")
+        with pytest.raises(UsageError, match="still writing features/x"):
+            SealedRecords("features/x", dtype="i2")
 
 
 def test_what_is_wrong_is_said(real, shards):

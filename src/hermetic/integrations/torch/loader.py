@@ -62,7 +62,7 @@ class SealedLoader(ResumingLoader):
             lanes=ranks * max(1, int(options.get("num_workers", 0))) if kind == "blocks" else 1,
             drop_last=drop_last,
         )
-        records.keep_blocks(rows if kind == "blocks" else 0, window)
+        self._blocks = (rows if kind == "blocks" else 0, window)
         self._records, self._rank, self._ranks = records, rank, ranks
         self._slabs: Slabs | None = None
         super().__init__(records, batch_sampler=_Remaining(self), **{"collate_fn": take_whole, **options})
@@ -74,6 +74,7 @@ class SealedLoader(ResumingLoader):
         """Return the batches of this epoch after the first `got`, read as they are asked for."""
         if self._slabs is None or not self.persistent_workers:
             self._slabs = self._new_slabs()
+        self._records.keep_blocks(*self._blocks)
         self._records.share(self._slabs)
         batches = self.from_workers()
         self._records.share(None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Item = TypeVar("Item")
+_AT_ONCE = 65536  # numbers turned into objects of Python at a time
 Shuffle = Literal["sequential", "blocks", "full"]
 
 
@@ -64,8 +65,7 @@ class Order:
         if self.shuffle == "sequential":
             return [(index for block in self.blocks for index in block)]
         if self.shuffle == "full":
-            every = [index for block in self.blocks for index in block]
-            return [iter(_mixed(every, (self.seed, epoch)))]
+            return [_permuted(sum(len(block) for block in self.blocks), (self.seed, epoch))]
         blocks = _mixed(list(self.blocks), (self.seed, epoch))
         windows = [blocks[at : at + self.window] for at in range(0, len(blocks), self.window)]
         return [self._lane(epoch, lane, windows) for lane in range(self.lanes)]
@@ -77,9 +77,15 @@ class Order:
 
 def _mixed(items: list[Item], seed: tuple[int, ...]) -> list[Item]:
     """Return `items` in an order that `seed` decides."""
+    return [items[at] for at in _permuted(len(items), seed)]
+
+
+def _permuted(count: int, seed: tuple[int, ...]) -> Iterator[int]:
+    """Yield 0, 1, ... below `count` in an order that `seed` decides; 8 bytes each are held."""
     digest = hashlib.sha256(",".join(str(part) for part in seed).encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return [items[at] for at in torch.randperm(len(items), generator=generator).tolist()]
+    for part in torch.randperm(count, generator=generator).split(_AT_ONCE):
+        yield from part.tolist()
 
 
 def _chunks(stream: Iterator[int], size: int) -> Iterator[list[int]]:

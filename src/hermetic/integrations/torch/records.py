@@ -25,6 +25,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from hermetic.errors import HermeticError, IntegrityError, LeaseEnded, NotFound, UsageError
 from hermetic.ids import Ref
+from hermetic.integrations.attached import PENDING
 from hermetic.integrations.process import attached
 from hermetic.integrations.torch.layout import RecordLayout
 from hermetic.integrations.torch.slabs import InSlab, Slabs, Wanted, rows_in
@@ -111,8 +112,9 @@ class SealedRecords(Dataset):  # type: ignore[misc]  # torch is not there when t
 
     def keep_blocks(self, rows: int, count: int) -> None:
         """Read whole blocks (see `blocks`) and keep the last `count` of them, decrypted, in each process; 0 reads records singly."""
-        self._block_rows, self._kept_blocks = rows, count
-        self.close()
+        if (rows, count) != (self._block_rows, self._kept_blocks):
+            self._block_rows, self._kept_blocks = rows, count
+            self.close()
 
     def __getitem__(self, index: int) -> Any:
         position = index + len(self) if index < 0 else index
@@ -280,6 +282,8 @@ def view_of(files: Attached, ref: str) -> View:
     view = files.view(parsed.name, parsed.number)
     if view is None:
         raise NotFound(f"there is no {ref}", hint="`hermetic ls` lists assets")
+    if view.number == PENDING:
+        raise UsageError(f"this run is still writing {parsed.name}", hint="name an earlier version, or train in a run of its own")
     return view
 
 

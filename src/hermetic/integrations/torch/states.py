@@ -24,7 +24,7 @@ import torch
 
 from hermetic.assets.checkpoints import CheckpointWriter, latest_good
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
-from hermetic.errors import NotFound, UsageError
+from hermetic.errors import FormatError, NotFound, UsageError
 from hermetic.integrations.process import attached
 from hermetic.integrations.torch.records import view_of
 
@@ -63,7 +63,7 @@ def load(ref: str, *, map_location: Any = "cpu", purpose: str | None = None, pro
 
 
 def load_data(file: IO[bytes], what: str, *, map_location: Any = "cpu") -> Any:
-    """Read a file of torch.save as data. Raises UsageError for one that holds anything else."""
+    """Read a file of torch.save as data. Raises UsageError if it holds anything else, FormatError if torch cannot read it."""
     try:
         return torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -74,6 +74,11 @@ def load_data(file: IO[bytes], what: str, *, map_location: Any = "cpu") -> Any:
             f"{what} holds more than tensors and plain values: {named[:200]}",
             hint="reading it could run code; save plain values, or allow classes by name with torch.serialization.safe_globals",
         ) from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        told = (str(error).splitlines() or ["it ends too early"])[0]
+        raise FormatError(
+            f"torch cannot read {what}: {told[:200]}", hint="it was not saved by torch.save, or for another device"
+        ) from error
 
 
 def resume(
