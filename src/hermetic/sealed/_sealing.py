@@ -6,13 +6,13 @@ lies in the processor's second-level cache.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.crypto.digests import digest
 from hermetic.crypto.floe import FloeEncryptor
-from hermetic.errors import UsageError
+from hermetic.errors import StorageError, UsageError
 from hermetic.formats.leaf_table import LeafTable
 from hermetic.formats.manifest import ManifestObject
 from hermetic.formats.suites import FLOE_HEADER, MAX_SEGMENTS, MIB
@@ -109,7 +109,8 @@ class Sealing:
             yield
         except BaseException as error:
             self._failure = first = self._failure or error
-            self.output.discard()
+            with suppress(StorageError):  # what failed first is what counts; without a commit nothing has a name
+                self.output.discard()
             if first is error:
                 raise
             raise first from first.__cause__

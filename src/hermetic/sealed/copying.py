@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hermetic.crypto.digests import digest
+from hermetic.errors import StorageError
 from hermetic.formats.suites import FLOE_HEADER, MIB
 from hermetic.sealed._io import fetch_into
 from hermetic.sealed._parts import Parts, read_expected
@@ -24,7 +26,6 @@ def copy_verified(source: RangeSource, expected: ManifestObject, output: Output)
     """
     parts = read_expected(source, expected)
     output.reserve(parts.layout.file_length)
-    done = False
     try:
         output.write_at(memoryview(parts.prefix + parts.floe_header), 0)
         for offset, view in _payload(source, parts):
@@ -32,10 +33,10 @@ def copy_verified(source: RangeSource, expected: ManifestObject, output: Output)
             output.begin_writeback(offset, offset + view.nbytes)
         tail = parts.metadata + parts.leaves.encode() + parts.layout.encode(parts.root)
         output.write_at(memoryview(tail), parts.layout.metadata_offset)
-        done = True
-    finally:
-        if not done:
+    except BaseException:
+        with suppress(StorageError):  # what failed first is what counts
             output.discard()
+        raise
     return parts.layout.file_length
 
 

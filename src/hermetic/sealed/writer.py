@@ -5,9 +5,10 @@ The writer holds back at least the last byte it was given: only `finish` knows w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hermetic.errors import UsageError
+from hermetic.errors import StorageError, UsageError
 from hermetic.formats.padding import padded_length
 from hermetic.sealed._parallel import Claims, share
 from hermetic.sealed._sealing import UNIT, SealedObject, Sealing
@@ -147,4 +148,5 @@ class _GiveUp:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self._writer.abort()
+            with suppress(StorageError):  # what failed first is what counts
+                self._writer.abort()

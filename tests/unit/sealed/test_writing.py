@@ -245,3 +245,21 @@ def test_of_threads_that_wait_for_each_other_the_first_failure_is_told(tmp_path,
             else:
                 header = make_header(suite="FLOE-AES256-GCM-1M-BLAKE3")
                 seal_file(source.fileno(), output, header, KEY, metadata=ObjectMetadata(), threads=2)
+
+
+def test_a_failure_is_told_even_if_what_was_written_cannot_be_discarded(tmp_path):
+    class Broken(DescriptorOutput):
+        def write_at(self, view, offset):
+            if offset:
+                raise StorageError("the wire was cut")
+
+        def discard(self):
+            raise StorageError("nobody answers")
+
+    (tmp_path / "in").write_bytes(bytes(3 * MIB))
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("xb") as out:
+        output = Broken(out.fileno())
+        with pytest.raises(StorageError, match="the wire was cut"):
+            ObjectWriter(output, make_header(), KEY).write(bytes(3 * MIB))
+        with pytest.raises(StorageError, match="the wire was cut"):
+            seal_file(source.fileno(), output, make_header(), KEY, metadata=ObjectMetadata(), threads=1)
