@@ -107,6 +107,12 @@ def test_an_asynchronous_save_is_published_when_it_is_complete(real):
     assert writer.version.ref == f"{NAME}@1"
 
 
+def test_a_writer_is_not_sent_to_another_process(real):
+    writer = sealed.SealedWriter(NAME, data_class="internal")
+    with pytest.raises(UsageError, match="stays in its process"):
+        pickle.dumps(writer)
+
+
 def test_a_save_that_fails_leaves_nothing(real, domain, monkeypatch):
     class Breaking(dcp.DefaultSavePlanner):
         def resolve_data(self, item):

@@ -130,6 +130,9 @@ class SealedWriter(FileSystemWriter):  # type: ignore[misc]  # torch is not ther
             if not done:
                 self.abandon()
 
+    def __reduce__(self) -> Any:
+        raise UsageError("a SealedWriter stays in its process, and so does its key", hint="async_save in a thread, torch's default")
+
     @property
     def writing(self) -> CheckpointWriter:
         """The checkpoint being written. Raises UsageError if there is none."""
