@@ -41,17 +41,26 @@ def render(report: Report, *, theme: Theme = "auto") -> str:
     for work, figures in groups:
         parts.append(text(MARGIN, y + 12, MEANINGS.get(work, work), "h2 f-ink"))
         y += 22
-        for figure in figures:
-            parts.append(_row(figure, y, unit))
-            y += ROW
+        rows = [_row(figure, y + number * ROW, unit) for number, figure in enumerate(figures)]
+        y += ROW * len(rows)
+        parts += [*rows, _line_at_one(unit, y - ROW * len(rows), y)]
         y += GAP
     height = y + FOOT
-    return "\n".join([*_head(report, height, theme), _line_at_one(unit, y), *parts, _foot(report, height), "</svg>", ""])
+    return "\n".join(
+        [
+            *_head(report, height, theme),
+            text(MARGIN + LABELS + unit, TOP - 12, "plain", "cap f-soft", anchor="middle"),
+            *parts,
+            _foot(report, height),
+            "</svg>",
+            "",
+        ]
+    )
 
 
 def _head(report: Report, height: float, theme: Theme) -> list[str]:
     title = f"hermetic bench: {report.label}"
-    size = f"{sum(report.sizes) / MIB:,.1f} MiB in {len(report.sizes)} files, {report.rounds} rounds, medians"
+    size = f"{sum(report.sizes) / MIB:,.1f} MiB in {len(report.sizes)} file{'s' if len(report.sizes) > 1 else ''}, {report.rounds} rounds, medians"
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {height:g}" role="img">',
         f"<style>{sheet(theme)}</style>",
@@ -66,11 +75,9 @@ def _head(report: Report, height: float, theme: Theme) -> list[str]:
     ]
 
 
-def _line_at_one(unit: float, bottom: float) -> str:
-    x = MARGIN + LABELS + unit
-    return f'<path d="M{x:g} {TOP - 8:g}V{bottom - GAP:g}" class="line s-edge dash"/>' + text(
-        x, TOP - 12, "plain", "cap f-soft", anchor="middle"
-    )
+def _line_at_one(unit: float, top: float, bottom: float) -> str:
+    """Draw where the plain side is, beside the bars of one work."""
+    return f'<path d="M{MARGIN + LABELS + unit:g} {top:g}V{bottom:g}" class="line s-edge dash"/>'
 
 
 def _row(figure: Figure, y: float, unit: float) -> str:
@@ -78,8 +85,8 @@ def _row(figure: Figure, y: float, unit: float) -> str:
     colour = "good" if figure.ratio <= 1.1 else "internal" if figure.ratio <= 2 else "warn"
     ends = [min(CAP, value / figure.plain.median) * unit for value in (figure.sealed.low, figure.sealed.median, figure.sealed.high)]
     threads = "" if figure.work == "release" else figure.suite + _threads(figure.threads)
-    said = f"{figure.ratio:.2f} x   {_seconds(figure.sealed.median)} / {_seconds(figure.plain.median)}"
-    doubt = "   noisy" if figure.noisy else ""
+    said = f"{figure.ratio:.2f} ({_seconds(figure.sealed.median)}, plain {_seconds(figure.plain.median)})"
+    doubt = ", noisy" if figure.noisy else ""
     return group(
         [
             text(MARGIN + 10, y + 13, fit(threads or "one key", LABELS - 16, 11.5), "chip f-soft"),
