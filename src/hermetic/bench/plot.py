@@ -60,7 +60,8 @@ def render(report: Report, *, theme: Theme = "auto") -> str:
 
 def _head(report: Report, height: float, theme: Theme) -> list[str]:
     title = f"hermetic bench: {report.label}"
-    size = f"{sum(report.sizes) / MIB:,.1f} MiB in {len(report.sizes)} file{'s' if len(report.sizes) > 1 else ''}, {report.rounds} rounds, medians"
+    files = f"{len(report.sizes)} file{'s' if len(report.sizes) > 1 else ''}"
+    size = f"{sum(report.sizes) / MIB:,.1f} MiB in {files}, {report.rounds} rounds, medians"
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {height:g}" role="img">',
         f"<style>{sheet(theme)}</style>",
