@@ -98,6 +98,31 @@ def _work(h, handle) -> None:
     h.seal(data, name="model/fitted", data_class="restricted", member="weights.bin")
 
 
+def locate(root: Path, say: Say) -> None:
+    """Two versions at plain locations, one of a file and one of two."""
+    import fsspec
+
+    from hermetic.domain import project as projects
+    from hermetic.formats.messages.policy import ApplyPolicy
+
+    project = root / "project"
+    os.chdir(project)
+    rules = (project / "hermetic.yaml").read_text()
+    lines = "  - {path: located/**, kind: dataset, class: internal, name: located}\n"
+    (project / "hermetic.yaml").write_text(rules.replace("rules:\n", f"rules:\n{lines}").replace("rules: []\n", f"rules:\n{lines}"))
+    with _workspace(root) as h:
+        h.connection.ask(ApplyPolicy(projects.load(project).bundle().to_bytes()))
+        with h.open("dataset/base", purpose="prepare") as file:
+            data = file.read()
+    fs = fsspec.filesystem("sealed", purpose="ingest")
+    fs.pipe_file(f"{project}/located/one", data[:2000])
+    say("sealed dataset/located@1")
+    with fs.transaction:
+        for name in ("two", "three"):
+            fs.pipe_file(f"{project}/located/{name}", data[:1000])
+    say("sealed dataset/located@2")
+
+
 def expose(root: Path, say: Say) -> None:
     """Three exposures, two of them ended."""
     project = root / "project"
@@ -240,4 +265,4 @@ def restore(root: Path, say: Say) -> None:
     release(root, say)
 
 
-SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, expose, manage, backup, upkeep, init, restore)}
+SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, locate, expose, manage, backup, upkeep, init, restore)}

@@ -27,6 +27,7 @@ from hermetic.domain.verify import verify_details, verify_signature
 from hermetic.errors import FormatError, HermeticError, IntegrityError, NotFound, StorageError
 from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.formats.messages.locations import FindObjects, ObjectAt
+from hermetic.steps import reached
 from hermetic.stores.durable import make_folders
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def _deliver(session: Session, delivery: Delivery) -> None:
                     if source.size != delivery.manifest.objects[index].length:
                         raise IntegrityError("an object on its way to its location was changed", hint="write it again")
                     ground.put(path, source)
+                reached("delivery.object.put")
                 ground.put_bytes(side_of(path), delivery.envelope)
+                reached("delivery.manifest.put")
                 store.delete(key)
         _tidy(store, delivery)
 
