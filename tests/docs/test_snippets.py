@@ -47,6 +47,7 @@ ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME
     "checkpoints": "torch",
     "lightning": "lightning",
     "transformers": "transformers",
+    "mlflow": "mlflow",
 }
 
 pytest.importorskip("pyarrow")

@@ -13,7 +13,7 @@ import pytest
 import requests
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from hermetic.errors import FormatError, IntegrityError, NotFound, PolicyDenied, UsageError
+from hermetic.errors import Denied, FormatError, HermeticError, IntegrityError, NotFound, PolicyDenied, UsageError
 from hermetic.integrations.mlflow import keep_in_memory
 from tests.interop.mlflow.work import everything_logged, logged, names_below
 
@@ -169,6 +169,20 @@ def test_refusals_are_ours(traces, experiment, monkeypatch):
             mlflow.artifacts.load_text(uri)
         with pytest.raises(NotFound):
             mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/nothing.txt")
+
+
+def test_without_custody_there_is_nothing_to_read(traces, experiment, tmp_path, monkeypatch):
+    """Somebody with the project, all sealed files and the server, and a custody of their own."""
+    experiment()
+    with keep_in_memory(), mlflow.start_run():
+        info = logged(traces)
+        theirs = tmp_path / "theirs"
+        theirs.mkdir(mode=0o700)
+        monkeypatch.setenv("HERMETIC_HOME", str(theirs))
+        with pytest.raises(HermeticError) as refused:
+            mlflow.sklearn.load_model(info.model_uri)
+        assert type(refused.value) in {Denied, NotFound}, refused.value
+    assert traces.found() == []
 
 
 def test_what_was_changed_or_exchanged_is_refused(traces, experiment):
