@@ -113,7 +113,7 @@ def client(served: Served):
 
 
 @contextmanager
-def _credentials() -> Iterator[None]:
+def credentials() -> Iterator[None]:
     """Put random ones where boto3 looks first, and keep it from asking a cloud's metadata service."""
     given = {
         "AWS_ACCESS_KEY_ID": f"id{secrets.token_hex(8)}",
@@ -133,14 +133,14 @@ def _credentials() -> Iterator[None]:
 @pytest.fixture
 def s3_rclone(tmp_path_factory):
     """A server that stores files."""
-    with _credentials(), rclone(tmp_path_factory.mktemp("rclone")) as served:
+    with credentials(), rclone(tmp_path_factory.mktemp("rclone")) as served:
         yield served
 
 
 @pytest.fixture
 def s3_moto(tmp_path_factory):
     """A server that keeps conditions."""
-    with _credentials(), moto(tmp_path_factory.mktemp("moto")) as served:
+    with credentials(), moto(tmp_path_factory.mktemp("moto")) as served:
         yield served
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.interop.s3server import _credentials, moto, rclone
+from tests.interop.s3server import credentials, moto, rclone
 from tests.unit.integrations.sealed_domain import SUITES, copied, entered, fresh_process, ground_in, sealed_template  # noqa: F401
 
 _turns = iter(range(10**9))
@@ -13,7 +13,7 @@ _turns = iter(range(10**9))
 @pytest.fixture(scope="module", params=["moto", "rclone"])
 def served(request, tmp_path_factory):
     """A server for all tests of a module; its credentials are in the environment."""
-    with _credentials(), {"moto": moto, "rclone": rclone}[request.param](tmp_path_factory.mktemp(request.param)) as made:
+    with credentials(), {"moto": moto, "rclone": rclone}[request.param](tmp_path_factory.mktemp(request.param)) as made:
         yield made
 
 
