@@ -122,7 +122,8 @@ class DecryptingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     def get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **options: Any) -> None:
         """Copy a file to a local path on a tmpfs. Raises UsageError for one on disk: that is what `expose` is for."""
-        refuse_disk(self._exposable(rpath), lpath if outfile is None else outfile)
+        if not self.isdir(rpath):
+            refuse_disk(lambda: self._exposable(rpath), lpath if outfile is None else outfile)
         super().get_file(rpath, lpath, callback=callback, outfile=outfile, **options)
 
     def _exposable(self, path: str) -> str:

@@ -6,18 +6,24 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hermetic.assets.private_tmp import is_in_memory
 from hermetic.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def refuse_disk(source: str, target: Any) -> None:
-    """Raise UsageError if `target`, a path or an open file, lies on a disk. A tmpfs is memory, and so is a file without descriptor."""
+
+def refuse_disk(exposable: Callable[[], str], target: Any) -> None:
+    """Raise UsageError if `target`, a path or an open file, lies on a disk. A tmpfs is memory, and so is a file without descriptor.
+
+    `exposable` gives what `hermetic expose` takes, for the hint.
+    """
     place = _place(target)
     if place is None or is_in_memory(_existing(place)):
         return
-    shown = shlex.quote(str(place))
+    source, shown = exposable(), shlex.quote(str(place))
     raise UsageError(
         f"copying {source} to {shown} would leave plaintext on disk unrecorded",
         hint=f"read the URL itself; or hermetic expose {source} {shown} --for 2h. Inside `hermetic run`, tempfile's folder is memory",

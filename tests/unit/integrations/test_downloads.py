@@ -77,4 +77,4 @@ def test_caches_on_disk_are_refused(fs, sealed, on_disk):
 def test_a_pipe_is_no_disk():
     read, write = os.pipe()
     with os.fdopen(read, "rb"), os.fdopen(write, "wb") as file:
-        downloads.refuse_disk("dataset/a", file)
+        downloads.refuse_disk(lambda: "dataset/a", file)
