@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from fractions import Fraction
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch.distributed.checkpoint import CheckpointException
 
 import hermetic
 from hermetic.assets.checkpoints import OlderCheckpoint
+from hermetic.domain import project
 from hermetic.errors import FormatError, IntegrityError, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages import versions
+from hermetic.formats.messages.policy import ApplyPolicy
 from hermetic.integrations import torch as sealed
 
 NAME = "checkpoint/risk"
@@ -169,17 +172,30 @@ def test_what_fails_in_the_background_is_raised_later(real, monkeypatch):
 
 def test_pickles_that_are_more_than_data_are_refused(real, domain):
     sealed.save({"odd": Odd()}, NAME, data_class="internal")
-    with pytest.raises(UsageError, match=r"more than tensors.*Odd"):
+    with pytest.raises(PolicyDenied, match=r"more than tensors.*Odd"):
         sealed.load(NAME)
-    with torch.serialization.safe_globals([Odd]):
-        assert isinstance(sealed.load(NAME)["odd"], Odd)
-    real.seal(b"not of torch at all", name=NAME)
-    with pytest.raises(UsageError):
-        sealed.load(NAME)
-    for content in (b"", b"PK\x03\x04 and no archive"):
+    for content in (b"", b"PK\x03\x04 and no archive", b"not of torch at all"):
         real.seal(content, name=NAME)
         with pytest.raises(FormatError, match=f"torch cannot read {NAME}"):
             sealed.load(NAME)
+
+
+def test_policy_allows_globals_by_name(real, domain):
+    state = {"rate": Fraction(1, 3), "w": torch.ones(2)}
+    sealed.save(state, NAME, data_class="internal")
+    dcp.save(state, storage_writer=sealed.SealedWriter("checkpoint/dcp", data_class="internal"), no_dist=True)
+    with pytest.raises(PolicyDenied, match=r"fractions\.Fraction") as refused:
+        sealed.load(NAME)
+    assert "pickles:" in refused.value.hint
+    with (domain / "hermetic.yaml").open("a") as file:
+        file.write("pickles: [fractions.Fraction]\n")
+    with pytest.raises(PolicyDenied):
+        sealed.load(NAME)  # an edited file is not a policy in force
+    real.connection.ask(ApplyPolicy(project.load(domain).bundle().to_bytes()))
+    assert sealed.load(NAME)["rate"] == Fraction(1, 3)
+    target = {"rate": None, "w": torch.zeros(2)}
+    dcp.load(target, storage_reader=sealed.SealedReader("checkpoint/dcp"), no_dist=True)
+    assert target["rate"] == Fraction(1, 3)
 
 
 def test_a_distributed_checkpoint_is_read_as_data(real, tmp_path):

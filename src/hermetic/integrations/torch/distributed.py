@@ -7,7 +7,7 @@ Everything that one `dcp.save` writes is one version, published by torch's last 
 then no reader sees anything of it, and a process that is killed leaves nothing. This holds inside an open run.
 
 The files are those of torch's own FileSystemWriter. What is read back is data: `.metadata` may name the few classes that torch puts
-there, tensors and objects only what `weights_only=True` takes.
+there, tensors and objects only what `states.load_data` takes.
 
 Several ranks. A data key belongs to the process that asked for it, so each rank but the first writes a version of its own,
 `checkpoint/risk.rank-1@4`, and publishes it. The first rank publishes the checkpoint last, when all of them are there; its `.metadata`
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hermetic.assets.sealing import SealedVersion
+    from hermetic.assets.session import Session
     from hermetic.ids import DataClass
 
 METADATA = ".metadata"
@@ -177,7 +178,7 @@ class SealedReader(FileSystemReader):  # type: ignore[misc]  # torch is not ther
 
     def read_data(self, plan: Any, planner: Any) -> Any:
         """Read tensors and objects; the latter are refused unless they are data."""
-        return super().read_data(plan, _DataOnly(planner, self.ref))
+        return super().read_data(plan, _DataOnly(self._files.session, planner, self.ref))
 
     def stream(self, member: str) -> Any:
         """Open a file of the version."""
@@ -198,14 +199,14 @@ def _moved(result: Any, ref: str) -> Any:
 class _DataOnly:
     """A load planner that gets objects which torch would unpickle freely only after they were read as data."""
 
-    def __init__(self, planner: Any, what: str) -> None:
-        self._planner, self._what = planner, what
+    def __init__(self, session: Session, planner: Any, what: str) -> None:
+        self._session, self._planner, self._what = session, planner, what
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._planner, name)
 
     def load_bytes(self, item: Any, value: io.BytesIO) -> None:
-        load_data(value, self._what)
+        load_data(self._session, value, self._what)
         value.seek(0)
         self._planner.load_bytes(item, value)
 

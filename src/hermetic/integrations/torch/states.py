@@ -9,22 +9,26 @@
             ...
             saver.save({"model": model.state_dict(), "step": step})     # returns once a copy is taken
 
-A pickle can run code when it is read. Only what torch's `weights_only=True` takes is read, whoever signed it; further classes are
-allowed by name, in the code that loads: `with torch.serialization.safe_globals([Class]): load(...)`.
+A pickle can run code when it is read. Only what torch's `weights_only=True` takes is read, and what `pickles:` in the policy in force
+names (`assets.pickles`), whoever signed it.
 """
 
 from __future__ import annotations
 
 import contextvars
+import importlib
 import pickle
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
 from hermetic.assets.checkpoints import CheckpointWriter, latest_good
+from hermetic.assets.naming import document_in_force
+from hermetic.assets.pickles import HARMLESS
 from hermetic.assets.sealing import DEFAULT_MEMBER, Terms
-from hermetic.errors import FormatError, NotFound, UsageError
+from hermetic.errors import FormatError, NotFound, PolicyDenied, UsageError
 from hermetic.integrations.process import attached
 from hermetic.integrations.torch.records import view_of
 
@@ -53,32 +57,46 @@ def save_to(session: Session, state: Any, terms: Terms) -> SealedVersion:
 
 
 def load(ref: str, *, map_location: Any = "cpu", purpose: str | None = None, project: str | None = None) -> Any:
-    """Return what `save` was given. Raises UsageError if it holds more than data, IntegrityError, PolicyDenied."""
+    """Return what `save` was given. Raises PolicyDenied, also if it holds more than data, FormatError, IntegrityError."""
     files = attached(project)
     view = view_of(files, ref)
     if view.single is None:
         raise UsageError(f"{ref} has several files", hint="a distributed checkpoint is loaded by dcp.load with a SealedReader")
     with files.open(view, view.single, purpose) as file:
-        return load_data(file, f"{view.name}@{view.number}", map_location=map_location)
+        return load_data(files.session, file, f"{view.name}@{view.number}", map_location=map_location)
 
 
-def load_data(file: IO[bytes], what: str, *, map_location: Any = "cpu") -> Any:
-    """Read a file of torch.save as data. Raises UsageError if it holds anything else, FormatError if torch cannot read it."""
-    try:
-        return torch.load(file, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = next(
-            (line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "global" in line), "it is no file of torch"
-        )
-        raise UsageError(
-            f"{what} holds more than tensors and plain values: {named[:200]}",
-            hint="reading it could run code; save plain values, or allow classes by name with torch.serialization.safe_globals",
-        ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
-        told = (str(error).splitlines() or ["it ends too early"])[0]
-        raise FormatError(
-            f"torch cannot read {what}: {told[:200]}", hint="it was not saved by torch.save, or for another device"
-        ) from error
+def load_data(session: Session, file: IO[bytes], what: str, *, map_location: Any = "cpu") -> Any:
+    """Read a file of torch.save as data. Raises PolicyDenied if it wants more than policy allows, FormatError for what is none."""
+    for allowed in ((), _allowed(session)):
+        file.seek(0)
+        try:
+            with torch.serialization.safe_globals(list(allowed)):
+                return torch.load(file, map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError as error:
+            told = [line.strip() for line in str(error).splitlines() if "global" in line.lower()]
+        except (RuntimeError, EOFError, ValueError) as error:
+            raise _unreadable(what, (str(error).splitlines() or ["it ends too early"])[0]) from error
+    if not told:
+        raise _unreadable(what, "it is no file of torch.save")
+    raise PolicyDenied(
+        f"{what} holds more than tensors and plain values: {told[0][:200]}",
+        hint="if that only builds values: add its name to `pickles:` in hermetic.yaml, then `hermetic policy apply`",
+    )
+
+
+def _unreadable(what: str, why: str) -> FormatError:
+    return FormatError(f"torch cannot read {what}: {why[:200]}", hint="it was not saved by torch.save, or for another device")
+
+
+def _allowed(session: Session) -> list[tuple[Any, str]]:
+    """Return what the policy in force lets pickles import, as far as it is installed here."""
+    found = []
+    for name in sorted(HARMLESS | document_in_force(session).pickles):
+        module, _, attribute = name.rpartition(".")
+        with suppress(ImportError, AttributeError):
+            found.append((getattr(importlib.import_module(module), attribute), name))
+    return found
 
 
 def resume(
