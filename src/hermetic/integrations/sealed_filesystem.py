@@ -269,8 +269,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
             with locked(objects.session, seen.at().asset):
                 objects.require_still(path, seen)
                 objects.remove(path)
-                if seen.location.place is not None and seen.good:
-                    objects.session.ask(PlaceObjects((), (seen.at(),), self._word()))
+                objects.session.ask(PlaceObjects((), objects.removals(seen), self._word()))
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy ciphertext and manifest to another location of the same asset; no key is released."""

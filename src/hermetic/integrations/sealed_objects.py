@@ -9,7 +9,7 @@ where a crash or an overwriting left none or an older one, and refused if anybod
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hermetic.assets.delivery import finish, side_of
@@ -210,6 +210,15 @@ class SealedObjects:
         self.ground.delete(path)
         with suppress(NotFound):
             self.ground.delete(side_of(path))
+
+    def removals(self, seen: Seen) -> tuple[ObjectAt, ...]:
+        """Return what custody is told of a removal: nothing is at this location, neither what lay there nor what belonged there."""
+        if seen.found.state not in {"here", "replaced", "removed"}:
+            return ()
+        said = seen.found.instead.rpartition("@")
+        expected = self._files.details(AssetName.parse(said[0]), int(said[2])) if said[0] else None
+        assets = dict.fromkeys([seen.at().asset, *([] if expected is None else [expected.asset])])
+        return tuple(replace(seen.at(), asset=asset) for asset in assets)
 
     def require_still(self, path: str, seen: Seen) -> None:
         """Raise Conflict if something else lies at a path by now; called with deliveries held off."""

@@ -83,6 +83,21 @@ def test_what_was_removed_and_is_back(victim):
     refused(victim, victim.a, "from where it was removed")
 
 
+@pytest.mark.parametrize("planted", ["a", "b", "other"])
+def test_removing_what_was_planted_removes_what_belonged_there(victim, planted):
+    taken = getattr(victim, planted)
+    newer = None
+    if planted == "a":
+        victim.fs.pipe_file(victim.a, TWO)
+        newer = victim.plain.cat_file(victim.a)
+    plant(victim, victim.a, taken)
+    victim.fs.rm(victim.a)
+    assert not victim.fs.exists(victim.a)
+    for raw in filter(None, (newer, victim.raw[victim.a][0], victim.raw[taken][0])):
+        victim.plain.pipe_file(victim.a, raw)
+        refused(victim, victim.a, "from where it was removed|was put since|was not put here")
+
+
 def test_what_was_moved_away_and_is_back(victim, ground):
     victim.fs.mv(victim.a, f"{ground.base}/moved")
     plant(victim, victim.a, victim.a)
