@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hermetic.assets.checking import Verified
+    from hermetic.assets.checkpoints import CheckpointWriter, GoodVersion, OlderCheckpoint
     from hermetic.assets.opening import MemberFile
     from hermetic.assets.releases import OpenVersion
     from hermetic.assets.runs import RunHandle
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "hermetic.assets.checking": ("Verified",),
+    "hermetic.assets.checkpoints": ("CheckpointWriter", "GoodVersion", "OlderCheckpoint"),
     "hermetic.assets.opening": ("MemberFile",),
     "hermetic.assets.releases": ("OpenVersion",),
     "hermetic.assets.runs": ("RunHandle",),
@@ -90,6 +92,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "ApprovalNeeded",
     "AssetName",
+    "CheckpointWriter",
     "ConfigError",
     "Conflict",
     "DataClass",
@@ -97,6 +100,7 @@ __all__ = [
     "Environment",
     "FindingsError",
     "FormatError",
+    "GoodVersion",
     "HermeticError",
     "IntegrityError",
     "InvalidName",
@@ -109,6 +113,7 @@ __all__ = [
     "MemberFile",
     "NotAuthenticated",
     "NotFound",
+    "OlderCheckpoint",
     "OpenVersion",
     "PolicyDenied",
     "Purpose",
