@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -13,7 +15,7 @@ import pytest
 import requests
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from hermetic.errors import Denied, FormatError, HermeticError, IntegrityError, NotFound, PolicyDenied, UsageError
+from hermetic.errors import Denied, FormatError, HermeticError, IntegrityError, NotFound, PolicyDenied, StorageError, UsageError
 from hermetic.integrations.mlflow import keep_in_memory
 from tests.interop.mlflow.work import everything_logged, logged, names_below
 
@@ -215,6 +217,35 @@ def test_a_failed_folder_leaves_nothing(traces, experiment, tmp_path, monkeypatc
             mlflow.log_artifacts(tmp_path / "results")
         assert mlflow.MlflowClient().list_artifacts(run.info.run_id) == []
     assert not made.folder.exists()
+
+
+def test_a_download_that_memory_has_no_room_for(traces, experiment, monkeypatch):
+    experiment()
+
+    def full(self, path, target, **_):
+        Path(target).write_text("a beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with keep_in_memory(), mlflow.start_run() as run:
+        mlflow.log_text(traces.text, "a.txt")
+        monkeypatch.setattr("hermetic.integrations.sealed_filesystem.SealedFileSystem.get_file", full)
+        with pytest.raises(StorageError, match="No space left") as refused:
+            mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/a.txt")
+        assert "/dev/shm" in refused.value.hint
+        assert list(Path(os.environ["TMPDIR"]).rglob("a.txt")) == []
+
+
+def test_threads_that_log_at_once(experiment, tmp_path):
+    experiment()
+    for n in range(8):
+        (tmp_path / f"{n}.txt").write_text(str(n))
+    with mlflow.start_run() as run:
+        asking = mlflow.MlflowClient()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: asking.log_artifact(run.info.run_id, tmp_path / f"{n}.txt", f"part{n % 2}"), range(8)))
+        for n in range(8):
+            path = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/part{n % 2}/{n}.txt")
+            assert Path(path).read_text() == str(n)
 
 
 def test_the_server_lists_and_gives_no_content(traces, experiment, server):

@@ -13,7 +13,7 @@ import io
 import json
 import logging
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,7 +23,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.tracing.utils.artifact_utils import TRACE_DATA_FILE_NAME
 
 from hermetic.assets.inputs import InputFile, collect, open_input
-from hermetic.errors import Conflict, HermeticError
+from hermetic.errors import Conflict, HermeticError, StorageError
 from hermetic.integrations.listing import MissingFile
 from hermetic.integrations.mlflow import memory
 from hermetic.integrations.mlflow.locations import Root
@@ -48,6 +48,7 @@ class SealedArtifactRepository(ArtifactRepository):  # type: ignore[misc]  # MLf
         found: SealedFileSystem = filesystem(
             SealedFileSystem.protocol, target_protocol=self._root.protocol, target_options=self._options()
         )
+        _ = found.attached  # a domain that is not there raises NotFound here; later that would look like an empty folder
         return found
 
     def _options(self) -> dict[str, Any]:
@@ -128,12 +129,9 @@ class SealedArtifactRepository(ArtifactRepository):  # type: ignore[misc]  # MLf
 
     @staticmethod
     def _fetch(files: SealedFileSystem, path: str, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with _whole(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(path, str(target))
-        except BaseException:
-            target.unlink(missing_ok=True)  # a verified beginning is not the file
-            raise
 
     # removing
 
@@ -210,6 +208,20 @@ class _Input(io.FileIO):
 def _copy(source: BinaryIO, target: BinaryIO) -> None:
     while piece := source.read(_PIECE):
         target.write(piece)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[None]:
+    """Leave nothing of a file that could not be written whole: a verified beginning is not the file."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):
+            target.unlink()
+        if isinstance(error, OSError) and not isinstance(error, HermeticError):
+            hint = "memory for files is what `df /dev/shm` shows; read parts with sealed::, or use `hermetic expose`"
+            raise StorageError(f"{target.name!r} could not be written: {error.strerror}", hint=hint) from error
+        raise
 
 
 @contextmanager
