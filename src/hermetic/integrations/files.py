@@ -8,6 +8,7 @@ nobody closed.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-_ENDS = {b"PAR1": b"PAR1", b"PARE": b"PARE", b"ARRO": b"ROW1"}  # formats whose last bytes are written once all is there
-_END = 4  # bytes
+# How files begin whose last bytes are written once all is there, and those bytes. Text such as `PARENT_ID,…` begins otherwise: the
+# first field of Thrift, a length below 64 KiB, and padding hold bytes that no text has.
+_BEGIN = re.compile(rb"(?P<parquet>PAR1\x15)|(?P<encrypted>PARE..\0\0)|(?P<arrow>ARROW1\0\0)", re.DOTALL)
+_ENDS = {"parquet": b"PAR1", "encrypted": b"PARE", "arrow": b"ARROW1"}
+_HEAD, _TAIL = 8, 6  # bytes
 
 
 class Sink(Protocol):
@@ -65,8 +69,12 @@ class WritingFile(io.RawIOBase):
         if not view.nbytes:
             return
         view = view.cast("B")
-        self._head += bytes(view[: _END - len(self._head)])
-        self._tail = (self._tail + bytes(view[-_END:]))[-_END:]
+        self._head += bytes(view[: _HEAD - len(self._head)])
+        self._tail = (self._tail + bytes(view[-_TAIL:]))[-_TAIL:]
+
+    def _is_torn(self) -> bool:
+        begins = _BEGIN.match(self._head)
+        return begins is not None and not self._tail.endswith(_ENDS[str(begins.lastgroup)])
 
     def tell(self) -> int:
         """Return the bytes written so far."""
@@ -80,7 +88,7 @@ class WritingFile(io.RawIOBase):
         if flying is not None and flying is not self._handled:
             self.discard()
             return
-        if self._head in _ENDS and (self._tail != _ENDS[self._head] or self.tell() < 2 * _END):
+        if self._is_torn():
             self.discard()
             raise IntegrityError(f"{self.path} was closed before it was whole: nothing was published", hint="what wrote it has failed")
         super().close()

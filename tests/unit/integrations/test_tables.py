@@ -75,7 +75,10 @@ def test_reads_in_a_run_are_its_inputs(h, fs, frame):
     assert run.ended.inputs == ("dataset/x@1",)
 
 
-@pytest.mark.parametrize("pieces", [[b"PAR1", b"some rows"], [b"P", b"AR", b"1", b"x"], [b"PAR1"], [b"ARROW1\0\0", b"x" * 100]])
+TORN = [[b"PAR1\x15\x04", b"some rows"], [b"P", b"AR", b"1", b"\x15x"], [b"PARE\x20\1\0\0", b"x"], [b"ARROW1\0\0", b"x" * 100]]
+
+
+@pytest.mark.parametrize("pieces", TORN)
 def test_a_torn_file_is_not_published(h, fs, pieces):
     """As DuckDB leaves it after a query that failed: closed, without an exception."""
     file = fs.open("features/x", "wb")
@@ -101,3 +104,10 @@ def test_threads_of_a_transaction_write_one_version(h, fs):
         list(pool.map(write, range(8)))
     assert h.show("features/x").number == 1
     assert len(h.members("features/x")) == 8
+
+
+@pytest.mark.parametrize("text", [b"PARENT_ID,b\n1,2\n", b"PAR1,PAR2\n1,2\n", b"ARROW1,ARROW2\n", b"PAR1", b""])
+def test_text_that_begins_like_one_is_published(fs, text):
+    with fs.open("features/x", "wb") as file:
+        file.write(text)
+    assert fs.cat_file("features/x") == text
