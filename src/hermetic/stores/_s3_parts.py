@@ -34,21 +34,21 @@ class Plan:
 
     def __init__(self, length: int | None) -> None:
         self._same = None if length is None else max(SMALLEST, -(-length // PARTS // MIB) * MIB)
-        self._length = length
+        self.length = length
 
     @property
     def single(self) -> bool:
         """Whether the object is known to be one part."""
-        return self._length is not None and self._length <= SMALLEST
+        return self.length is not None and self.length <= SMALLEST
 
     def locate(self, offset: int) -> tuple[int, int, int]:
         """Return (number from 0, start, length) of the part that the byte at `offset` lies in."""
-        if self._same is not None and self._length is not None:
+        if self._same is not None and self.length is not None:
             number = offset // self._same
             start = number * self._same
-            if offset >= self._length:
+            if offset >= self.length:
                 raise StorageError("the object is longer than was announced")
-            return number, start, min(self._same, self._length - start)
+            return number, start, min(self._same, self.length - start)
         first, start, size = 0, 0, SMALLEST
         while offset >= start + _STAGE * size:
             first, start, size = first + _STAGE, start + _STAGE * size, size * _GROWTH
@@ -119,6 +119,8 @@ class Parts:
         short = [number for number, part in self._open.items() if part.filled < part.size or self._plan.single]
         if len(short) > 1 or any(self._open[number].start + self._open[number].filled != self._end for number in short):
             raise UsageError("a part of the object was never written")
+        if self._plan.length not in (None, self._end):
+            raise UsageError("the object is shorter than was announced")
         return short[0] if short else None
 
     def stop(self, why: HermeticError) -> None:

@@ -140,6 +140,17 @@ def test_a_hole_is_not_uploaded(endpoint, store, length):
     assert endpoint.uploads == {}
 
 
+@pytest.mark.parametrize("written", [0, 5, 9 * MIB, 16 * MIB])
+def test_less_than_was_announced_is_not_uploaded(endpoint, store, written):
+    with store.stage("v/0") as staged:
+        staged.reserve(20 * MIB)
+        staged.write_at(memoryview(bytes(written)), 0)
+        with pytest.raises(UsageError, match="shorter"):
+            staged.commit()
+    assert endpoint.objects == {}
+    assert endpoint.uploads == {}
+
+
 @pytest.mark.parametrize("answer", [(503, "SlowDown"), (500, "InternalError"), (400, "RequestTimeout"), CUT])
 def test_only_a_failed_part_is_sent_again(endpoint, store, answer):
     endpoint.faults = [once("part", answer, times=2)]
