@@ -12,7 +12,7 @@ first use connects anew.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +21,7 @@ from hermetic.assets import piping, releases
 from hermetic.assets.checkpoint_methods import CheckpointMethods
 from hermetic.assets.current import note_change, note_renamed
 from hermetic.assets.opening import MemberFile
+from hermetic.assets.run_methods import RunMethods
 from hermetic.assets.session import Session, word
 from hermetic.assets.tensors.facade import TensorMethods
 from hermetic.domain.connect import connect as open_connection
@@ -30,22 +31,19 @@ from hermetic.ids import AssetName, DataClass, Environment, Purpose
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from hermetic.assets.checking import Verified
     from hermetic.assets.garbage import Collected
     from hermetic.assets.releases import OpenVersion
-    from hermetic.assets.runs import Around, Decisions, RunHandle
     from hermetic.assets.sealing import SealedVersion, Source, Terms
     from hermetic.assets.writing import AssetWriter
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
-    from hermetic.formats.findings import Finding
     from hermetic.formats.messages.base import Approval, Receipt
     from hermetic.formats.messages.catalogue import AssetRow, ExposureRow, Lineage, VersionDetails
-    from hermetic.formats.messages.runs import RunRow
     from hermetic.formats.messages.versions import Member
 
     PathLike = str | os.PathLike[str]
@@ -64,7 +62,7 @@ def connect(
     return Workspace(open_connection(place, ask_passphrase=ask_passphrase), purpose=chosen)
 
 
-class Workspace(TensorMethods, CheckpointMethods):
+class Workspace(TensorMethods, CheckpointMethods, RunMethods):
     """A connection as users see it. `purpose` is what calls declare that neither say one nor belong to a run."""
 
     def __init__(self, connection: Connection, *, purpose: Purpose | str | None = None) -> None:
@@ -317,54 +315,3 @@ class Workspace(TensorMethods, CheckpointMethods):
         """Remove what interrupted writes left in stores; `kept` of the answer is what looks like data that custody has forgotten."""
         age_ms = assets.garbage.DEFAULT_AGE_MS if older_than_ms is None else older_than_ms
         return assets.garbage.collect_garbage(self.session, dry_run=dry_run, older_than_ms=age_ms)
-
-    # runs
-
-    @contextmanager
-    def run(
-        self,
-        name: str,
-        *,
-        purpose: Purpose | str | None = None,
-        parameters: Mapping[str, str] | None = None,
-        decisions: Decisions | None = None,
-    ) -> Iterator[RunHandle]:
-        """Make everything inside the block part of a run: its purpose is declared by default, its reads and writes are lineage.
-
-        Code version, command, packages and `parameters` go on record. Files written to `hermetic://` names inside are published
-        when the block ends well, and abandoned when it raises.
-
-        `decisions` maps names of assets to (class, reason): what the run writes there may be of that class although what it has
-        read is stricter. The reason goes on record.
-        """
-        with assets.runs.run(self.session, name, purpose=purpose, parameters=parameters, decisions=decisions) as handle:
-            yield handle
-
-    def run_command(
-        self,
-        name: str,
-        argv: Sequence[str],
-        *,
-        purpose: Purpose | str | None = None,
-        parameters: Mapping[str, str] | None = None,
-        decisions: Decisions | None = None,
-        tell: Callable[[Finding], None] | None = None,
-        around: Around | None = None,
-    ) -> tuple[int, RunHandle]:
-        """Run a program as a run; return its exit code (128 + N if signal N ended it) and the ended run.
-
-        The program gets the caller's environment, HERMETIC_RUN, a TMPDIR that stays in memory, and no core dumps. `tell` is called
-        with each finding, for example swap that is not encrypted, before the program starts. `decisions` as for `run`. `around` makes
-        what the program gets beside that, from the run and its private folder (`hermetic.integrations.mount`).
-        """
-        return assets.runs.run_command(
-            self.session, name, argv, purpose=purpose, parameters=parameters, decisions=decisions, tell=tell, around=around
-        )
-
-    def runs(self, *, limit: int = 100) -> tuple[RunRow, ...]:
-        """Return the latest runs first."""
-        return self.session.ask(messages.runs.ListRuns(limit)).runs
-
-    def show_run(self, run: str) -> RunRow:
-        """Return one run with what it read and wrote."""
-        return self.session.ask(messages.runs.ShowRun(run))
