@@ -150,6 +150,8 @@ def main() -> None:
     if options.json:
         facts = {"mib": options.mib, "rounds": options.rounds, "figures": _table.to_json(peers.found()), "absent": peers.absent}
         options.json.write_text(json.dumps(facts, indent=2))
+    if any("WRONG" in why for why in peers.absent.values()):
+        raise SystemExit(1)
 
 
 def _print(peers: Peers) -> None:
