@@ -8,6 +8,8 @@ import sqlite3
 import pytest
 
 import hermetic
+from hermetic.integrations import mount
+from hermetic.integrations.mount import content as content_of
 from tests.mount.conftest import TABLE, call, children_of, large, python, start, stop
 
 
@@ -174,3 +176,15 @@ if os.fork() == 0:
         stop(process)
     assert children_of(process.pid) == []
     assert content("features/out") == {"x": b"before"}
+
+
+def test_a_full_mount_is_told(project, monkeypatch):
+    monkeypatch.setattr(content_of, "_available", lambda: 4 * 1024 * 1024)
+    notes = []
+    with hermetic.connect() as h:
+        plan = mount.plan(h.session, [], ["out=features/out"])
+        command = python("open('out/x', 'wb').write(bytes(5_000_000))")
+        code, handle = h.run_command("t", command, purpose="train", around=plan.around(print, notes.append))
+        assert (code, handle.ended.state) == (1, "failed")
+        assert notes == ["out was full: it holds 2 MiB of memory; hermetic:// seals what is written as it goes"]
+        assert not [row for row in h.list("features/**") if row.latest]

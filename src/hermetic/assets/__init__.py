@@ -15,6 +15,7 @@
     garbage     what interrupted writes left in stores
     runs        executions with a declared purpose
     commands    another program as a run: private temporary folder, no core dump, signals passed on
+    mount_points  what a run makes to mount something on, and removes
     scratch     files that end with their run
     pending     what a run writes to one name in several files
 
