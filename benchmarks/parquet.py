@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
 import hermetic
-from hermetic.bench.measuring import Summary, Work, in_turns, summary
+from hermetic.bench.measuring import FOREIGN, Summary, Work, in_turns, summary
 from hermetic.domain import project
 from hermetic.domain.create import create_domain
 from hermetic.formats.messages.policy import ApplyPolicy
@@ -148,13 +148,16 @@ def report(work: dict[str, dict[str, Work]], folder: Path, rounds: int) -> list[
     size = (folder / "table.parquet").stat().st_size
     print(f"{size / 1e6:.0f} MB of Parquet, pyarrow {pa.__version__}, {os.cpu_count()} processors, medians of {rounds}")
     print(f"{'':16} {'':14} {'ms':>8} {'x plain':>8} {'cpu ms':>8} {'x plain':>8} {'busy':>6}")
-    missed = []
+    missed, busy = [], 0.0
     for what, calls in work.items():
         taken = {name: summary(samples) for name, samples in in_turns(calls, rounds).items()}
         missed += [f"{what} ({name})" for name in ("sealed", "sealed, first") if what.endswith("all") and over(taken, name)]
+        busy = max(busy, *(one.foreign for one in taken.values()))
         for name, one in taken.items():
             wall, own = one.median / taken["plain"].median, one.processor / taken["plain"].processor
             print(f"{what:16} {name:14} {one.median * 1e3:8.1f} {wall:8.2f} {one.processor * 1e3:8.1f} {own:8.2f} {one.foreign:6.2f}")
+    if busy > FOREIGN:
+        print(f"others used up to {busy:.1f} processors meanwhile: measure again when the machine is quiet")
     print(f"goal: a whole table at most {GOAL} x plain: {'met' if not missed else 'MISSED by ' + '; '.join(missed)}")
     return missed
 
