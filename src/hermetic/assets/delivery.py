@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hermetic.assets.grounds import LocalGround
 from hermetic.assets.locations import SIDE, ground_at, shown
 from hermetic.assets.staging import header_of
 from hermetic.domain.verify import verify_details, verify_signature
@@ -29,10 +30,12 @@ from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.formats.messages.locations import FindObjects, ObjectAt
 from hermetic.steps import reached
 from hermetic.stores.durable import make_folders
+from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hermetic.assets.grounds import Ground
     from hermetic.assets.session import Session
     from hermetic.formats.manifest import Manifest, ManifestObject
     from hermetic.formats.messages.versions import Member, ObjectRecord
@@ -152,12 +155,20 @@ def _deliver(session: Session, delivery: Delivery) -> None:
                 with store.open(key) as source:
                     if source.size != delivery.manifest.objects[index].length:
                         raise IntegrityError("an object on its way to its location was changed", hint="write it again")
-                    ground.put(path, source)
+                    if not _moved(store, key, (ground, path)):
+                        ground.put(path, source)
                 reached("delivery.object.put")
                 ground.put_bytes(side_of(path), delivery.envelope)
                 reached("delivery.manifest.put")
-                store.delete(key)
+                with suppress(NotFound):  # moved, not copied
+                    store.delete(key)
         _tidy(store, delivery)
+
+
+def _moved(store: Store, key: str, target: tuple[Ground, str]) -> bool:
+    """Move an object out of a local store where that is a renaming; a crash right after leaves a manifest to be put back."""
+    ground, path = target
+    return isinstance(store, LocalStore) and isinstance(ground, LocalGround) and ground.take(path, store.root / key)
 
 
 def _still_belong(session: Session, delivery: Delivery) -> list[int]:

@@ -7,6 +7,7 @@ it is closed, as object stores have it.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -117,6 +118,21 @@ class LocalGround:
                     temporary.unlink()
                 raise
             sync_folder(place.parent)
+
+    def take(self, path: str, origin: Path) -> bool:
+        """Move a file of ours to `path`, durably and in place of one that is there; False where that takes copying."""
+        place = Path(real(path))
+        with local_errors("write", path):
+            make_folders(place.parent)
+            try:
+                origin.replace(place)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                return False
+            sync_folder(place.parent)
+            sync_folder(origin.parent)
+        return True
 
     def put_bytes(self, path: str, data: bytes) -> None:
         """Write as `put` does."""
