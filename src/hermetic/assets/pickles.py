@@ -46,6 +46,11 @@ HARMLESS = frozenset(
         "decimal.Decimal",
     }
 )
+# What reading bytes that are no pickle raises, and what listed classes raise for arguments that they do not take.
+_BROKEN = (
+    *(pickle.PickleError, ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError),
+    *(RuntimeError, TypeError, ValueError),
+)
 
 
 class _Listed(pickle.Unpickler):
@@ -94,5 +99,5 @@ def load_pickle(
             return _Listed(file, allowed).load()
         except HermeticError:
             raise
-        except Exception as error:
+        except _BROKEN as error:
             raise FormatError(f"{file.ref} is no pickle that can be read: {type(error).__name__}") from error
