@@ -11,6 +11,8 @@ HOLDS = """
 import signal, sys
 from pathlib import Path
 from hermetic.bench import place
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background has it ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with place.temporary(Path(sys.argv[1])) as folder:
     (folder / "plain").write_bytes(b"content of the user")
     print(folder, flush=True)
@@ -42,7 +44,7 @@ def test_it_is_gone_whatever_happens(tmp_path, error):
 def test_it_is_gone_after_a_signal(tmp_path, number):
     child = holder(tmp_path)
     child.send_signal(number)
-    child.communicate()
+    child.communicate(timeout=60)
     assert child.returncode in {128 + number, -number}
     assert left(tmp_path) == []
 
@@ -62,7 +64,7 @@ def test_what_another_benchmark_uses_stays(tmp_path):
     assert place.remove_leftovers(tmp_path) == ()
     assert left(tmp_path) == [used]
     child.terminate()
-    child.communicate()
+    child.communicate(timeout=60)
 
 
 def test_what_is_called_alike_stays(tmp_path):
