@@ -109,7 +109,10 @@ def locate(root: Path, say: Say) -> None:
     os.chdir(project)
     rules = (project / "hermetic.yaml").read_text()
     lines = "  - {path: located/**, kind: dataset, class: internal, name: located}\n"
-    (project / "hermetic.yaml").write_text(rules.replace("rules:\n", f"rules:\n{lines}").replace("rules: []\n", f"rules:\n{lines}"))
+    with (project / "hermetic.yaml").open("w") as file:
+        file.write(rules.replace("rules:\n", f"rules:\n{lines}").replace("rules: []\n", f"rules:\n{lines}"))
+        file.flush()
+        os.fsync(file.fileno())  # whoever edits a policy syncs it; what an editor leaves torn is not what this scenario is about
     with _workspace(root) as h:
         h.connection.ask(ApplyPolicy(projects.load(project).bundle().to_bytes()))
         with h.open("dataset/base", purpose="prepare") as file:

@@ -58,6 +58,10 @@ def ground_of(fs: Any) -> Ground:
     return LocalGround() if isinstance(innermost(fs), LocalFileSystem) else FarGround(fs)
 
 
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
 def innermost(fs: Any) -> Any:
     """Return the file system behind fsspec's caches, which hold ciphertext here."""
     from fsspec.implementations.cached import CachingFileSystem  # noqa: PLC0415
@@ -169,6 +173,9 @@ class FarGround:
     def put(self, path: str, source: RangeSource) -> None:
         """Write a file that appears when it is closed."""
         fs = innermost(self._fs)
+        if "memory" in _protocols(fs):  # its files show while they are written, unless they are written at once
+            self.put_bytes(path, b"".join(pieces(source)))
+            return
         with far_errors("write", path):
             file = fs.open(path, "wb")
             try:

@@ -70,12 +70,13 @@ class MountConnection:
 
     def stop(self) -> None:
         """End the threads and close the descriptor: whoever still sees the mount gets errors from now on."""
-        if self._stopping:
-            return
-        self._stopping = True
+        with self._lock:
+            if self._stopping:
+                return
+            self._stopping = True
         os.eventfd_write(self._ending, 1)
-        while self._threads:
-            self._threads.pop().join()
+        while (thread := self._one_left()) is not None:
+            thread.join()
         with self._lock:
             for fd in (self._fd, self._ending):
                 if fd >= 0:
@@ -89,8 +90,14 @@ class MountConnection:
 
     def _begin(self) -> None:
         thread = threading.Thread(target=self._serve_to_the_end, name="hermetic-mount", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:  # who stops must not find a thread that has not started, nor miss one that does
+            if not self._stopping:
+                thread.start()
+                self._threads.append(thread)
+
+    def _one_left(self) -> threading.Thread | None:
+        with self._lock:
+            return self._threads.pop() if self._threads else None
 
     def _serve_to_the_end(self) -> None:
         """Serve, and leave a successor if a defect of ours ends this thread: the command must not wait for ever."""
