@@ -7,8 +7,8 @@ Invariants:
 2. The policy is the one in force, not an edited file; with nothing listed, a pickle can hold plain data only.
 3. Every byte was verified before the unpickler sees it, so that a pickle comes from whoever was allowed to seal it.
 
-A listed class or function is called with arguments that the pickle chooses. List what only builds values; `policy` refuses names that
-run programs or code (`policy.duties` says nothing about the rest). Weights belong into safetensors instead.
+A listed class or function is called with arguments that the pickle chooses. List what only builds values: the policy refuses
+names of modules that are known to run programs or code, and cannot know them all. Weights belong into safetensors instead.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def parse_head(raw: bytes, file_length: int) -> Head:
 
 def _members(text: bytes) -> dict[str, object]:
     try:
-        found = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=without_repetition)
     except (ValueError, RecursionError) as error:
         raise FormatError("safetensors head is not JSON in UTF-8") from error
     if not text.startswith(b"{") or not isinstance(found, dict):
@@ -91,7 +91,8 @@ def _members(text: bytes) -> dict[str, object]:
     return found
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the members of a JSON object. Raises FormatError if one stands there twice: readers would differ about which counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise FormatError("safetensors head names something twice")

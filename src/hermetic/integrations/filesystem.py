@@ -24,7 +24,7 @@ from hermetic.assets.sealing import DEFAULT_MEMBER, Terms, begin
 from hermetic.errors import UsageError
 from hermetic.ids import Kind
 from hermetic.integrations import scratch_files
-from hermetic.integrations.common import DecryptingFileSystem
+from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, children, describe, folder, step_towards
 from hermetic.integrations.places import PROTOCOL, Place, parse, strip

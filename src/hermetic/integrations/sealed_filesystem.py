@@ -37,7 +37,7 @@ from hermetic.assets.sealing import begin
 from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.locations import PlaceObjects
 from hermetic.integrations.caches import refuse_cache_asking
-from hermetic.integrations.common import DecryptingFileSystem
+from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, folder
 from hermetic.integrations.sealed_objects import SealedObjects, Seen, is_side

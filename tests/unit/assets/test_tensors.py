@@ -160,6 +160,13 @@ def test_shards_with_and_without_an_index(real, tmp_path):  # noqa: F811
     same(load(real, "model/sharded", member="m.safetensors.index.json"), one | two)
 
 
+def test_an_index_below_a_name_of_several_parts(real, tmp_path):  # noqa: F811
+    tensors_of = {"a": np.arange(4)}
+    files = {"m-1.safetensors": reference.save(tensors_of), "m.safetensors.index.json": index({"a": "m-1.safetensors"})}
+    folder(real, tmp_path, files, "model/team/risk")
+    same(load(real, "model/team/risk"), tensors_of)
+
+
 @pytest.mark.parametrize(
     ("weight_map", "why"),
     [

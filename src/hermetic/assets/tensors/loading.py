@@ -76,10 +76,10 @@ def _in_place(maker: Frame, chosen: Chosen) -> dict[str, Any]:
     done = False
     try:
         for shard, places in _runs(chosen):
-            begin = places[0][1].begin
-            memory = private_memory(max(place.end for _, place in places) - begin)
+            begin, end = places[0][1].begin, places[-1][1].end
+            memory = private_memory(end - begin)
             memories.append(memory)
-            shard.read_data(begin, memoryview(memory)[: max(place.end for _, place in places) - begin])
+            shard.read_data(begin, memoryview(memory)[: end - begin])
             for name, place in places:
                 tensors[name] = maker.over(memory, place.begin - begin, place)
         done = True
@@ -96,10 +96,10 @@ def _runs(chosen: Chosen) -> Iterable[tuple[Shard, list[tuple[str, TensorPlace]]
     for name, (shard, place) in chosen.items():
         by_file.setdefault(id(shard), (shard, []))[1].append((name, place))
     for shard, places in by_file.values():
-        places.sort(key=lambda item: item[1].begin)
+        places.sort(key=lambda item: (item[1].begin, item[1].end))
         run = places[:1]
         for item in places[1:]:
-            if item[1].begin - max(place.end for _, place in run[-1:]) > GAP:
+            if item[1].begin - run[-1][1].end > GAP:
                 yield shard, run
                 run = []
             run.append(item)

@@ -26,8 +26,9 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One open safetensors file and its head."""
+    """One open safetensors file, by its path in the version, and its head."""
 
+    path: str
     file: MemberFile
     head: Head
 
@@ -74,7 +75,7 @@ def weights_of(version: OpenVersion, member: str | None = None) -> Weights:
         shards = {path: _open(stack, version, path) for path in files}
         places = _merged(version.ref, shards)
         if index is not None:
-            _check_index(version.ref, index, {name: shard.file.ref.split("/", 2)[2] for name, (shard, _) in places.items()})
+            _check_index(version.ref, index, {name: shard.path for name, (shard, _) in places.items()})
         metadata = {key: value for shard in shards.values() for key, value in shard.head.metadata.items()}
         return Weights(version.ref, places, metadata, stack.pop_all())
     raise AssertionError("an ExitStack swallowed an error")
@@ -129,7 +130,7 @@ def _open(stack: ExitStack, version: OpenVersion, path: str) -> Shard:
     file.read_at(0, memoryview(first))
     raw = bytearray(head_length(bytes(first), file.size))
     file.read_at(0, memoryview(raw))
-    return Shard(file, parse_head(bytes(raw), file.size))
+    return Shard(path, file, parse_head(bytes(raw), file.size))
 
 
 def _merged(ref: str, shards: Mapping[str, Shard]) -> dict[str, tuple[Shard, TensorPlace]]:

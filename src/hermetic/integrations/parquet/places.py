@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 from fsspec.core import url_to_fs
 
 from hermetic.errors import Conflict, IntegrityError, NotFound, StorageError, UsageError
-from hermetic.integrations.common import DecryptingFileSystem
+from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.parquet.material import PREFIX, beside
 from hermetic.stores.durable import sync_folder
 
