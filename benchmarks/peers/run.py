@@ -74,6 +74,8 @@ class Peers:
                 print(f"{MEANINGS[work]}: round {number + 1} of {self.options.rounds}", file=sys.stderr)
             for one in able if work == OPEN else ():
                 forget(self._place(one) / "back")
+            for line in _table.tables(self.found(), (work,)):  # at once: a long run may be cut short
+                print(line, flush=True)
 
     def found(self) -> dict[tuple[str, str], Summary]:
         """Return what was measured in every round."""
@@ -145,6 +147,7 @@ def main() -> None:
         peers = Peers(folder, options)
         peers.install()
         _data.write(folder, options.mib)
+        print(_heading(options), flush=True)
         peers.measure()
     _print(peers)
     if options.json:
@@ -154,13 +157,15 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def _print(peers: Peers) -> None:
-    options, found = peers.options, peers.found()
-    print(
+def _heading(options: argparse.Namespace) -> str:
+    return (
         f"{options.mib} MiB of fp16 in {_data.TENSORS} tensors, Parquet of a quarter of that; {options.rounds} rounds, page cache "
         f"warm, a process for each; {os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}"
     )
-    for line in (*_table.tables(found, peers.works), *_table.goals(found)):
+
+
+def _print(peers: Peers) -> None:
+    for line in _table.goals(peers.found()):
         print(line)
     if peers.absent:
         print("\nleft out")

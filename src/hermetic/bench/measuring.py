@@ -9,6 +9,7 @@ more than FOREIGN of a processor is taken again, a few times; the least disturbe
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import os
@@ -129,12 +130,19 @@ def summary(samples: Sequence[Sample]) -> Summary:
 
 
 def touch(size: int) -> None:
-    """Use `size` bytes of memory, at most a quarter of what is free, and give them back."""
+    """Use twice `size` bytes of memory, in pages of either size and at most half of what is free, and give them back.
+
+    The kernel takes small and huge pages from different ends of its free memory: having touched the one says nothing of the other.
+    """
     size = min(size, available_memory() // 4) // PAGE * PAGE
     if size <= 0:
         return
-    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        memory[0:size:PAGE] = bytes(size // PAGE)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, size, flags=flags) as small, mmap.mmap(-1, size, flags=flags) as huge:
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            huge.madvise(mmap.MADV_HUGEPAGE)
+        for memory in (huge, small):  # both stay until the end: neither may get what the other gave back
+            memory[0:size:PAGE] = bytes(size // PAGE)
 
 
 def available_memory() -> int:
