@@ -31,6 +31,9 @@ ROOTS = {
 
 @click.command()
 @click.option("--root", "root", metavar="URI", help=f"Where the root key lives: {', '.join(ROOTS)}.")
+@click.option(
+    "--root-setting", "settings", metavar="NAME=VALUE", multiple=True, help="How the root's provider is reached; kept in config.yaml."
+)
 @click.option("--project", metavar="NAME", help="Name of the project; made from the folder's name if nothing is said.")
 @click.option("--backup", type=ANY_PATH, metavar="DIR", help="Where an encrypted copy of custody is kept up to date.")
 @passphrase_file()
@@ -40,6 +43,7 @@ def init(
     out: Out,
     *,
     root: str | None,
+    settings: tuple[str, ...],
     project: str | None,
     backup: Path | None,
     passphrase_file: Path | None,
@@ -66,6 +70,7 @@ def init(
         ask=asker(passphrase_file, confirm=True, label="passphrase that unlocks the root key on this machine"),
         backup=place.resolve() if place is not None else None,
         recovery_passphrase=recovery,
+        settings=parsed_settings(settings),
     )
     if project is None and name != folder.name:
         out.warn(f"the project is called {name}, since names have no other signs; --project NAME gives it another")
@@ -73,6 +78,17 @@ def init(
         out.warn(f"{outer} is a project with a domain of its own: below {folder}, commands now use the new one")
     out.emit(_document(created, folder, place), *_blocks(created, folder, uri))
     return 0
+
+
+def parsed_settings(given: tuple[str, ...]) -> dict[str, str]:
+    """Return NAME=VALUE pairs as settings. Raises UsageError."""
+    pairs = [item.partition("=") for item in given]
+    for name, equals, value in pairs:
+        if not name or not equals or not value:
+            raise UsageError(
+                "a setting is NAME=VALUE", hint="--root-setting address=https://HOST:8200; secrets lie in files that it names"
+            )
+    return {name: value for name, _, value in pairs}
 
 
 def _project_around(folder: Path) -> Path | None:

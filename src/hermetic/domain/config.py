@@ -4,6 +4,7 @@
     anchor: {command: [logger, -t, hermetic]}        gets each checkpoint on its standard input
     stores: {warehouse: {folder: /data/sealed}}      where stores lie that hermetic.yaml only names (store_places.py)
     locations: {lake: s3://bucket/prefix}            where plain locations are that rules mean by `store: lake` (sealed::)
+    providers: {openbao:transit/hermetic: {address: https://HOST:8200}}     how roots are reached (providers/settings.py)
 
 A command lives here and not in the project because whoever can write the project must not make this user run something.
 """
@@ -22,8 +23,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from hermetic.domain import store_places
-from hermetic.errors import ConfigError, NotFound
-from hermetic.providers import private_file
+from hermetic.errors import ConfigError, NotFound, UsageError
+from hermetic.providers import private_file, settings
 from hermetic.stores.s3_settings import S3Settings
 
 CONFIG_FILE = "config.yaml"
@@ -35,6 +36,7 @@ HEADER = """\
 #   stores: {warehouse: {folder: /data/sealed}}     where stores lie that hermetic.yaml only names; a bucket:
 #           {lake: {kind: s3, bucket: NAME, prefix: hermetic, endpoint: https://HOST, region: NAME, profile: NAME}}
 #   locations: {lake: s3://bucket/prefix}           where plain locations are that rules mean by `store: lake`
+#   providers: {PROVIDER-URI: {NAME: VALUE}}        how a root in an HSM or a key service is reached; never a secret
 """
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?!.*(?:^|/)\.\.?(?:/|$))(?!.*::)[^@?#\s\\]*")
 # ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
@@ -52,6 +54,7 @@ class UserConfig:
     store_folders: dict[str, Path] = field(default_factory=dict)
     buckets: dict[str, S3Settings] = field(default_factory=dict)  # stores too
     locations: dict[str, str] = field(default_factory=dict)
+    providers: dict[str, dict[str, str]] = field(default_factory=dict)  # settings by provider URI
 
     @property
     def places(self) -> dict[str, Path | S3Settings]:
@@ -69,6 +72,8 @@ class UserConfig:
             body["stores"] = store_places.spelled(self.places)
         if self.locations:
             body["locations"] = dict(self.locations)
+        if self.providers:
+            body["providers"] = {uri: dict(given) for uri, given in self.providers.items()}
         out = io.StringIO()
         out.write(HEADER)
         if body:  # an empty mapping would be written as {}, to which nothing can be added
@@ -100,7 +105,7 @@ def save(folder: Path, config: UserConfig) -> None:
 
 
 def _read(body: Any, file: str) -> UserConfig:
-    body = _mapping(body, {"backup", "anchor", "stores", "locations"}, file)
+    body = _mapping(body, {"backup", "anchor", "stores", "locations", "providers"}, file)
     backup = _mapping(body.get("backup", {}), _KEYS["backup"], file)
     anchor = _mapping(body.get("anchor", {}), _KEYS["anchor"], file)
     command = anchor.get("command", [])
@@ -117,7 +122,15 @@ def _read(body: Any, file: str) -> UserConfig:
         store_folders={name: place for name, place in places.items() if isinstance(place, Path)},
         buckets={name: place for name, place in places.items() if isinstance(place, S3Settings)},
         locations=_locations(body.get("locations", {}), file),
+        providers=_providers(body.get("providers", {}), file),
     )
+
+
+def _providers(value: Any, file: str) -> dict[str, dict[str, str]]:
+    try:
+        return settings.check(value)
+    except UsageError as error:
+        raise ConfigError(error.message, hint=error.hint, file=file) from None
 
 
 def _locations(value: Any, file: str) -> dict[str, str]:

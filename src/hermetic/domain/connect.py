@@ -62,7 +62,7 @@ class Connection:
 
     def _open(self) -> None:
         folder = self.home.domain_data(self.project.domain)
-        custodian = open_custodian(folder, self.project.domain, self._ask)
+        custodian = open_custodian(folder, self.project.domain, self._ask, self.config.providers)
         place = self.config.backup_place
         backup = None if place is None else BackupKeeper(custodian, folder, place)
         anchor = AnchorCommand(custodian, self.config.anchor_command) if self.config.anchor_command else None

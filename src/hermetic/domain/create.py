@@ -50,7 +50,7 @@ from hermetic.steps import reached
 from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hermetic.crypto.secret import Secret
@@ -80,8 +80,9 @@ def create_domain(
     backup: Path | None = None,
     recovery_passphrase: Secret | None = None,
     home: Home | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Created:
-    """Make a domain whose project lies in `root`.
+    """Make a domain whose project lies in `root`; `settings` are the provider's, and are kept in config.yaml.
 
     Raises Conflict when there is one, UsageError, ConfigError (project name, places), Denied, StorageError, Unsupported.
     """
@@ -92,24 +93,24 @@ def create_domain(
     domain = DomainId(fresh_id())
     bundle = defaults.default_bundle(domain, project_name)
     Rulebook.load(bundle, now_ms=wall_ms())
-    folder = private_folder(home.domain_data(domain))
+    folder, given = private_folder(home.domain_data(domain)), dict(settings or {})
     try:
-        provider, keys = _custody(folder, domain, (provider_uri, ask))  # 1
+        provider, keys = _custody(Place(folder, domain, RootId(fresh_id()), settings=given), provider_uri, ask)  # 1
     except BaseException:
         with contextlib.suppress(OSError):  # no passphrase, no keyring: leave no empty folder; what has something in it stays
             folder.rmdir()
         raise
     _database(folder, domain, (keys, provider), bundle)  # 2
-    settings = private_folder(home.domain_config(domain))
-    config.save(settings, config.UserConfig(backup_place=backup))  # 3
+    place = private_folder(home.domain_config(domain))
+    config.save(place, config.UserConfig(backup_place=backup, providers={provider_uri: given} if given else {}))  # 3
     custodian = custodian_of(folder, domain, (keys, {provider.root_id: provider}))
     try:
-        _pin(custodian, settings)
+        _pin(custodian, place)
         recovery = _first_copy(custodian, (folder, backup), provider, recovery_passphrase)  # 4
     finally:
         custodian.close()
     _project_files(root, bundle)  # 5
-    return Created(domain, project_name, tuple(_findings(provider, settings / config.CONFIG_FILE, backup, recovery=recovery)))
+    return Created(domain, project_name, tuple(_findings(provider, place / config.CONFIG_FILE, backup, recovery=recovery)))
 
 
 def _check_root(root: Path) -> None:
@@ -119,9 +120,7 @@ def _check_root(root: Path) -> None:
         raise Conflict(f"{root} has a {PROJECT_FILE} already", hint="this project has a domain: `hermetic status`")
 
 
-def _custody(folder: Path, domain: DomainId, how: tuple[str, Callable[..., Secret] | None]) -> tuple[Provider, DomainKeys]:
-    uri, ask = how
-    place = Place(folder, domain, RootId(fresh_id()))
+def _custody(place: Place, uri: str, ask: Callable[..., Secret] | None) -> tuple[Provider, DomainKeys]:
     given: list[Secret] = []
 
     def once() -> Secret:
@@ -136,8 +135,8 @@ def _custody(folder: Path, domain: DomainId, how: tuple[str, Callable[..., Secre
             unlock.unlock(provider, once, UNLOCK_S)
         except Unsupported:  # no kernel keyring here: later commands ask for it
             unlock.unlock_here(provider, once)
-    file, secret = domain_file.create(domain, {provider.root_id: provider})
-    private_file.write(folder / domain_file.NAME, file.encode(), replace=False)
+    file, secret = domain_file.create(place.domain, {provider.root_id: provider})
+    private_file.write(place.home / domain_file.NAME, file.encode(), replace=False)
     reached("init.domain-file.written")
     return provider, DomainKeys.from_secret(secret)
 

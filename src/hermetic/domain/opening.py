@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from hermetic.audit.log import Log
 from hermetic.audit.note import Origin
@@ -23,12 +23,15 @@ from hermetic.providers.place import Place, boot_ms
 from hermetic.providers.unlock import unlock_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hermetic.crypto.secret import Secret
     from hermetic.ids import DomainId
+    from hermetic.keys.domain_file import DomainRoot
     from hermetic.keys.provider import Provider, RootId
+
+Settings: TypeAlias = "Mapping[str, Mapping[str, str]]"  # of providers, by URI (config.yaml)
 
 DATABASE = "custody.db"
 
@@ -53,9 +56,13 @@ def read_domain_file(folder: Path, domain: DomainId) -> DomainFile:
     return found
 
 
-def open_providers(folder: Path, file: DomainFile) -> dict[RootId, Provider]:
-    """Return the providers of a domain's roots; nobody is asked yet."""
-    return {root.root_id: registry.open_provider(root.provider, Place(folder, file.domain, root.root_id)) for root in file.roots}
+def open_providers(folder: Path, file: DomainFile, settings: Settings) -> dict[RootId, Provider]:
+    """Return the providers of a domain's roots, each with its settings; nobody is asked yet. Raises ConfigError, Unsupported."""
+
+    def place(root: DomainRoot) -> Place:
+        return Place(folder, file.domain, root.root_id, settings=settings.get(root.provider, {}))
+
+    return {root.root_id: registry.open_provider(root.provider, place(root)) for root in file.roots}
 
 
 def unlocked_secret(file: DomainFile, providers: dict[RootId, Provider], ask: Callable[[], Secret] | None) -> Secret:
@@ -71,11 +78,16 @@ def unlocked_secret(file: DomainFile, providers: dict[RootId, Provider], ask: Ca
 
 
 def open_custodian(
-    folder: Path, domain: DomainId, ask: Callable[[], Secret] | None, *, clock: Callable[[], int] = wall_ms
+    folder: Path,
+    domain: DomainId,
+    ask: Callable[[], Secret] | None,
+    settings: Settings,
+    *,
+    clock: Callable[[], int] = wall_ms,
 ) -> Custodian:
     """Open custody in this process. Raises NotFound, Locked, KeyServiceUnavailable, IntegrityError, StorageError."""
     file = read_domain_file(folder, domain)
-    providers = open_providers(folder, file)
+    providers = open_providers(folder, file, settings)
     keys = DomainKeys.from_secret(unlocked_secret(file, providers, ask))
     return custodian_of(folder, domain, (keys, providers), clock=clock)
 

@@ -32,7 +32,7 @@ def set_recovery(connection: Connection, passphrase: Secret, *, ask: Callable[..
     if place is None:
         raise UsageError("this domain has no backup place", hint="name one in config.yaml: `backup: {place: DIR}`")
     folder = connection.home.domain_data(domain)
-    provider = next(iter(open_providers(folder, read_domain_file(folder, domain)).values()))
+    provider = next(iter(open_providers(folder, read_domain_file(folder, domain), connection.config.providers).values()))
     try:
         wrap = export_root(provider, passphrase)
     except Locked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hermetic.domain import config
 from hermetic.domain.opening import open_providers, read_domain_file
 from hermetic.providers import unlock as unlocks
 
@@ -49,7 +50,8 @@ def root_state(home: Home, project: Project) -> RootState:
 
 def _all(home: Home, project: Project) -> list[Provider]:
     folder = home.domain_data(project.domain)
-    return list(open_providers(folder, read_domain_file(folder, project.domain)).values())
+    settings = config.load(home.domain_config(project.domain)).providers
+    return list(open_providers(folder, read_domain_file(folder, project.domain), settings).values())
 
 
 def _first(home: Home, project: Project) -> Provider:

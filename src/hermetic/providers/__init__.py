@@ -6,7 +6,8 @@
     local:insecure-file   a random root in a plain file, for development: always a finding
 
     registry         scheme -> backend; open_provider, create_root
-    place            Place: custody home, domain id, root id
+    place            Place: custody home, domain id, root id, settings
+    settings         what the user's config.yaml says of a provider
     unlock           unlock, lock and list, for roots that a person unlocks
     passphrase       reading a passphrase from a private file
     private_file     durable files with mode 0600, and reading them with suspicion

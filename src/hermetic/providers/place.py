@@ -11,7 +11,7 @@ from hermetic.errors import UsageError
 from hermetic.ids import DomainId, check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hermetic.crypto.secret import Secret
@@ -30,13 +30,17 @@ def boot_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The custody home of a domain, one of its roots, and the clocks (milliseconds)."""
+    """The custody home of a domain, one of its roots, and the clocks (milliseconds).
+
+    `settings` is what the user's config.yaml says of the provider (see `settings`).
+    """
 
     home: Path
     domain: DomainId
     root_id: RootId
     wall: Callable[[], int] = field(default=wall_ms, repr=False)
     boot: Callable[[], int] = field(default=boot_ms, repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         check_id(self.domain)
