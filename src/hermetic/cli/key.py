@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import key_schedule
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
-from hermetic.cli.words import count, moment
+from hermetic.cli.words import count, moment, span
 from hermetic.errors import Conflict
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey, ShowKey
 from hermetic.ids import KeyState
@@ -35,7 +37,10 @@ def key() -> None:
 @key.command(name="ls")
 @output
 def ls(out: Out) -> int:
-    """List the keys and what hangs on each."""
+    """List the keys and what hangs on each.
+
+    `rotate` is when the newest version is due, `on it` how many of the data keys that version holds.
+    """
     with connected() as connection:
         found = connection.ask(ListKeys()).keys
     rows = [
@@ -46,15 +51,33 @@ def ls(out: Out) -> int:
             row.project,
             _state(row.state),
             f"v{row.versions[-1].number}" if row.versions else "-",
+            _due(row),
             sum(version.data_keys for version in row.versions),
+            _coverage(row),
             len(row.assets),
             row.owner,
             moment(row.last_use_ms)[:16],
         )
         for row in found
     ]
-    columns = ("key", "environment", "class", "project", "state", "version", "data keys", "assets", "owner", "last use")
-    out.emit({"keys": found}, Table(columns, rows, frozenset({"data keys", "assets"}), empty="no keys yet: the first seal makes one"))
+    columns = (
+        "key",
+        "environment",
+        "class",
+        "project",
+        "state",
+        "version",
+        "rotate",
+        "data keys",
+        "on it",
+        "assets",
+        "owner",
+        "last use",
+    )
+    out.emit(
+        {"keys": found},
+        Table(columns, rows, frozenset({"data keys", "on it", "assets"}), empty="no keys yet: the first seal makes one"),
+    )
     return 0
 
 
@@ -133,6 +156,9 @@ def revoke(out: Out, *, kek: str, reason: str) -> int:
     return _change(out, kek, "revoke", reason)
 
 
+key.add_command(key_schedule.set_)
+
+
 def _change(out: Out, kek: str, verb: str, reason: str) -> int:
     with connected() as connection:
         changed = connection.ask(ChangeKeyState(kek, verb, reason))
@@ -179,6 +205,7 @@ def _details(row: KeyRow) -> list[Block]:
         ("for", f"{row.environment} / {row.data_class} / {row.project}"),
         ("state", _state(row.state)),
         ("owner", row.owner),
+        ("contact", row.contact or "-"),
         ("made", moment(row.created_ms)),
         ("rotate", rotate),
         ("last use", moment(row.last_use_ms)),
@@ -192,6 +219,21 @@ def _details(row: KeyRow) -> list[Block]:
         Heading(f"Blast radius: {count(len(row.assets), 'asset')}"),
         *(Line(Mark(name, "name"), 2) for name in row.assets),
     ]
+
+
+def _due(row: KeyRow) -> str | Mark:
+    """Return how long until the newest version is to be rotated, from now."""
+    active = [item for item in row.versions if item.state == KeyState.ACTIVE]
+    if row.rotate_after_days is None or not active:
+        return "-"
+    left = row.rotate_after_days * 86_400 - (time.time_ns() // 1_000_000 - active[-1].created_ms) // 1000
+    return f"in {span(left)}" if left > 0 else Mark(f"{span(-left)} late", "warn")
+
+
+def _coverage(row: KeyRow) -> str:
+    """Return the part of the data keys that the newest version holds; rewrapping moves the rest."""
+    total = sum(item.data_keys for item in row.versions)
+    return f"{100 * row.versions[-1].data_keys // total} %" if total else "-"
 
 
 def _state(state: str) -> Mark:

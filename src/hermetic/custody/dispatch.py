@@ -50,6 +50,7 @@ HANDLERS: dict[str, str] = {
     "rotate-key": "keyring.rotate_key",
     "rewrap-key": "keyring.rewrap_key",
     "change-key-state": "keyring.change_key_state",
+    "change-key-schedule": "scheduling.change_key_schedule",
     "show-policy": "policies.show_policy",
     "apply-policy": "policies.apply_policy",
     "explain": "policies.explain",

@@ -47,7 +47,8 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
         policy = custodian.policy.current(session)
         found = [item for item in assets.list_assets(session) if item.name.kind is not Kind.SCRATCH]
         checkpoint, _ = custodian.log.head(TablesStore(session.connection))
-        owners = {item.owner for item in found if item.owner}
+        keys = key_rows(session)
+        owners = {item.owner for item in (*found, *keys) if item.owner}
         known = {item.principal.name for item in identity.listing(session)}
         return Facts(
             at_ms=call.now_ms,
@@ -55,7 +56,7 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
             generation=custodian.generation,
             enforcement=custodian.enforcement.value,
             roots=_roots(call, session),
-            keys=key_rows(session),
+            keys=keys,
             assets=tuple(asset_row(session, item, policy) for item in found),
             openers=_openers(call, session, policy, found),
             uses=_uses(session),

@@ -37,13 +37,13 @@ from hermetic.formats.messages.keys import (
     ShowKey,
 )
 from hermetic.ids import AssetId, DataKeyId, KekId, KeyState, VersionId
-from hermetic.keys import hierarchy, roots, wrap
+from hermetic.keys import contacts, hierarchy, roots, wrap
 from hermetic.keys import kek as keks
 from hermetic.keys.kek import slots_of
+from hermetic.keys.rewrapping import Rewrapper
 from hermetic.policy.request import Action, DomainResource
 
 if TYPE_CHECKING:
-    from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.work import Work
@@ -108,6 +108,7 @@ def key_row(session: ReadSession, kek: Kek) -> KeyRow:
             for item in kek.versions
         ),
         assets=tuple(_assets(session, kek)),
+        contact=contacts.contact_of(session, kek.kek_id),
     )
 
 
@@ -144,7 +145,8 @@ def _resource(call: Call, kek: Kek) -> DomainResource:
     return DomainResource(call.custodian.domain, kek.environment, kek.project, kek.data_class)
 
 
-def _administrator(call: Call, text: str) -> tuple[Caller, Kek]:
+def administrator(call: Call, text: str) -> tuple[Caller, Kek]:
+    """Return the caller, who may administer the KEK that `text` names, and the KEK. Raises NotFound, UsageError, PolicyDenied."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         kek = find_key(session, text)
@@ -153,7 +155,7 @@ def _administrator(call: Call, text: str) -> tuple[Caller, Kek]:
 
 def rotate_key(call: Call, request: RotateKey) -> KeyChanged:
     """Make the next version active. Raises NotFound, PolicyDenied, KeyUnusable, Conflict."""
-    caller, kek = _administrator(call, request.kek)
+    caller, kek = administrator(call, request.kek)
     with unit(call.custodian, "custody.rotate.committed", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms)
@@ -167,7 +169,7 @@ def change_key_state(call: Call, request: ChangeKeyState) -> KeyChanged:
     """Suspend, resume or revoke. Raises UsageError, NotFound, PolicyDenied, KeyUnusable, Conflict."""
     if request.verb not in VERBS or not request.reason.strip():
         raise UsageError("say suspend, resume or revoke, and why", hint="--reason TEXT goes on record")
-    caller, kek = _administrator(call, request.kek)
+    caller, kek = administrator(call, request.kek)
     with unit(call.custodian, f"custody.key.{request.verb}", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         if request.verb == "revoke":
@@ -199,7 +201,7 @@ def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
     """
     if not 0 < request.limit <= BATCH:
         raise UsageError(f"a batch has 1 to {BATCH} data keys")
-    caller, kek = _administrator(call, request.kek)
+    caller, kek = administrator(call, request.kek)
     for _ in range(TRIES):
         try:
             return _batch(call, caller, kek.kek_id, request.limit)
@@ -255,21 +257,22 @@ def _rewrap(
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return (row as read, its changes) for every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
     kek, number = target
-    needed = {number, *(row["kek_number"] for row in rows)} if rows else set()
-    loaded: dict[int, Secret] = {}
-    for item in needed:
-        loaded[item] = hierarchy.load_kek(session, call.custodian.anchors, kek.kek_id, item)
-    contexts = _contexts(call, session, kek, rows)
-    changes = []
-    for row in rows:
-        old = (loaded[row["kek_number"]], kek.context(row["kek_number"]))
-        new = (loaded[number], kek.context(number))
-        wrapped = wrap.rewrap_data_key(row["wrapped"], contexts[row["id"]], old=old, new=new)
-        changes.append((row, {"wrapped": wrapped, "kek_number": number}))
+    if not rows:
+        return []
+    anchors = call.custodian.anchors
+    new = (hierarchy.load_kek(session, anchors, kek.kek_id, number), kek.context(number))
+    contexts, changes = _contexts(call, session, kek, rows), []
+    for old_number in sorted({row["kek_number"] for row in rows}):
+        old = (hierarchy.load_kek(session, anchors, kek.kek_id, old_number), kek.context(old_number))
+        with Rewrapper(old, new) as mover:
+            for row in rows:
+                if row["kek_number"] == old_number:
+                    wrapped = mover.move(row["id"], row["wrapped"], contexts[row["id"]])
+                    changes.append((row, {"wrapped": wrapped, "kek_number": number}))
     return changes
 
 
-def _contexts(call: Call, session: ReadSession, kek: Kek, rows: list[dict[str, Any]]) -> dict[str, wrap.DataKeyContext]:
+def _contexts(call: Call, session: ReadSession, kek: Kek, rows: list[dict[str, Any]]) -> dict[str, bytes]:
     """Return the context of each data key by id.
 
     Asset ids are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as WrongKey.
@@ -287,6 +290,6 @@ def _contexts(call: Call, session: ReadSession, kek: Kek, rows: list[dict[str, A
     return {
         row["id"]: wrap.DataKeyContext(
             domain, kek.environment, found[row["version_id"]], VersionId(row["version_id"]), DataKeyId(row["id"])
-        )
+        ).encode()
         for row in rows
     }

@@ -33,6 +33,7 @@ def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -
         yield from _revoked(asset)
     for key in facts.keys:
         yield from _key(key, facts.at_ms)
+        yield from _responsible(key, set(facts.unknown_owners))
     yield from _missing(around)
     yield from _trust(around)
 
@@ -132,6 +133,18 @@ def _revoked(asset: AssetRow) -> Iterator[Finding]:
             "its latest version is sealed under a key that was revoked",
             f"hermetic expose {asset.name} FILE --for 1h --purpose recover; hermetic seal FILE --as {asset.name} --remove-original",
         )
+
+
+def _responsible(key: KeyRow, unknown: set[str]) -> Iterator[Finding]:
+    """A key that nobody answers for, or whose owner is nobody that custody knows."""
+    name = f"{key.environment}/{key.data_class}/{key.project}"
+    remedy = f"hermetic key set {key.kek} --owner WHO --contact TEXT"
+    if not key.owner:
+        yield Finding("key-without-owner", "medium", key.kek, f"nobody answers for the key of {name}", remedy)
+    elif key.owner in unknown:
+        yield Finding("unknown-owner", "low", key.kek, f"{key.owner}, who answers for the key of {name}, is not enrolled here", remedy)
+    if not key.contact and key.environment == Environment.PRODUCTION:
+        yield Finding("key-without-contact", "low", key.kek, f"whom to call about the key of {name} is not known", remedy)
 
 
 def _rotation(key: KeyRow, now_ms: int, name: str) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
     states           NIST SP 800-57 key states: which change is allowed, which use is allowed
     wrap             how a data key is made, bound to its context, and wrapped under a KEK
+    rewrapping       many data keys moved to another version of their KEK
     limits           how many wraps one KEK version may do
     provider         the Provider protocol: where roots live; rooms above bring the providers
     slots            one secret wrapped under several roots
@@ -10,6 +11,7 @@
     domain_file      domain.json, the one place where the domain secret's wraps lie
 
     roots            roots in the custody database; Anchors: the domain and the providers at hand
+    contacts         whom to call about a KEK
     kek              KEKs as values: scope, versions, states, and reading them
     hierarchy        KEKs in the custody database: make, load, rotate, change state, count
     destruction      announcing, cancelling and doing the destruction of a KEK version

@@ -59,7 +59,7 @@ KEY: Final = 32
 PAYLOAD: Final = 2 * KEY  # S || check value
 MARKER: Final = b"HDK\x01"
 WRAPPED: Final = len(MARKER) + aead.OVERHEAD + PAYLOAD
-_LABEL: Final = b"hermetic/v1/data-key\n"
+LABEL: Final = b"hermetic/v1/data-key\n"
 
 
 class SlotKind(enum.StrEnum):
@@ -122,7 +122,7 @@ def data_key_and_check(secret: Secret, context: DataKeyContext) -> tuple[Secret,
     """Return data key and check value, 32 bytes each. Raises UsageError when S has not 32 bytes."""
     if len(secret) != KEY:
         raise UsageError("the secret of a data key has 32 bytes")
-    both = hkdf_expand_sha384(secret, _LABEL + mac.sha384(context.encode()), PAYLOAD)
+    both = hkdf_expand_sha384(secret, LABEL + mac.sha384(context.encode()), PAYLOAD)
     return Secret(both.view()[:KEY]), bytes(both.view()[KEY:])
 
 

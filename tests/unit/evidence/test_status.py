@@ -116,6 +116,8 @@ CASES = {
     "key-suspended": replace(SOUND, keys=(replace(KEY, state="suspended"),)),
     "key-compromised": replace(SOUND, assets=tuple(replace(item, kek_state="compromised") for item in SOUND.assets)),
     "rotation-overdue": replace(SOUND, keys=(replace(KEY, versions=OLD),)),
+    "key-without-owner": replace(SOUND, keys=(replace(KEY, owner=""),)),
+    "key-without-contact": replace(SOUND, keys=(replace(KEY, environment=Environment.PRODUCTION, contact=""),)),
     "key-nearly-used-up": replace(SOUND, keys=(replace(KEY, versions=(KeyVersionRow(1, "active", sample.NOW, 2**31 - 5, 1),)),)),
     "rewrap-unfinished": replace(SOUND, keys=(replace(KEY, versions=LEFT),)),
     "exposure-overdue": replace(SOUND, exposures=(sample.exposure("dataset/patients@3", "/p", until_ms=sample.NOW - 1),)),

@@ -29,7 +29,7 @@ class KeyVersionRow:
 @message("key-row")
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A KEK and its blast radius: versions, assets. `roots` are the provider URIs that hold a slot."""
+    """A KEK and its blast radius: versions, assets. `roots` are the provider URIs that hold a slot, `contact` is whom to call."""
 
     kek: str
     environment: Environment
@@ -44,6 +44,7 @@ class KeyRow:
     roots: tuple[str, ...]
     versions: tuple[KeyVersionRow, ...]
     assets: tuple[str, ...]
+    contact: str = ""
 
 
 @message("key-list")
@@ -99,6 +100,18 @@ class ChangeKeyState(Request["KeyChanged"]):
     kek: str
     verb: str
     reason: str
+
+
+@message("change-key-schedule")
+@dataclass(frozen=True, slots=True)
+class ChangeKeySchedule(Request["KeyChanged"]):
+    """Set owner, emergency contact and schedule of a KEK; None leaves one as it is, 0 days mean never by time."""
+
+    kek: str
+    owner: str | None = None
+    contact: str | None = None
+    rotate_after_days: int | None = None
+    reason: str = ""
 
 
 @message("key-changed")

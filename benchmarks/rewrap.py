@@ -1,0 +1,209 @@
+"""A rewrap campaign after the rotation of a KEK, beside readers that open assets all the while.
+
+    python benchmarks/rewrap.py [--keys 1000000] [--readers 4] [--folder DIR]
+
+The domain is made for it: real data keys, wrapped and bound to versions, fifty to a version, written straight into the catalogue.
+Readers are processes of their own that open and read sealed assets under the same KEK, each release decided and on record. The
+baseline is what SQLite takes for the same updates, synced in batches of the same size, with neither cryptography nor row codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import hermetic
+from hermetic.assets.session import fresh_id
+from hermetic.catalog.values import fresh_id as fresh_row_id
+from hermetic.custody.keyring import BATCH
+from hermetic.db import tables
+from hermetic.db.engine import Database
+from hermetic.domain import opening
+from hermetic.domain.create import create_domain
+from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
+from hermetic.ids import AssetId, DataKeyId, VersionId
+from hermetic.keys import hierarchy, wrap
+from hermetic.keys import kek as keks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hermetic.custody.custodian import Custodian
+
+OF_A_VERSION = 50
+PAGE = 10_000
+ASSETS = 8
+READER = """
+import sys, hermetic
+from pathlib import Path
+stop, number, done = Path(sys.argv[1]), int(sys.argv[2]), 0
+with hermetic.connect(purpose="prepare") as h:
+    while not stop.exists():
+        with h.open(f"dataset/small{(number + done) % ASSETS}") as file:
+            assert file.read() == b"x" * 1000
+        done += 1
+print(done)
+""".replace("ASSETS", str(ASSETS))
+
+
+class Campaign(NamedTuple):
+    """What one campaign took: seconds, keys moved, the longest write transaction, and what readers did meanwhile."""
+
+    seconds: float
+    moved: int
+    longest: float
+    reads: int
+    failed: int
+
+
+def main() -> None:
+    """Make the domain, run the campaign, print the table."""
+    options = _options()
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="hermetic-bench-") as name:
+        root = Path(name)
+        with _domain(root) as h:
+            domain = h.connection.project.domain
+            custodian = opening.open_custodian(h.connection.home.domain_data(domain), domain, None, {})
+            kek_id = h.connection.ask(ListKeys()).keys[0].kek
+            _fill(custodian, kek_id, options.keys)
+            found = _campaign(h, kek_id, root, options.readers)
+            left = h.connection.ask(RewrapKey(kek_id, 1)).left
+            baseline = _baseline(root, options.keys)
+    rate, ratio = found.moved / found.seconds, found.seconds / baseline
+    print(f"{found.moved:,} data keys in batches of {BATCH}, {options.readers} readers, {os.cpu_count()} processors")
+    print(f"{'':44}{'seconds':>9}{'keys/s':>10}{'x baseline':>12}")
+    print(f"{'SQLite alone: the same updates (baseline)':44}{baseline:9.2f}{options.keys / baseline:10,.0f}{1:12.1f}")
+    print(f"{'rewrap, unwrapped, checked, wrapped, logged':44}{found.seconds:9.2f}{rate:10,.0f}{ratio:12.1f}")
+    print(f"longest write transaction {found.longest * 1000:.0f} ms; {left} keys left")
+    print(f"readers: {found.reads:,} assets read, {found.failed} readers failed")
+
+
+@contextmanager
+def _domain(root: Path) -> Iterator[hermetic.Workspace]:
+    os.environ |= {"HERMETIC_HOME": str(root / "home")}
+    project = root / "project"
+    project.mkdir(mode=0o700)
+    create_domain(project, provider_uri="local:insecure-file", project_name="bench")
+    os.chdir(project)
+    with hermetic.connect(project, purpose="prepare") as h:
+        for number in range(ASSETS):
+            h.seal(b"x" * 1000, name=f"dataset/small{number}", data_class="restricted", owner="bench", member="data")
+        yield h
+
+
+def _fill(custodian: Custodian, kek_id: Any, count: int) -> None:
+    """Write `count` data keys, bound and wrapped as sealing does it."""
+    with custodian.database.read(custodian.row_keys) as session:
+        kek = keks.get(session, kek_id)
+        number = kek.active().number
+        key = hierarchy.load_kek(session, custodian.anchors, kek_id, number)
+        like = session.scan(tables.version, limit=1)
+        asset, store = next((row["asset_id"], row["store"]) for row in like)
+    for start in range(0, count, PAGE):
+        versions, rows = [], []
+        for at in range(start, min(start + PAGE, count)):
+            if at % OF_A_VERSION == 0:
+                versions.append(
+                    {
+                        "id": fresh_row_id(),
+                        "asset_id": asset,
+                        "number": None,
+                        "state": "published",
+                        "purpose": "ingest",
+                        "writer": "bench",
+                    }
+                    | {"created_ms": 0, "store": store, "data_class": kek.data_class.value}
+                )
+            data_key = DataKeyId(fresh_row_id())
+            context = wrap.DataKeyContext(custodian.domain, kek.environment, AssetId(asset), VersionId(versions[-1]["id"]), data_key)
+            wrapped = wrap.wrap_data_key(key, wrap.new_secret(), kek.context(number), context)
+            rows.append(
+                {"id": data_key, "version_id": versions[-1]["id"], "kek_id": kek_id, "kek_number": number}
+                | {"wrapped": wrapped, "state": "active"}
+            )
+        with custodian.database.write(custodian.row_keys) as session:
+            session.insert_many(tables.version, versions)
+            session.insert_many(tables.data_key, rows)
+        print(f"made {min(start + PAGE, count):,} of {count:,} data keys", file=sys.stderr, end="\r")
+    print(file=sys.stderr)
+
+
+def _campaign(h: hermetic.Workspace, kek_id: str, root: Path, readers: int) -> Campaign:
+    stop = root / "stop"
+    command = [sys.executable, "-c", READER, str(stop)]
+    running = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(readers)]
+    time.sleep(2 if readers else 0)  # until they read
+    moved = 0
+    with _timed_writes() as times:
+        h.connection.ask(RotateKey(kek_id, "benchmark"))
+        start = time.perf_counter()
+        while True:
+            answer = h.connection.ask(RewrapKey(kek_id, BATCH))
+            moved += answer.moved
+            if not answer.left:
+                break
+        seconds = time.perf_counter() - start
+    stop.touch()
+    said = [process.communicate()[0] for process in running]
+    failed = sum(process.returncode != 0 for process in running)
+    return Campaign(seconds, moved, max(times), sum(int(text) for text in said if text.strip()), failed)
+
+
+@contextmanager
+def _timed_writes() -> Iterator[list[float]]:
+    """Collect how long each write transaction of this process held its turn."""
+    times: list[float] = []
+    plain = Database.write
+
+    @contextmanager
+    def timed(self: Database, *arguments: Any, **named: Any) -> Iterator[Any]:
+        with plain(self, *arguments, **named) as session:
+            start = time.perf_counter()
+            yield session
+        times.append(time.perf_counter() - start)
+
+    Database.write = timed  # type: ignore[method-assign]
+    try:
+        yield times
+    finally:
+        Database.write = plain  # type: ignore[method-assign]
+
+
+def _baseline(root: Path, count: int) -> float:
+    database = sqlite3.connect(root / "baseline.db", isolation_level=None)
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
+        database.execute(statement)
+    database.execute("CREATE TABLE k (id TEXT PRIMARY KEY, number INTEGER, wrapped BLOB, mac BLOB) WITHOUT ROWID")
+    ids = sorted(fresh_id() for _ in range(count))
+    database.execute("BEGIN")
+    database.executemany("INSERT INTO k VALUES (?, 1, ?, ?)", ((name, bytes(96), bytes(32)) for name in ids))
+    database.execute("COMMIT")
+    start = time.perf_counter()
+    for at in range(0, count, BATCH):
+        database.execute("BEGIN IMMEDIATE")
+        rows = [(os.urandom(96), bytes(32), name) for name in ids[at : at + BATCH]]
+        database.executemany("UPDATE k SET number = 2, wrapped = ?, mac = ? WHERE id = ?", rows)
+        database.execute("COMMIT")
+    seconds = time.perf_counter() - start
+    database.close()
+    return seconds
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
