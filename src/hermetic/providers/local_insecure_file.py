@@ -17,7 +17,7 @@ from hermetic.formats.findings import Finding
 from hermetic.keys import documents
 from hermetic.keys.provider import ProviderState, ProviderStatus
 from hermetic.providers import private_file
-from hermetic.providers.local_root import FILE_LIMIT, ROOT, LocalRoot, new_root, read_root_file, root_path
+from hermetic.providers.local_root import FILE_LIMIT, ROOT, LocalRoot, new_root, read_root_file, remove_root_file, root_path
 
 if TYPE_CHECKING:
     from hermetic.providers.place import Asked, Place
@@ -67,3 +67,8 @@ def create(uri: str, place: Place, asked: Asked) -> InsecureFileRoot:
     document = canonical.encode({"domain": place.domain, "format": FORMAT, "root": place.root_id, "secret": secret})
     private_file.write(root_path(place), document, replace=False)
     return InsecureFileRoot(uri, place)
+
+
+def remove(_uri: str, place: Place) -> str:
+    """Wipe the file."""
+    return remove_root_file(place)

@@ -39,6 +39,9 @@ class Backend(Protocol):
     def set_password(self, service: str, username: str, password: str) -> None:
         """Keep an entry."""
 
+    def delete_password(self, service: str, username: str) -> None:
+        """Delete an entry."""
+
 
 class KeyringRoot(LocalRoot):
     """A root in the desktop keyring."""
@@ -69,6 +72,15 @@ class KeyringRoot(LocalRoot):
             self._desktop().set_password(SERVICE, self._user(), to_base64url(bytes(root.view())))
         if not self._read().same_as(root):
             raise KeyServiceUnavailable("the desktop keyring does not give back what it was given")
+
+    def delete(self) -> bool:
+        """Delete the entry; returns whether there was one. Raises as `load_root`."""
+        self.lock()
+        with _translated():
+            if self._desktop().get_password(SERVICE, self._user()) is None:
+                return False
+            self._desktop().delete_password(SERVICE, self._user())
+        return True
 
     def status(self) -> ProviderStatus:
         """Say whether the keyring gives the root. This may make the desktop ask to be unlocked."""
@@ -112,6 +124,11 @@ def create(uri: str, place: Place, asked: Asked) -> KeyringRoot:
     provider = KeyringRoot(uri, place)
     provider.keep(new_root(asked))
     return provider
+
+
+def remove(uri: str, place: Place) -> str:
+    """Delete the entry. Raises Locked, KeyServiceUnavailable, Unsupported."""
+    return "its entry in the desktop keyring was deleted" if KeyringRoot(uri, place).delete() else "its entry was gone already"
 
 
 def check_backend(backend: Any) -> Any:

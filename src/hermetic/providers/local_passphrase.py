@@ -15,7 +15,7 @@ from hermetic.errors import FormatError, HermeticError, Locked, Unsupported
 from hermetic.keys.passphrase_wrap import PassphraseWrap, WrapSubject, passphrase_wrap
 from hermetic.keys.provider import ProviderState, ProviderStatus
 from hermetic.providers import kernel_keyring, private_file
-from hermetic.providers.local_root import LocalRoot, new_root, read_root_file, root_path
+from hermetic.providers.local_root import LocalRoot, new_root, read_root_file, remove_root_file, root_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +117,12 @@ def create(uri: str, place: Place, asked: Asked) -> PassphraseRoot:
     document = passphrase_wrap(root, asked.passphrase(), _subject(place), asked.parameters)
     private_file.write(root_path(place), document, replace=False)
     return PassphraseRoot(uri, place)
+
+
+def remove(uri: str, place: Place) -> str:
+    """Take the root out of the kernel keyring and wipe its file."""
+    PassphraseRoot(uri, place).lock()
+    return remove_root_file(place)
 
 
 def _subject(place: Place) -> WrapSubject:

@@ -92,6 +92,11 @@ def read_root_file(place: Place) -> bytes:
         ) from None
 
 
+def remove_root_file(place: Place) -> str:
+    """Wipe the file of a root; returns what became of it."""
+    return "its file was overwritten and removed" if private_file.wipe(root_path(place)) else "its file was gone already"
+
+
 def new_root(asked: Asked) -> Secret:
     """Return the root to keep: the one that was brought, else a random one. Raises UsageError for one of the wrong length."""
     root = Secret.random(ROOT) if asked.root is None else asked.root

@@ -63,6 +63,33 @@ def read(path: Path, limit: int) -> bytes:
     return data
 
 
+def wipe(path: Path) -> bool:
+    """Overwrite a private file once, sync it, and remove it durably; returns whether it was there. Raises as `read`.
+
+    What the disk itself keeps of it, in spare blocks or in snapshots of the file system, nothing here reaches.
+    """
+    with _translated("wipe", path):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode) or info.st_uid not in {os.geteuid(), 0}:
+                raise IntegrityError(f"{path} is not a file of this user", hint="look who put it there, and remove it by hand")
+            rest = memoryview(secrets.token_bytes(info.st_size))
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        reached("providers.file.overwritten")
+        path.unlink()
+        _sync_folder(path.parent)
+    reached("providers.file.removed")
+    return True
+
+
 def _check(info: os.stat_result, path: Path, limit: int) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise IntegrityError(f"{path} is not a regular file")

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """What a backend module offers."""
+    """What a backend module offers.
+
+    It may offer `remove(uri, place) -> str` too: wipe what this machine keeps of a dropped root, tried again after a crash, and say in
+    a few words what became of it. `conformance` names three more that a backend may offer.
+    """
 
     def open_(self, uri: str, place: Place) -> Provider:
         """Return the provider of an existing root."""
@@ -30,6 +34,7 @@ class Backend(Protocol):
         """Make the root, or (a key service) check that it is there, and return its provider."""
 
 
+KEPT = "stays in its provider, to be deleted there"
 _BACKENDS: dict[str, str | Backend] = {"local": "hermetic.providers.local"}
 
 
@@ -62,6 +67,20 @@ def open_provider(uri: str, place: Place) -> Provider:
 def create_root(uri: str, place: Place, asked: Asked | None = None) -> Provider:
     """Make a new root and return its provider. Raises Conflict if `place` has one already, and as `open_provider`."""
     return _backend(uri).create(uri, place, asked or Asked())
+
+
+def remove_root(uri: str, place: Place) -> str:
+    """Wipe what this machine keeps of a root that was dropped; returns what became of it. Raises what the backend raises.
+
+    Done twice it does nothing more. A key inside a service or a device stays there: whoever administers that deletes it.
+    """
+    remove = getattr(_backend(uri), "remove", None)
+    return str(remove(uri, place)) if remove is not None else KEPT
+
+
+def backend_of(uri: str) -> object:
+    """Return the backend module of a URI, for what it offers beyond `Backend`. Raises UsageError (unknown scheme)."""
+    return _backend(uri)
 
 
 def load_extra(module: str, extra: str) -> ModuleType:
