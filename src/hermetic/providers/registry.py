@@ -1,7 +1,7 @@
 """From a URI to a provider. Backends are imported when one of their URIs is opened, never before.
 
 >>> known()
-('local',)
+('local', 'recovery')
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Backend(Protocol):
 
 
 KEPT = "stays in its provider, to be deleted there"
-_BACKENDS: dict[str, str | Backend] = {"local": "hermetic.providers.local"}
+_BACKENDS: dict[str, str | Backend] = {
+    "local": "hermetic.providers.local",
+    "recovery": "hermetic.providers.recovery",
+}
 
 
 def known() -> tuple[str, ...]:
