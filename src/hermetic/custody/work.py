@@ -46,6 +46,10 @@ TRACKED: Final = frozenset(
         tables.decision,
         tables.exposure,
         tables.setting,
+        tables.approver,
+        tables.approval_request,
+        tables.approval,
+        tables.certificate,
     )
 )
 """Tables whose revisions the log commits to. Objects are bound by the signed manifest. Two more tables are committed to in a way
@@ -62,6 +66,7 @@ class TrackedSession:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.written: dict[tuple[str, str], int | None] = {}
+        self.entries: list[Entry] = []  # what rooms that have no Work say about their part of it; logged after the unit's own
         self._children: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -148,7 +153,7 @@ def unit(custodian: Custodian, step: str, now_ms: int) -> Iterator[Work]:
         tracked = TrackedSession(session)
         work = Work(tracked, now_ms)
         yield work
-        entries = spread(work.entries, tracked.states())
+        entries = spread([*work.entries, *tracked.entries], tracked.states())
         if entries:
             work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=custodian.clock())
     custodian.committed()

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Index, Table, UniqueConstraint
 
-SCHEMA_REVISION = 1
+SCHEMA_REVISION = 2
 """What this release reads and writes; the last migration is named by it. Stored in `meta` under `SCHEMA_KEY`."""
 
 SCHEMA_KEY = "schema_revision"
@@ -149,6 +149,45 @@ grant_ = _authenticated(
     _number("created_ms"),
     _sealed("reason", null=True),
     Index(None, "principal_id"),
+)
+approver = _authenticated(
+    "approver",
+    _text("id", key=True),  # of the public key
+    _text("principal_id", null=True),
+    _sealed("name"),
+    _lookup("name"),
+    _blob("public"),
+    _text("state"),
+    _number("created_ms"),
+    _number("ended_ms", null=True),
+    _number("alone"),  # 1: enrolled by the owner alone, before there were enough others
+    Index(None, "name_h"),
+)
+approval_request = _authenticated(
+    "approval_request",
+    _text("id", key=True),
+    _sealed("hash", "bytes"),
+    _lookup("hash"),
+    _sealed("request", "bytes"),
+    _text("action"),
+    _text("requester_id"),
+    _sealed("requester"),
+    _number("needed"),
+    _number("created_ms"),
+    _number("expires_ms"),
+    _text("state"),
+    _number("closed_ms", null=True),
+    Index(None, "hash_h"),
+    Index(None, "state"),
+)
+approval = _authenticated(
+    "approval",
+    _text("request_id", key=True, to="approval_request.id"),
+    _text("approver_id", key=True, to="approver.id"),
+    _text("verdict"),
+    _sealed("statement", "bytes"),
+    _number("made_ms"),
+    _number("expires_ms"),
 )
 policy = _authenticated(
     "policy",
@@ -292,6 +331,16 @@ lease = _authenticated(
     _text("state"),
     Index(None, "version_id"),
     Index(None, "principal_id"),
+)
+
+certificate = _authenticated(
+    "certificate",
+    _text("id", key=True),
+    _text("kind"),
+    _text("subject"),  # id of a version, or of a KEK with "/" and the number of its version
+    _sealed("envelope", "bytes"),
+    _number("made_ms"),
+    Index(None, "subject"),
 )
 
 # The log authenticates itself: Merkle tree and signed checkpoints (spec/audit-log.md).

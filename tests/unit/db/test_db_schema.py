@@ -213,3 +213,49 @@ def test_light_imports():
         "import hermetic.db.engine, hermetic.catalog.versions; assert 'alembic' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def schema_1(path, hand):
+    """A database as the release before approvals made it, with a row of every table that it had."""
+
+    def make(rows):
+        from alembic import command
+
+        from hermetic.db.link import wrap
+
+        path.unlink()
+        path.touch(mode=0o600)
+        raw = migrate.connect(path, timeout_s=1.0)
+        raw.execute(f"PRAGMA application_id={migrate.APPLICATION_ID}")
+        raw.execute("PRAGMA journal_mode=WAL").fetchall()
+        raw.execute("BEGIN IMMEDIATE")
+        command.upgrade(migrate.config(wrap(raw)), "0001")
+        raw.execute("INSERT INTO meta VALUES ('schema_revision', '1')")
+        for table, columns, stored in rows:
+            raw.execute(f'INSERT INTO "{table}" ({", ".join(columns)}) VALUES ({", ".join("?" * len(columns))})', stored)
+        raw.execute("COMMIT")
+        raw.close()
+
+    return make
+
+
+def test_a_database_of_schema_1_is_migrated_with_every_row_authentic(filled, path, keys, hand, schema_1):
+    new = {"approver", "approval_request", "approval", "certificate"}
+    old = [table for table in PROTECTED if table.name not in new]
+    with filled.read(keys) as session:
+        before = {table.name: session.find(table) for table in old}
+    rows = []
+    for table in old:
+        columns = [column.name for column in table.columns]
+        rows += [(table.name, columns, stored) for stored in hand.run(f'SELECT {", ".join(columns)} FROM "{table.name}"')]
+    assert len(rows) > len(old) // 2
+    filled.close()
+    schema_1(rows)
+    with pytest.raises(Unsupported) as caught:
+        Database.open(path)
+    assert "hermetic migrate" in caught.value.hint
+    assert migrate.upgrade(path) == (1, tables.SCHEMA_REVISION)
+    with Database.open(path).read(keys) as session:
+        assert {table.name: session.find(table) for table in old} == before
+        assert [session.find(table) for table in PROTECTED if table.name in new] == [[], [], [], []]
