@@ -5,18 +5,19 @@ r"""The public half of a recovery root: `root-<root id>.json`, in the custody ho
 
 Secrets are sealed to `public` (`crypto.hpke`); the private half is in nobody's memory until shares, or an escrow key, bring it.
 
-Why the file needs no MAC. The id of the root is the beginning of the file's own hash,
+Why the file needs no MAC. The provider's URI ends in the beginning of the file's own hash,
 
-    root id = first 16 bytes of SHA-256("hermetic/v1/recovery-root" LF || the document)
+    recovery:HOLDER/ID      ID is the first 16 bytes of SHA-256("hermetic/v1/recovery-root" LF || the document), as every id is written
 
-and the ids of roots stand in authenticated rows and in the context of each wrap. Whoever puts another public key into the file
-makes it the file of another root, which is refused before anything is sealed to it. `salt` (16 random bytes) makes the id new even
-when one escrow key serves a domain twice.
+and that URI stands in the root's authenticated row and in the log entry that announced the root; `keys.roots` uses no provider whose
+URI is another one. Whoever puts another public key into the file makes it the file of another URI, which is refused before anything
+is sealed to it. `salt` (16 random bytes) makes the URI new even when one escrow key serves a domain twice.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
 
@@ -28,7 +29,6 @@ from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.fields import Fields
 from hermetic.ids import DomainId, id_from_bytes
 from hermetic.keys import documents
-from hermetic.keys.provider import RootId
 
 Holder: TypeAlias = Literal["shares", "escrow"]
 
@@ -37,7 +37,9 @@ FORMAT: Final = "hermetic/recovery-root/v1"
 LIMIT: Final = 4096  # bytes of a document
 NAME_LIMIT: Final = 200  # bytes of a name
 _SALT: Final = 16
+_LABEL: Final = b"hermetic/v1/recovery-root\n"
 _MOST: Final = 16
+_URI: Final = re.compile(r"recovery:(shares|escrow)/[a-z2-7]{26}")
 _FIELDS: Final = {"created_ms", "domain", "format", "holder", "name", "public", "salt", "shares"}
 
 
@@ -64,13 +66,8 @@ class RecoveryRootFile:
 
     @property
     def uri(self) -> str:
-        """The provider's URI, `recovery:shares` or `recovery:escrow`."""
-        return f"{SCHEME}:{self.holder}"
-
-    @property
-    def root_id(self) -> RootId:
-        """The id of the root, made from the document."""
-        return RootId(id_from_bytes(sha256(b"hermetic/v1/recovery-root\n" + self.encode())[:16]))
+        """The provider's URI, which is bound to every byte of the document."""
+        return f"{SCHEME}:{self.holder}/{id_from_bytes(sha256(_LABEL + self.encode())[:16])}"
 
     def opens_with(self) -> str:
         """Say in words what opens it."""
@@ -111,6 +108,12 @@ class RecoveryRootFile:
             created_ms=document.integer("created_ms", minimum=0, maximum=canonical.MAX_INTEGER),
             shares=shares,
         )
+
+
+def holder_of(uri: str) -> Holder | None:
+    """Return who holds the private key of a provider's URI: shares or escrow; None for the URI of any other provider."""
+    found = _URI.fullmatch(uri)
+    return None if found is None else cast("Holder", found[1])
 
 
 def new(domain: DomainId, public: bytes, name: str, *, created_ms: int, shares: ShareSet | None = None) -> RecoveryRootFile:

@@ -1,4 +1,4 @@
-"""`recovery:shares` and `recovery:escrow`: roots to which everybody can wrap, and which nobody here opens.
+"""`recovery:shares/ID` and `recovery:escrow/ID`: roots to which everybody can wrap, and which nobody here opens.
 
 The custody home holds the public key (`keys.recovery_root` has the file); whoever recovers brings the private one, from SLIP-39
 shares or an escrow key, into the memory of one process. So a domain has one more root, and every KEK, signing key and the domain
@@ -8,7 +8,7 @@ secret a slot under it, without anything lying around that would open them.
     info      "hermetic/v1/recovery-wrap" LF || "HRS" 01 || context
 
 `wrap` needs the public key only. `unwrap` raises Locked until `unlock_with` has brought the private key. The public key is checked
-against the root's id each time it is read.
+against the URI, which holds its hash, each time it is read.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class RecoveryRoot:
         if not _OVERHEAD < len(wrapped) <= _OVERHEAD + SECRET_LIMIT or not wrapped.startswith(_MARKER):
             raise FormatError("not a wrap of a recovery root: wrong length or marker")
         if self._private is None:
-            what = HOLDERS[self._uri.partition(":")[2]]
-            raise Locked(f"root {self.root_id} needs {what}", hint="`hermetic key recover` opens a backup copy with it")
+            raise Locked(
+                f"root {self.root_id} needs {HOLDERS[_holder(self._uri)]}", hint="`hermetic key recover` opens a backup copy with it"
+            )
         try:
             return self._private.open(wrapped[len(_MARKER) :], _INFO + context)
         except WrongKey:
@@ -97,7 +98,7 @@ class RecoveryRoot:
             raise KeyServiceUnavailable(
                 error.message, hint=f"it is public: take {root_path(self.place).name} from the backup place, mode 0600"
             ) from None
-        if (found.root_id, found.domain, found.uri) != (self.root_id, self.place.domain, self._uri):
+        if (found.domain, found.uri) != (self.place.domain, self._uri):
             raise FormatError(
                 f"{root_path(self.place)} was changed, or is the file of another root", hint="take it from the backup place"
             )
@@ -120,23 +121,26 @@ class RecoveryRoot:
 
 def open_(uri: str, place: Place) -> RecoveryRoot:
     """Return the provider of an existing root; reads nothing yet. Raises UsageError for another URI."""
-    if uri.partition(":")[2] not in HOLDERS:
-        raise UsageError(f"unknown recovery root {uri!r}", hint="recovery:shares or recovery:escrow")
+    _holder(uri)
     return RecoveryRoot(uri, place)
 
 
 def create(uri: str, place: Place, asked: Asked) -> RecoveryRoot:
     """Refuse: what makes a recovery root is a key pair, not a place to keep one. Raises UsageError; `put` writes the file."""
-    del asked
-    raise UsageError(
-        f"{open_(uri, place).uri} is not made like this",
-        hint="`hermetic key shares create -n 5 -m 3`, or `hermetic key escrow --to FILE`",
-    )
+    del asked, place
+    raise UsageError(f"{uri} is not made like this", hint="`hermetic key shares create -n 5 -m 3`, or `hermetic key escrow --to FILE`")
 
 
-def put(folder: Path, file: RecoveryRootFile) -> None:
+def remove(uri: str, place: Place) -> str:
+    """Remove the file of a root that was dropped. Raises StorageError. What its holders have is theirs to destroy."""
+    holder = _holder(uri)
+    private_file.wipe(root_path(place))
+    return f"public key removed; {'its shares are' if holder == 'shares' else 'the escrow key is'} worth nothing here any more"
+
+
+def put(folder: Path, root_id: RootId, file: RecoveryRootFile) -> None:
     """Write the public half into a custody home. Raises Conflict when one is there, StorageError."""
-    private_file.write(folder / name_of(file.root_id), file.encode(), replace=False)
+    private_file.write(folder / name_of(root_id), file.encode(), replace=False)
 
 
 def name_of(root_id: RootId) -> str:
@@ -144,9 +148,16 @@ def name_of(root_id: RootId) -> str:
     return f"root-{root_id}.json"
 
 
-def read(raw: bytes, root_id: RootId) -> RecoveryRootFile:
-    """Return the public half from bytes that anybody could have written. Raises FormatError when it is not that of `root_id`."""
-    found = recovery_root.RecoveryRootFile.decode(raw)
-    if found.root_id != root_id:
-        raise FormatError(f"the file of recovery root {root_id} was changed, or is another root's")
+def read(raw: bytes, uri: str) -> RecoveryRootFile:
+    """Return the public half from bytes that anybody could have written. Raises FormatError when it is not that of `uri`."""
+    found = RecoveryRootFile.decode(raw)
+    if found.uri != uri:
+        raise FormatError("the file of a recovery root was changed, or is another root's", hint="take another backup copy")
     return found
+
+
+def _holder(uri: str) -> str:
+    holder = recovery_root.holder_of(uri)
+    if holder is None:
+        raise UsageError(f"{uri!r} is no recovery root", hint="`hermetic key shares create -n 5 -m 3` makes one")
+    return holder

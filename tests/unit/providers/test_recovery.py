@@ -15,7 +15,7 @@ from hermetic.keys.provider import ProviderState
 from hermetic.keys.recovery_root import RecoveryRootFile, ShareSet
 from hermetic.providers import recovery
 from hermetic.providers.local_root import root_path
-from hermetic.providers.registry import create_root, open_provider
+from hermetic.providers.registry import create_root, open_provider, remove_root
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
 SHARES = ShareSet(5, 3, 77)
@@ -28,8 +28,8 @@ def make(places):
     def made(shares=SHARES, name="the board"):
         private, place = PrivateKey.generate(), places()
         file = recovery_root.new(place.domain, private.public, name, created_ms=1_800_000_000_000, shares=shares)
-        recovery.put(place.home, file)
-        return private, open_provider(file.uri, replace(place, root_id=file.root_id))
+        recovery.put(place.home, place.root_id, file)
+        return private, open_provider(file.uri, place)
 
     return made
 
@@ -76,7 +76,7 @@ def test_wraps_without_the_private_key_and_opens_with_it(made):
 
 def test_escrow_says_whose_key_it_takes(make):
     private, provider = make(None, "Ada")
-    assert provider.uri == "recovery:escrow"
+    assert provider.uri.startswith("recovery:escrow/")
     assert provider.status().detail == "opens with the escrow key of Ada"
     with pytest.raises(Locked, match="needs its escrow key"):
         provider.unwrap(provider.wrap(Secret(b"x"), b""), b"")
@@ -107,7 +107,7 @@ def test_another_public_key_is_refused_before_anything_is_sealed_to_it(made, mak
 
 
 @pytest.mark.parametrize("name", ["created_ms", "name", "public", "salt", "shares", "domain", "holder"])
-def test_every_field_is_bound_to_the_id(made, name):
+def test_every_field_is_bound_to_the_uri(made, name):
     _, provider = made
     path = root_path(provider.place)
     document = json.loads(path.read_bytes())
@@ -127,25 +127,33 @@ def test_a_missing_file_can_come_from_the_backup(made):
     assert provider.status().state is ProviderState.UNREACHABLE
 
 
-def test_it_is_not_made_like_other_roots(place):
-    for uri in ("recovery:shares", "recovery:escrow", "recovery:paper"):
-        with pytest.raises(UsageError):
-            create_root(uri, place)
-    with pytest.raises(UsageError, match="unknown recovery root"):
-        open_provider("recovery:paper", place)
+def test_it_is_not_made_like_other_roots(made):
+    provider = made[1]
+    with pytest.raises(UsageError, match="not made like this"):
+        create_root(provider.uri, provider.place)
+    for uri in ("recovery:shares", "recovery:paper/" + provider.uri[-26:], "recovery:shares/x", provider.uri + "a"):
+        with pytest.raises(UsageError, match="no recovery root"):
+            open_provider(uri, provider.place)
 
 
 def test_files_are_not_overwritten(made):
     with pytest.raises(Conflict):
-        recovery.put(made[1].place.home, made[1].file())
+        recovery.put(made[1].place.home, made[1].root_id, made[1].file())
+
+
+def test_a_dropped_root_leaves_nothing(made):
+    provider = made[1]
+    for _ in range(2):
+        assert "shares are worth nothing" in remove_root(provider.uri, provider.place)
+    assert list(provider.place.home.iterdir()) == []
 
 
 def test_the_file_round_trips(made):
     file = made[1].file()
     assert RecoveryRootFile.decode(file.encode()) == file
-    assert recovery.read(file.encode(), file.root_id) == file
+    assert recovery.read(file.encode(), file.uri) == file
     with pytest.raises(FormatError):
-        recovery.read(replace(file, name="x").encode(), file.root_id)
+        recovery.read(replace(file, name="x").encode(), file.uri)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +192,6 @@ def test_escrow_has_a_holder(place):
         recovery_root.new(place.domain, bytes(1216), "a", created_ms=0, shares=SHARES)
 
 
-def test_one_escrow_key_makes_roots_of_different_ids(place):
+def test_one_escrow_key_makes_roots_of_different_uris(place):
     public = PrivateKey.generate().public
-    assert len({recovery_root.new(place.domain, public, "Ada", created_ms=0).root_id for _ in range(5)}) == 5
+    assert len({recovery_root.new(place.domain, public, "Ada", created_ms=0).uri for _ in range(5)}) == 5
