@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NewType, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hermetic.crypto.secret import Secret
+    from hermetic.errors import HermeticError
     from hermetic.formats.findings import Finding
 
 RootId = NewType("RootId", str)
@@ -72,3 +75,19 @@ class Provider(Protocol):
 
     def status(self) -> ProviderStatus:
         """Say how it stands; raises nothing for a locked or unreachable service."""
+
+
+class BatchProvider(Provider, Protocol):
+    """A provider that works on many wraps in one call: what `kek: in-provider` and moving many wraps need of it.
+
+    Results stand in the order of what was asked, each a value or the error that this one met; an error of the whole is raised.
+    """
+
+    def wrap_many(self, items: Sequence[tuple[Secret, bytes]]) -> list[bytes | HermeticError]:
+        """Wrap (secret, context) pairs."""
+
+    def unwrap_many(self, items: Sequence[tuple[bytes, bytes]]) -> list[Secret | HermeticError]:
+        """Unwrap (wrapped, context) pairs."""
+
+    def rewrap_many(self, items: Sequence[tuple[bytes, bytes]]) -> list[bytes | HermeticError]:
+        """Bring (wrapped, context) pairs under the newest version of the root, same contexts; secrets stay inside the provider."""

@@ -1,7 +1,7 @@
 """From a URI to a provider. Backends are imported when one of their URIs is opened, never before.
 
 >>> known()
-('local', 'recovery')
+('awskms', 'azurekv', 'gcpkms', 'local', 'openbao', 'recovery')
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class Backend(Protocol):
 
 KEPT = "stays in its provider, to be deleted there"
 _BACKENDS: dict[str, str | Backend] = {
+    "awskms": "hermetic.providers.awskms",
+    "azurekv": "hermetic.providers.azurekv",
+    "gcpkms": "hermetic.providers.gcpkms",
     "local": "hermetic.providers.local",
+    "openbao": "hermetic.providers.openbao",
     "recovery": "hermetic.providers.recovery",
 }
 
