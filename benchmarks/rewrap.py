@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hermetic
 from hermetic.assets.session import fresh_id
 from hermetic.catalog.values import fresh_id as fresh_row_id
-from hermetic.custody.keyring import BATCH
+from hermetic.custody.rewrapping import BATCH
 from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import opening
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 OF_A_VERSION = 50
 PAGE = 10_000
+REQUEST = 20_000  # data keys, as the command asks for
 ASSETS = 8
 READER = """
 import sys, hermetic
@@ -71,7 +72,7 @@ def main() -> None:
         root = Path(name)
         with _domain(root) as h:
             domain = h.connection.project.domain
-            custodian = opening.open_custodian(h.connection.home.domain_data(domain), domain, None, {})
+            custodian = opening.open_custodian(h.connection.home.domain_data(domain), domain, None, dict)
             kek_id = h.connection.ask(ListKeys()).keys[0].kek
             _fill(custodian, kek_id, options.keys)
             found = _campaign(h, kek_id, root, options.readers)
@@ -146,7 +147,7 @@ def _campaign(h: hermetic.Workspace, kek_id: str, root: Path, readers: int) -> C
         h.connection.ask(RotateKey(kek_id, "benchmark"))
         start = time.perf_counter()
         while True:
-            answer = h.connection.ask(RewrapKey(kek_id, BATCH))
+            answer = h.connection.ask(RewrapKey(kek_id, REQUEST))
             moved += answer.moved
             if not answer.left:
                 break

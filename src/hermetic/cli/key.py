@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import key_schedule
+from hermetic.cli import key_roots, key_schedule
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 from hermetic.formats.messages.keys import KeyRow
 
 _SHOWN = 3  # assets in a note
+_REQUEST = 20_000  # data keys in one request of a campaign
 _STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroyed": "bad"}
 
 
@@ -157,6 +158,8 @@ def revoke(out: Out, *, kek: str, reason: str) -> int:
 
 
 key.add_command(key_schedule.set_)
+key.add_command(key_roots.root)
+key.add_command(key_roots.providers)
 
 
 def _change(out: Out, kek: str, verb: str, reason: str) -> int:
@@ -177,7 +180,7 @@ def _rewrap(connection: Connection, out: Out, row: KeyRow) -> int:
     moved = 0
     with out.progress("rewrapping", todo) as advance:
         while True:
-            answer = connection.ask(RewrapKey(row.kek))
+            answer = connection.ask(RewrapKey(row.kek, _REQUEST))
             moved += answer.moved
             advance(answer.moved)
             if not answer.left:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError
 
+_SHA384 = hashes.SHA384()
 EXPAND_LIMIT = 255 * 48  # RFC 5869: at most 255 blocks of the hash
 
 
@@ -23,6 +24,11 @@ def hkdf_expand_sha384(key: Secret, info: bytes, length: int) -> Secret:
     if not 0 < length <= EXPAND_LIMIT:
         raise FormatError(f"HKDF-Expand gives 1 to {EXPAND_LIMIT} bytes")
     return Secret(HKDFExpand(algorithm=hashes.SHA384(), length=length, info=info).derive(key.view()))
+
+
+def expand_into(key: memoryview, info: bytes, out: bytearray) -> None:
+    """Fill `out` as `hkdf_expand_sha384` would; for callers that do it a million times and wipe `out` themselves."""
+    HKDFExpand(algorithm=_SHA384, length=len(out), info=info).derive_into(key, out)
 
 
 def derive(key: Secret, label: str, context: bytes = b"") -> Secret:

@@ -15,13 +15,13 @@ from hermetic.errors import IntegrityError
 SALT = 32
 
 
-def hmac_sha256(key: Secret | bytes, data: bytes) -> bytes:
+def hmac_sha256(key: Secret | bytes | memoryview, data: bytes) -> bytes:
     """Return the 32-byte tag."""
     raw = key.view() if isinstance(key, Secret) else key
     return _hmac.digest(raw, data, "sha256")
 
 
-def check(expected: bytes, got: bytes, what: str) -> None:
+def check(expected: bytes | bytearray, got: bytes | bytearray, what: str) -> None:
     """Compare two tags in constant time. Raises IntegrityError naming `what` when they differ."""
     if not _hmac.compare_digest(expected, got):
         raise IntegrityError(f"{what} does not match")

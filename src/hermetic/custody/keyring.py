@@ -1,8 +1,6 @@
-"""KEKs as people handle them: list, show, rotate, rewrap, suspend, resume, revoke.
+"""KEKs as people handle them: list, show, rotate, suspend, resume, revoke.
 
-Rotation gives new data a new KEK version. Rewrapping moves old data keys to it, a batch at a time, beside readers and writers: a
-batch is one short transaction with one log entry that commits to its list. Payloads and signatures stay. **Rewrap is not
-revocation**: whoever unwrapped a data key before still has it.
+Rotation gives new data a new KEK version; `rewrapping` moves old data keys to it. Payloads and signatures stay.
 
 Revocation: every version of the KEK goes to the state *compromised* of NIST SP 800-57 (no release any more, only recovery and
 re-encryption may open it), a fresh version takes new data, the epoch rises, and leases end at their next check.
@@ -10,20 +8,18 @@ re-encryption may open it), a fresh version takes new data, the epoch rises, and
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets
 from hermetic.custody import callers
-from hermetic.custody.call import TRIES, receipt
+from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, NotFound, RowTampered, UsageError
-from hermetic.formats.binary_text import to_base64url
+from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.keys import (
     ChangeKeyState,
     KeyChanged,
@@ -31,16 +27,13 @@ from hermetic.formats.messages.keys import (
     KeyRow,
     KeyVersionRow,
     ListKeys,
-    RewrapKey,
-    Rewrapped,
     RotateKey,
     ShowKey,
 )
-from hermetic.ids import AssetId, DataKeyId, KekId, KeyState, VersionId
-from hermetic.keys import contacts, hierarchy, roots, wrap
+from hermetic.ids import AssetId, KekId, KeyState
+from hermetic.keys import contacts, hierarchy, roots
 from hermetic.keys import kek as keks
 from hermetic.keys.kek import slots_of
-from hermetic.keys.rewrapping import Rewrapper
 from hermetic.policy.request import Action, DomainResource
 
 if TYPE_CHECKING:
@@ -48,7 +41,6 @@ if TYPE_CHECKING:
     from hermetic.custody.callers import Caller
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
-    from hermetic.formats.canonical import JsonValue
     from hermetic.keys.kek import Kek
 
 PREFIX = 4  # shortest prefix of an id that names a key
@@ -161,8 +153,13 @@ def rotate_key(call: Call, request: RotateKey) -> KeyChanged:
         made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms)
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         work.log(Entry("key.rotated", {"key": kek.kek_id, "number": made.number}, hidden))
-        row = key_row(work.session, keks.get(work.session, kek.kek_id))
-    return KeyChanged(row, receipt(call.custodian.generation, work.logged()))
+    return key_changed(call, kek.kek_id, work)
+
+
+def key_changed(call: Call, kek_id: KekId, work: Work) -> KeyChanged:
+    """Return the KEK as it is after a unit: counting what hangs on it takes longer than writers should wait."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return KeyChanged(key_row(session, keks.get(session, kek_id)), receipt(call.custodian.generation, work.logged()))
 
 
 def change_key_state(call: Call, request: ChangeKeyState) -> KeyChanged:
@@ -178,8 +175,7 @@ def change_key_state(call: Call, request: ChangeKeyState) -> KeyChanged:
             hierarchy.set_state(work.session, kek.kek_id, VERBS[request.verb])
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         work.log(Entry("key.state", {"key": kek.kek_id, "state": VERBS[request.verb].value, "verb": request.verb}, hidden))
-        row = key_row(work.session, keks.get(work.session, kek.kek_id))
-    return KeyChanged(row, receipt(call.custodian.generation, work.logged()))
+    return key_changed(call, kek.kek_id, work)
 
 
 def _revoke(call: Call, work: Work, kek_id: KekId) -> None:
@@ -191,105 +187,3 @@ def _revoke(call: Call, work: Work, kek_id: KekId) -> None:
     hierarchy.rotate(work.session, call.custodian.anchors, kek_id, now_ms=call.now_ms)
     if suspended:
         hierarchy.set_state(work.session, kek_id, KeyState.SUSPENDED)
-
-
-def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
-    """Move data keys to the active version; call again until nothing is left. Raises NotFound, PolicyDenied, KeyUnusable.
-
-    What takes time, reading, unwrapping and wrapping, is done before the transaction, which writers wait for; it holds for the
-    revisions that were read, so a key that moved meanwhile makes the batch start again.
-    """
-    if not 0 < request.limit <= BATCH:
-        raise UsageError(f"a batch has 1 to {BATCH} data keys")
-    caller, kek = administrator(call, request.kek)
-    for _ in range(TRIES):
-        try:
-            return _batch(call, caller, kek.kek_id, request.limit)
-        except Conflict:
-            continue
-    raise Conflict("the data keys kept changing while they were rewrapped", hint="try again")
-
-
-def _batch(call: Call, caller: Caller, kek_id: KekId, limit: int) -> Rewrapped:
-    custodian = call.custodian
-    with custodian.database.read(custodian.row_keys) as session:
-        kek = keks.get(session, kek_id)
-        number = kek.active().number
-        todo = _waiting(session, kek, number, limit)
-        changes = _rewrap(call, session, (kek, number), todo)
-    if todo:
-        with unit(custodian, "custody.rewrap.batch", call.now_ms) as work:
-            still_the_same(call, work.session, caller)
-            if keks.get(work.session, kek_id).epoch != kek.epoch:
-                raise Conflict("the key changed while a batch was rewrapped", hint="try again")
-            hierarchy.count_wraps(work.session, kek_id, number, len(todo), now_ms=call.now_ms)
-            work.session.update_many(tables.data_key, changes)
-            listed = hashlib.sha256("\n".join(row["id"] for row in todo).encode("ascii")).digest()
-            facts: dict[str, JsonValue] = {"key": kek_id, "number": number, "count": len(todo), "list": to_base64url(listed)}
-            work.log(Entry("key.rewrapped", facts, {"principal": caller.hidden()}))
-    with custodian.database.read(custodian.row_keys) as session:
-        left = _count_waiting(session, kek, number)
-    return Rewrapped(kek_id, number, len(todo), left)
-
-
-def _usable(kek: Kek, number: int) -> list[int]:
-    """Return the numbers of older versions whose keys may be unwrapped for rewrapping."""
-    old = [item.number for item in kek.versions if item.number != number]
-    return [item for item in old if kek.version(item).state in {KeyState.DEACTIVATED, KeyState.ACTIVE}]
-
-
-def _waiting(session: ReadSession, kek: Kek, number: int, limit: int) -> list[dict[str, Any]]:
-    key = tables.data_key
-    where = sa.and_(key.c.kek_id == kek.kek_id, key.c.kek_number.in_(_usable(kek, number)), key.c.state == "active")
-    return list(session.scan(key, where, limit=limit))
-
-
-def _count_waiting(session: ReadSession, kek: Kek, number: int) -> int:
-    """Return how many data keys still wait, counted up to COUNTED: what matters is whether any do."""
-    key = tables.data_key
-    where = (key.c.kek_id == kek.kek_id, key.c.kek_number.in_(_usable(kek, number)), key.c.state == "active")
-    some = sa.select(sa.literal(1)).where(*where).limit(COUNTED).subquery()
-    return int(session.connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
-
-
-def _rewrap(
-    call: Call, session: ReadSession, target: tuple[Kek, int], rows: list[dict[str, Any]]
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return (row as read, its changes) for every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
-    kek, number = target
-    if not rows:
-        return []
-    anchors = call.custodian.anchors
-    new = (hierarchy.load_kek(session, anchors, kek.kek_id, number), kek.context(number))
-    contexts, changes = _contexts(call, session, kek, rows), []
-    for old_number in sorted({row["kek_number"] for row in rows}):
-        old = (hierarchy.load_kek(session, anchors, kek.kek_id, old_number), kek.context(old_number))
-        with Rewrapper(old, new) as mover:
-            for row in rows:
-                if row["kek_number"] == old_number:
-                    wrapped = mover.move(row["id"], row["wrapped"], contexts[row["id"]])
-                    changes.append((row, {"wrapped": wrapped, "kek_number": number}))
-    return changes
-
-
-def _contexts(call: Call, session: ReadSession, kek: Kek, rows: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Return the context of each data key by id.
-
-    Asset ids are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as WrongKey.
-    """
-    version = tables.version
-    found: dict[str, AssetId] = {}
-    for at in range(0, len(rows), ASKED):
-        ids = [row["version_id"] for row in rows[at : at + ASKED]]
-        query = sa.select(version.c.id, version.c.asset_id).where(version.c.id.in_(ids))
-        found |= {str(row[0]): AssetId(str(row[1])) for row in session.connection.execute(query)}
-    missing = next((row["id"] for row in rows if row["version_id"] not in found), None)
-    if missing is not None:
-        raise RowTampered(f"the version of data key {missing} is gone", hint="it was deleted by hand: run `hermetic log verify`")
-    domain = call.custodian.domain
-    return {
-        row["id"]: wrap.DataKeyContext(
-            domain, kek.environment, found[row["version_id"]], VersionId(row["version_id"]), DataKeyId(row["id"])
-        ).encode()
-        for row in rows
-    }

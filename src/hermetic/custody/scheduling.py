@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody.call import receipt
 from hermetic.custody.decide import still_the_same
-from hermetic.custody.keyring import administrator, key_row
+from hermetic.custody.keyring import administrator, key_changed
 from hermetic.custody.work import unit
 from hermetic.errors import UsageError
-from hermetic.formats.messages.keys import ChangeKeySchedule, KeyChanged
 from hermetic.keys import contacts, hierarchy
 from hermetic.keys import kek as keks
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
+    from hermetic.formats.messages.keys import ChangeKeySchedule, KeyChanged
 
 NEVER = 0  # days that mean: not by time
 OWNER_LIMIT = 200  # characters
@@ -41,5 +40,4 @@ def change_key_schedule(call: Call, request: ChangeKeySchedule) -> KeyChanged:
             contacts.set_contact(work.session, kek.kek_id, request.contact.strip())
             hidden["contact"] = Hidden(request.contact.strip(), f"principal:{caller.id}")
         work.log(Entry("key.changed", {"key": kek.kek_id, "rotate_after_days": days or NEVER}, hidden))
-        row = key_row(work.session, keks.get(work.session, kek.kek_id))
-    return KeyChanged(row, receipt(call.custodian.generation, work.logged()))
+    return key_changed(call, kek.kek_id, work)

@@ -102,6 +102,11 @@ class ReadSession:
             for stored in page:
                 yield protect.reveal(shape, self._keys, stored)
 
+    def page(self, shape: Layout, equal: Mapping[str, Any], *, after: Any, limit: int) -> list[Sequence[Any]]:
+        """Return rows as stored, not verified: what `bulk.Bulk` reads, which verifies them."""
+        statement = self._live().statements.page(shape, tuple(equal))
+        return self._fetch(shape, statement.sql, [*equal.values(), after, limit])
+
     def whole_database(self) -> bytes:
         """Return a copy of every page of the database as this transaction sees it."""
         with driver_errors():
@@ -176,26 +181,6 @@ class Session(ReadSession):
         self._write_changes(shape, tuple(sorted(changes)), [(stored, changed)])
         return protect.reveal(shape, self._keys, changed)
 
-    def update_many(self, table: sa.Table, rows: Iterable[tuple[Row, Mapping[str, Any]]], /) -> int:
-        """Change many rows that were read before: pairs of (row as read, changes), all changing the same columns. Returns how many.
-
-        Only for authenticated tables without sealed or JSON columns, such as data_key: the row as read is what was verified, and the
-        update holds only where the stored revision still is the one read. Raises Conflict when any row has moved on.
-        """
-        shape = layout.of(table)
-        if not shape.authenticated or shape.sealed or shape.json:
-            raise UsageError(f"table {shape.name} is updated row by row")
-        todo = iter(rows)
-        count = 0
-        while page := list(islice(todo, PAGE)):
-            names = tuple(sorted(page[0][1]))
-            if any(new.keys() != page[0][1].keys() for _, new in page):
-                raise UsageError("update_many changes the same columns of every row")
-            pairs = [([*map(old.get, shape.columns)], new) for old, new in page]
-            self._write_changes(shape, names, [(old, protect.change(shape, self._keys, old, new)) for old, new in pairs])
-            count += len(page)
-        return count
-
     def delete(self, table: sa.Table, key: Key, /) -> None:
         """Delete one row; its bytes are overwritten (secure_delete), the write-ahead log keeps them until `checkpoint_truncate`.
 
@@ -204,6 +189,10 @@ class Session(ReadSession):
         shape = layout.of(table)
         if self._execute(shape, self._live().statements.delete(shape).sql, protect.key_parts(shape, key)) != 1:
             raise _missing(shape, key)
+
+    def write_page(self, shape: Layout, names: tuple[str, ...], parameters: Sequence[Any], count: int) -> int:
+        """Write rows that are ready to be stored: what `bulk.Bulk` worked out. Returns how many were still as they were read."""
+        return self._execute(shape, self._live().statements.update_page(shape, names, count).sql, parameters)
 
     def _write_changes(self, shape: Layout, names: tuple[str, ...], pairs: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> None:
         """Write the columns `names` of rows given as (stored before, stored after)."""

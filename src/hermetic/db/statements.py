@@ -64,6 +64,39 @@ class Statements:
         query = sa.update(shape.table).where(*_is(shape, tested))
         return self._keep(key, query.values({name: sa.bindparam(f"new_{name}") for name in written}), shape)
 
+    def page(self, shape: Layout, names: tuple[str, ...]) -> Statement:
+        """All columns of the rows where `names` equal the parameters and the key is above one more, so many, in order of key."""
+        key = ("page", shape.table, names)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        (name,) = shape.keys
+        column = shape.table.c[name]
+        query = sa.select(shape.table).where(*_is(shape, names), column > sa.bindparam("after")).order_by(column)
+        text = str(query.compile(dialect=self._dialect))
+        statement = self._kept[key] = Statement(f"{text} LIMIT ?")  # SQLAlchemy would add an OFFSET of its own
+        return statement
+
+    def update_page(self, shape: Layout, names: tuple[str, ...], count: int) -> Statement:
+        """Write columns `names`, revision and mac of `count` rows, each with its key and old revision, in one statement.
+
+        Parameters: for each row the new values, then key and old revision. VALUES names its columns column1, column2, …
+        """
+        key = ("update_page", shape.table, names, count)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        written, tested = (*names, "revision", "mac"), (*shape.keys, "revision")
+        quote = self._dialect.identifier_preparer.quote
+        table = quote(shape.name)
+        places = [f"{quote(name)} = given.column{at}" for at, name in enumerate(written, 1)]
+        tests = [f"{table}.{quote(name)} = given.column{at}" for at, name in enumerate(tested, len(written) + 1)]
+        row = f"({', '.join('?' * (len(written) + len(tested)))})"
+        rows = ", ".join([row] * count)
+        text = f"UPDATE {table} SET {', '.join(places)} FROM (VALUES {rows}) AS given WHERE {' AND '.join(tests)}"  # noqa: S608 - our own names
+        statement = self._kept[key] = Statement(text)
+        return statement
+
     def _keep(self, key: tuple[Any, ...], element: sa.sql.ClauseElement, shape: Layout | None = None) -> Statement:
         compiled: Any = element.compile(dialect=self._dialect)
         slots: tuple[tuple[bool, int], ...] = ()

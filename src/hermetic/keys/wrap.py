@@ -109,8 +109,12 @@ class KekContext:
 
     def associated_data(self, data_key_id: DataKeyId) -> bytes:
         """Return marker and canonical context for one data key."""
-        before, after = _around(self)
+        before, after = self.around()
         return before + data_key_id.encode("ascii") + after
+
+    def around(self) -> tuple[bytes, bytes]:
+        """Return what stands before and after the id of a data key in its associated data."""
+        return _around(self)
 
 
 def new_secret() -> Secret:

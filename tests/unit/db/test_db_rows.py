@@ -225,60 +225,6 @@ def test_other_keys_open_nothing(filled, samples):
             session.get(tables.asset, samples.key(tables.asset, 1))
 
 
-def test_many_rows_in_and_changed(filled, keys, samples):
-    values = samples.values(tables.data_key, 1)
-    with filled.write(keys) as session:
-        assert session.insert_many(tables.data_key, (values | {"id": f"key-{n:05}"} for n in range(2500))) == 2500
-    with filled.read(keys) as session:
-        rows = list(session.scan(tables.data_key, tables.data_key.c.id.like("key-%")))
-    assert len(rows) == 2500
-    with filled.write(keys) as session:
-        assert (
-            session.update_many(
-                tables.data_key, ((row, {"wrapped": b"new", "kek_number": 1002, "kek_id": "kek.id-2"}) for row in rows)
-            )
-            == 2500
-        )
-        assert session.update_many(tables.data_key, []) == 0
-    with filled.read(keys) as session:
-        changed = session.find(tables.data_key, kek_number=1002, wrapped=b"new")
-    assert changed == [row | {"wrapped": b"new", "kek_number": 1002, "kek_id": "kek.id-2", "revision": 2} for row in rows]
-
-
-def test_update_many_refuses_rows_that_moved_on_and_undoes_the_rest(filled, keys):
-    with filled.read(keys) as session:
-        rows = session.find(tables.data_key)
-    with filled.write(keys) as session:
-        session.update(tables.data_key, rows[1]["id"], 1, state="suspended")
-    with pytest.raises(Conflict, match="changed meanwhile"), filled.write(keys) as session:
-        session.update_many(tables.data_key, ((row, {"wrapped": b"new"}) for row in rows))
-    with filled.read(keys) as session:
-        assert not session.find(tables.data_key, wrapped=b"new")
-
-
-def test_update_many_refuses_a_row_that_was_not_read(filled, keys):
-    with filled.read(keys) as session:
-        row = session.find(tables.data_key)[0]
-    forged = row | {"state": "active"}
-    with filled.write(keys) as session:
-        session.update_many(tables.data_key, [(forged, {"wrapped": b"new"})])
-        with pytest.raises(IntegrityError, match="was changed by hand"):
-            session.get(tables.data_key, row["id"])
-
-
-@pytest.mark.parametrize("table", [tables.asset, tables.meta, tables.principal], ids=str)
-def test_update_many_is_for_protected_tables_without_sealed_columns(table, filled, keys):
-    with filled.write(keys) as session, pytest.raises(UsageError, match="row by row"):
-        session.update_many(table, [])
-
-
-def test_update_many_changes_the_same_columns(filled, keys):
-    with filled.write(keys) as session:
-        rows = session.find(tables.data_key)
-        with pytest.raises(UsageError, match="same columns"):
-            session.update_many(tables.data_key, [(rows[0], {"state": "x"}), (rows[1], {"wrapped": b""})])
-
-
 def test_scan_takes_conditions_order_and_limit(filled, keys):
     column = tables.asset.c.created_ms
     with filled.read(keys) as session:

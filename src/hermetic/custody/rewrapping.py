@@ -1,0 +1,177 @@
+"""A rewrap campaign: data keys move to the active version of their KEK, a batch at a time, beside readers and writers.
+
+A batch is one short transaction with one log entry that commits to its list. What takes time, reading, unwrapping, checking and
+wrapping, is done before the transaction and, within one request, while the batch before is being written; it holds for the
+revisions that were read, so a key that moved meanwhile makes the request start again. An interrupted campaign goes on where it
+stopped: what still waits is what hangs on an older version.
+
+**Rewrap is not revocation**: whoever unwrapped a data key before still has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from hermetic.audit.leaf import Entry
+from hermetic.custody.call import TRIES
+from hermetic.custody.decide import still_the_same
+from hermetic.custody.keyring import administrator
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.db.bulk import Bulk
+from hermetic.errors import Conflict, RowTampered, UsageError
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.messages.keys import RewrapKey, Rewrapped
+from hermetic.ids import KeyState
+from hermetic.keys import hierarchy
+from hermetic.keys import kek as keks
+from hermetic.keys.rewrapping import Rewrapper, context_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from hermetic.custody.call import Call
+    from hermetic.custody.callers import Caller
+    from hermetic.db.bulk import Change, Page, Stored
+    from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
+    from hermetic.ids import KekId
+    from hermetic.keys.kek import Kek
+
+BATCH = 1000  # data keys in one transaction, which stays well under 50 ms
+REQUEST = 50_000  # data keys in one request
+COUNTED = 10_000  # data keys that are counted when the answer says how many are left
+ASKED = 500  # version ids in one query
+_CHANGING = ("kek_number", "wrapped")
+_OPENING = frozenset({KeyState.DEACTIVATED, KeyState.ACTIVE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Campaign:
+    """One request: who asked, the KEK as it stood, the version that keys move to."""
+
+    call: Call
+    caller: Caller
+    kek: Kek
+    number: int
+    bulk: Bulk
+
+    def older(self) -> list[int]:
+        """Return the numbers of older versions whose keys may be unwrapped for rewrapping."""
+        return [item.number for item in self.kek.versions if item.number != self.number and item.state in _OPENING]
+
+
+def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
+    """Move data keys to the active version; call again until nothing is left. Raises NotFound, PolicyDenied, KeyUnusable, Conflict."""
+    if not 0 < request.limit <= REQUEST:
+        raise UsageError(f"a request moves 1 to {REQUEST} data keys")
+    caller, kek = administrator(call, request.kek)
+    moved = 0
+    for _ in range(TRIES):
+        try:
+            for count in _batches(call, caller, kek.kek_id, request.limit - moved):
+                moved += count
+            return _answer(call, kek.kek_id, moved)
+        except Conflict:
+            continue
+    raise Conflict("the data keys kept changing while they were rewrapped", hint="try again")
+
+
+def _answer(call: Call, kek_id: KekId, moved: int) -> Rewrapped:
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        campaign = _campaign(call, None, keks.get(session, kek_id))
+        return Rewrapped(kek_id, campaign.number, moved, _count_waiting(session, campaign))
+
+
+def _campaign(call: Call, caller: Caller | None, kek: Kek) -> _Campaign:
+    bulk = Bulk(tables.data_key, call.custodian.row_keys, _CHANGING)
+    return _Campaign(call, caller, kek, kek.active().number, bulk)  # type: ignore[arg-type]
+
+
+def _batches(call: Call, caller: Caller, kek_id: KekId, limit: int) -> Iterator[int]:
+    """Yield how many data keys each batch moved, once it is durable. One batch is written while the next is worked out."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        campaign = _campaign(call, caller, keks.get(session, kek_id))
+    with ThreadPoolExecutor(1, thread_name_prefix="hermetic-rewrap") as writer:
+        written: Future[int] | None = None
+        for page in _worked_out(campaign, limit):
+            if written is not None:
+                yield written.result()
+            written = writer.submit(_write, campaign, page)
+        if written is not None:
+            yield written.result()
+
+
+def _worked_out(campaign: _Campaign, limit: int) -> Iterator[Page]:
+    """Yield the changes of one batch after the other; no two hold the same data key."""
+    custodian, left = campaign.call.custodian, limit
+    for old in campaign.older():
+        after = ""
+        while left > 0:
+            with custodian.database.read(custodian.row_keys) as session:
+                equal = {"kek_id": campaign.kek.kek_id, "kek_number": old, "state": "active"}
+                rows = campaign.bulk.page(session, equal, after=after, limit=min(BATCH, left))
+                if not rows:
+                    break
+                changes = _rewrap(campaign, session, old, rows)
+            after, left = rows[-1][campaign.bulk.at["id"]], left - len(rows)
+            yield campaign.bulk.ready(changes)
+
+
+def _write(campaign: _Campaign, page: Page) -> int:
+    call, kek_id, ids = campaign.call, campaign.kek.kek_id, page.keys
+    listed = hashlib.sha256("\n".join(ids).encode("ascii")).digest()
+    with unit(call.custodian, "custody.rewrap.batch", call.now_ms) as work:
+        still_the_same(call, work.session, campaign.caller)
+        if keks.get(work.session, kek_id).epoch != campaign.kek.epoch:
+            raise Conflict("the key changed while a batch was rewrapped", hint="try again")
+        hierarchy.count_wraps(work.session, kek_id, campaign.number, len(ids), now_ms=call.now_ms)
+        campaign.bulk.write(work.session, page)
+        facts: dict[str, JsonValue] = {"key": kek_id, "number": campaign.number, "count": len(ids), "list": to_base64url(listed)}
+        work.log(Entry("key.rewrapped", facts, {"principal": campaign.caller.hidden()}))
+    return len(ids)
+
+
+def _rewrap(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:
+    """Return before and after of every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
+    kek, bulk, anchors = campaign.kek, campaign.bulk, campaign.call.custodian.anchors
+    keys = [(hierarchy.load_kek(session, anchors, kek.kek_id, number), kek.context(number)) for number in (old, campaign.number)]
+    key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
+    assets = _assets(session, [row[version_id] for row in rows])
+    context = context_for(campaign.call.custodian.domain, kek.environment)
+    changes: list[Change] = []
+    with Rewrapper(*keys) as mover:
+        for row in rows:
+            asset = assets.get(row[version_id])
+            if asset is None:
+                hint = "it was deleted by hand: run `hermetic log verify`"
+                raise RowTampered(f"the version of data key {row[key_id]} is gone", hint=hint)
+            moved = mover.move(row[key_id], row[wrapped], context(asset, row[version_id], row[key_id]))
+            changes.append((row, bulk.changed(row, (campaign.number, moved))))
+    return changes
+
+
+def _assets(session: ReadSession, versions: list[str]) -> dict[str, str]:
+    """Return the asset id of each version.
+
+    They are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as IntegrityError.
+    """
+    version, found, wanted = tables.version, {}, sorted(set(versions))
+    for at in range(0, len(wanted), ASKED):
+        query = sa.select(version.c.id, version.c.asset_id).where(version.c.id.in_(wanted[at : at + ASKED]))
+        found |= {str(row[0]): str(row[1]) for row in session.connection.execute(query)}
+    return found
+
+
+def _count_waiting(session: ReadSession, campaign: _Campaign) -> int:
+    """Return how many data keys still wait, counted up to COUNTED: what matters is whether any do."""
+    key = tables.data_key
+    where = (key.c.kek_id == campaign.kek.kek_id, key.c.kek_number.in_(campaign.older()), key.c.state == "active")
+    some = sa.select(sa.literal(1)).where(*where).limit(COUNTED).subquery()
+    return int(session.connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
