@@ -17,6 +17,8 @@ from hermetic.audit import verify as verifying
 from hermetic.audit.note import VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
+from hermetic.catalog.values import fresh_id
+from hermetic.crypto.secret import Secret
 from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
@@ -25,13 +27,16 @@ from hermetic.domain.create import write_new
 from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
 from hermetic.domain.pinned import PINS_FILE
-from hermetic.domain.recovering import Recovered, find_domain, recover
+from hermetic.domain.recovering import CopyKey, Recovered, find_domain, recover
 from hermetic.domain.succession import Known, begin_generation, later
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
 from hermetic.keys import domain_file
 from hermetic.keys.domain_file import DomainFile
+from hermetic.keys.provider import RootId
 from hermetic.policy.bundle import PolicyBundle
-from hermetic.providers import private_file, registry, unlock
+from hermetic.providers import private_file, recovery, registry, unlock
+from hermetic.providers.local_memory import MemoryRoot
+from hermetic.providers.local_root import ROOT, LocalRoot
 from hermetic.providers.place import Asked, Place
 from hermetic.steps import reached
 
@@ -40,7 +45,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.audit.note import Checkpoint
-    from hermetic.crypto.secret import Secret
     from hermetic.domain.home import Home
     from hermetic.formats.findings import Finding
     from hermetic.ids import DomainId
@@ -56,7 +60,8 @@ LOST_PIN = "pin-in-lost-entries"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back. `lost` says that a later state of the log was known than the copy holds; findings are those of its log."""
+    """What came back, and `how` the copy was opened: passphrase, shares, escrow. `lost` says that a later state of the log was known
+    than the copy holds; findings are those of its log."""
 
     domain_id: DomainId
     generation: int
@@ -65,6 +70,7 @@ class Restored:
     highest_size: int
     lost: bool
     copied_ms: int
+    how: str
     findings: tuple[Finding, ...] = ()
 
 
@@ -72,14 +78,16 @@ def restore_domain(
     place: Path,
     home: Home,
     project_root: Path,
-    passphrase: Callable[..., Secret],
+    key: Callable[..., CopyKey],
     *,
     provider_uri: str = DEFAULT_ROOT,
     ask: Callable[..., Secret] | None = None,
     reason: str | None = None,
 ) -> Restored:
-    """Bring a domain back under `home`. `ask` gives the new root's passphrase; without it the recovery passphrase is taken.
+    """Bring a domain back under `home`. `key` gives what opens the copy: a recovery passphrase, or a recovery root's private key.
 
+    With the passphrase comes the root itself, to be kept by `provider_uri`; with a private key a new root is made there, and recovery
+    roots stay. `ask` gives the new root's passphrase; without it the recovery passphrase is taken, if that is what opened the copy.
     A copy that is older than what this user has seen, or whose newest index is damaged, is taken only with a `reason`, on record.
     Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, and
     StorageError.
@@ -91,7 +99,7 @@ def restore_domain(
     check_places(project_root, home, place)
     final = home.domain_data(domain)
     _must_be_free(final)
-    given = passphrase("recovery passphrase: ")
+    given = key("recovery passphrase: ")
     with _workshop(home, domain) as folder:
         recovered = recover(place, domain, given, older=reason is not None)  # 1, 2, 3
         database = Database.from_snapshot(folder / DATABASE, recovered.copies.fetch(recovered.index))
@@ -99,13 +107,14 @@ def restore_domain(
             reached("restore.database.written")
             settings = private_folder(home.domain_config(domain))
             known, findings = _verify(database, recovered, (pins.load(settings / PINS_FILE, domain), reason))  # 3, 4
-            provider = _keep_root(recovered, folder, provider_uri, ask or (lambda: given))  # 5
-            versions = begin_generation(database, recovered, provider, known, now_ms=wall_ms())  # 6
+            fallback = (lambda: given) if isinstance(given, Secret) else None
+            kept = _keep_root(recovered, folder, provider_uri, ask or fallback)  # 5
+            versions = begin_generation(database, recovered, kept, known, now_ms=wall_ms())  # 6
             _project(project_root, database, recovered)
         finally:
             database.close()
         config.save(settings, replace(config.load(settings), backup_place=place))
-        _domain_file(folder, recovered, provider)  # last: only now could this folder be used
+        _domain_file(folder, recovered, kept)  # last: only now could this folder be used
         reached("restore.domain-file.written")
         _appear(folder, final)
     reached("restore.home.renamed")
@@ -117,6 +126,7 @@ def restore_domain(
         highest_size=known.highest.size,
         lost=known.lost,
         copied_ms=recovered.index.at_ms,
+        how=recovered.how,
         findings=findings,
     )
 
@@ -200,25 +210,36 @@ def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:
     return Pin.from_note(head.note, "the copy").checkpoint
 
 
-def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret]) -> Provider:
-    """Keep the root under a provider of this home; one that an interrupted restore left there is taken if it is the same."""
-    place = Place(folder, recovered.domain, recovered.root.root_id)
+def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret] | None) -> Provider:
+    """Have a provider of this home keep a root; return it, open for this process.
+
+    The root that came with the passphrase stays the same; one that an interrupted restore left there is taken if it is that one. A
+    recovery root cannot be kept: there is a new root instead.
+    """
+    for entry, file in recovered.public.items():
+        recovery.put(folder, entry.root_id, file)
+    if isinstance(recovered.root, LocalRoot):
+        brought, root_id = recovered.root.load_root(), recovered.root.root_id
+    else:
+        brought, root_id = Secret.random(ROOT), RootId(fresh_id())
+    place = Place(folder, recovered.domain, root_id)
+    asked = Asked(ask=ask, root=brought if uri.startswith("local:") else None)
     try:
-        provider = registry.create_root(uri, place, Asked(ask=ask, root=recovered.root.load_root()))
+        provider = registry.create_root(uri, place, asked)
     except Conflict:
         provider = registry.open_provider(uri, place)
         recovered.file.open({provider.root_id: provider})
     reached("restore.root.created")
-    if uri == DEFAULT_ROOT:
+    if uri == DEFAULT_ROOT and ask is not None:
         with contextlib.suppress(Unsupported):  # no kernel keyring here: commands ask for the passphrase
             unlock.unlock(provider, ask, UNLOCK_S)
-    return provider
+    return MemoryRoot(uri, place, brought) if uri.startswith("local:") else provider
 
 
-def _domain_file(folder: Path, recovered: Recovered, provider: Provider) -> None:
-    root_id = recovered.root.root_id
-    secret = recovered.file.open({root_id: recovered.root})
-    file = DomainFile(recovered.domain, ()).with_root(secret, provider.uri, root_id, {root_id: recovered.root})
+def _domain_file(folder: Path, recovered: Recovered, kept: Provider) -> None:
+    """Write domain.json: the root that is kept, and recovery roots as they were."""
+    secret = recovered.file.open({recovered.root.root_id: recovered.root})
+    file = DomainFile(recovered.domain, tuple(recovered.public)).with_root(secret, kept.uri, kept.root_id, {kept.root_id: kept})
     private_file.write(folder / domain_file.NAME, file.encode(), replace=False)
 
 

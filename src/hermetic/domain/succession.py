@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hermetic.access import identity
-from hermetic.audit.leaf import Entry, Hidden
+from hermetic.audit.leaf import ROW_LIMIT, Entry, Hidden
 from hermetic.audit.log import Log
 from hermetic.audit.note import Checkpoint, Origin
 from hermetic.audit.openings import LogKeys
@@ -21,14 +21,16 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import RunState, VersionState
 from hermetic.custody.work import TrackedSession, spread
 from hermetic.db import tables
+from hermetic.errors import KeyUnusable
 from hermetic.ids import KeyState
-from hermetic.keys import secret_keys
+from hermetic.keys import migration, roots, secret_keys
 from hermetic.keys.roots import Anchors
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
     from hermetic.db.engine import Database
     from hermetic.domain.recovering import Recovered
+    from hermetic.formats.canonical import JsonValue
     from hermetic.keys.provider import Provider
 
 
@@ -51,28 +53,48 @@ def later(one: Checkpoint, other: Checkpoint) -> bool:
     return (one.origin.generation, one.size) > (other.origin.generation, other.size)
 
 
-def begin_generation(database: Database, recovered: Recovered, provider: Provider, known: Known, *, now_ms: int) -> int:
-    """Begin the next generation, all in one transaction; return how many published versions the domain has."""
-    anchors = Anchors(recovered.domain, {recovered.root.root_id: recovered.root})
+def begin_generation(database: Database, recovered: Recovered, kept: Provider, known: Known, *, now_ms: int) -> int:
+    """Begin the next generation, all in one transaction; return how many published versions the domain has.
+
+    `kept` holds the root of this home, open: the one that the copy was opened with, or a new one, which gets a slot for every key.
+    """
     with database.write(recovered.keys.row_keys(), step="restore.generation.committed") as plain:
         session: Any = TrackedSession(plain)
         store = TablesStore(plain.connection)
-        signer = secret_keys.load(session, anchors, secret_keys.active(session, secret_keys.LOG_SIGNING).key_id)
+        _must_be_usable(session, recovered)
+        log_key = secret_keys.active(session, secret_keys.LOG_SIGNING).key_id
+        opener = Anchors(recovered.domain, {recovered.root.root_id: recovered.root})
+        signer = secret_keys.load(session, opener, log_key)
         origin = Origin(recovered.domain, known.restored.origin.generation + 1)
         log = Log(origin, signer, LogKeys(recovered.keys.log_openings))
         log.begin(store, now_ms=now_ms, restored=(known.restored, known.highest))
-        _keep_root(session, provider)
+        _keep_root(session, recovered, kept, now_ms)
         owner, appointed = _owner(session, recovered.domain, now_ms)
         entries = [
             _recovered(recovered, known, owner),
-            Entry("root.added", {"root": provider.root_id, "provider": provider.uri}),
+            Entry("root.added", {"root": kept.root_id, "provider": kept.uri}),
             *appointed,
             *_end_what_ran(session, now_ms),
         ]
-        log.append(store, spread(entries, session.states()), now_ms=now_ms)
+        log.append(store, spread(_with_room(entries, session, kept), session.states()), now_ms=now_ms)
         count = len(session.find(tables.version, state=VersionState.PUBLISHED.value))
     reached("restore.generation.begun")
     return count
+
+
+def _must_be_usable(session: Any, recovered: Recovered) -> None:
+    """Refuse a recovery root that was never finished: not every key has a slot under it. Raises KeyUnusable."""
+    if roots.get(session, recovered.root.root_id).state is KeyState.PRE_ACTIVE:
+        raise KeyUnusable(
+            "this recovery root was begun and never finished: it does not open every key",
+            hint="recover with another one, or with the recovery passphrase",
+        )
+
+
+def _with_room(entries: list[Entry], session: Any, kept: Provider) -> list[Entry]:
+    """Return the entries with as many more as it takes to commit to all rows that were written."""
+    lacking = -(-len(session.states()) // ROW_LIMIT) - len(entries)
+    return [*entries, *(Entry("root.extended", {"root": kept.root_id, "count": 0}) for _ in range(lacking))]
 
 
 def _recovered(recovered: Recovered, known: Known, owner: Any) -> Entry:
@@ -81,16 +103,32 @@ def _recovered(recovered: Recovered, known: Known, owner: Any) -> Entry:
     if known.reason is not None:
         hidden["reason"] = Hidden(known.reason, subject)
     index = recovered.index
-    facts = {"copy": index.number, "copied_ms": index.at_ms, "lost": known.lost, "skipped": recovered.skipped}
+    facts: dict[str, JsonValue] = {
+        "copy": index.number,
+        "copied_ms": index.at_ms,
+        "how": recovered.how,
+        "lost": known.lost,
+        "root": recovered.root.root_id,
+        "skipped": recovered.skipped,
+    }
     return Entry("domain.recovered", facts, hidden)
 
 
-def _keep_root(session: Any, provider: Provider) -> None:
-    """Say where the root is kept from now on; other roots are not at hand here and must not stop new keys."""
+def _keep_root(session: Any, recovered: Recovered, kept: Provider, now_ms: int) -> None:
+    """Say where the root is kept from now on, and give a new one its slots.
+
+    Recovery roots whose public half came with the copy go on; other roots are not at hand here and must not stop new keys.
+    """
+    public = {entry.root_id for entry in recovered.public}
+    if kept.root_id == recovered.root.root_id:
+        row = session.require(tables.root, kept.root_id)
+        session.update(tables.root, kept.root_id, row["revision"], provider_uri=kept.uri, kind=kept.uri)
+    else:
+        roots.add(session, kept, now_ms=now_ms)
+        anchors = Anchors(recovered.domain, {recovered.root.root_id: recovered.root, kept.root_id: kept})
+        migration.extend_to_root(session, anchors, kept.root_id)
     for row in session.find(tables.root):
-        if row["id"] == provider.root_id:
-            session.update(tables.root, row["id"], row["revision"], provider_uri=provider.uri, kind=provider.uri)
-        elif row["state"] == KeyState.ACTIVE.value:
+        if row["id"] not in {kept.root_id, *public} and row["state"] == KeyState.ACTIVE.value:
             session.update(tables.root, row["id"], row["revision"], state=KeyState.SUSPENDED.value)
 
 

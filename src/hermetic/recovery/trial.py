@@ -1,7 +1,7 @@
 """Try a backup copy: restore it into a home in memory, open an asset from it, put on record that this worked.
 
 1. The copy must not be older than the one that custody made last: an older one put back would pass every other check.
-2. The home is a private folder on a tmpfs: the root that the recovery passphrase gives back never reaches a disk.
+2. The home is a private folder on a tmpfs: the root that comes back never reaches a disk.
 3. The restore is the real one (`domain.restore`): root, domain secret, database, log and rows are verified on the way.
 4. The restored home gets no backup place and no anchor: the trial's generation of the log must reach neither.
 5. The smallest asset that may be opened for `recover` is decrypted to its end, from the project's stores or from the objects in the
@@ -33,9 +33,9 @@ from hermetic.recovery.objects import objects_store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hermetic.crypto.secret import Secret
     from hermetic.domain.backup import Index
     from hermetic.domain.connect import Connection
+    from hermetic.domain.recovering import CopyKey
     from hermetic.stores.base import Store
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - only used when it is a tmpfs, through mkdtemp
@@ -63,18 +63,20 @@ class Tried:
     took_ms: int
 
 
-def try_copy(connection: Connection, place: Path, passphrase: Secret, *, objects: bool = False) -> Tried:
-    """Open something from the copy in `place` and put it on record; with `objects` from the objects there, not from the stores.
+def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool = False) -> Tried:
+    """Open something from the copy in `place` with a recovery passphrase or a recovery root's private key, and put it on record.
+
+    With `objects` it comes from the objects there, not from the stores.
 
     Raises NotFound (no copy, no recovery wrap, objects missing), WrongKey, IntegrityError, LogTampered, StorageError, Unsupported
     where there is no tmpfs.
     """
     started = time.monotonic_ns()
     domain, root = connection.project.domain, connection.project.root
-    index = recover(place, domain, passphrase).index
+    index = recover(place, domain, key).index
     _must_be_the_last(connection, place, index)
     with _home_in_memory() as home:
-        restored = restore_domain(place, home, root, lambda *_: passphrase, provider_uri=TRIAL_ROOT)
+        restored = restore_domain(place, home, root, lambda *_: key, provider_uri=TRIAL_ROOT)
         settings = config.UserConfig(store_folders=connection.config.store_folders, buckets=connection.config.buckets)
         config.save(home.domain_config(domain), settings)
         there = objects_store(place, domain) if objects else None
