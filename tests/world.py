@@ -112,7 +112,7 @@ class World:
         return self.data / "custody.db"
 
     def custodian(self, clock=None):
-        return opening.open_custodian(self.data, self.domain, None, {}, clock=clock or self.clock)
+        return opening.open_custodian(self.data, self.domain, None, dict, clock=clock or self.clock)
 
     def port(self, *, clock=None, uid=None, **parts):
         """The embedded port; `uid` makes it the port of another user of the machine."""

@@ -26,15 +26,19 @@ DEFAULT = "8h"
 @passphrase_file()
 @output
 def unlock(out: Out, *, seconds: int, passphrase_file: Path | None) -> int:
-    """Open the root for a while.
+    """Open the root for a while; of several roots, each that a passphrase opens.
 
     It stays in the kernel's keyring, for this user's processes, until the time is over or `hermetic lock`.
     """
     from hermetic.domain import unlocking  # noqa: PLC0415 - brings the providers
 
     project = projects.load(projects.find_root(Path.cwd()))
-    state = unlocking.unlock(Home.locate(os.environ), project, seconds, asker(passphrase_file))
-    out.emit(state, Facts([("unlocked", Mark(state.uri, "name")), ("until", moment(state.until_ms))]))
+    states = unlocking.unlock(Home.locate(os.environ), project, seconds, asker(passphrase_file))
+    opened = [state for state in states if state.state == "ready"]
+    for state in states:
+        if state not in opened:
+            out.warn(f"root {state.root_id[:8]} stays locked: its passphrase is another one")
+    out.emit(opened[0], *(Facts([("unlocked", Mark(state.uri, "name")), ("until", moment(state.until_ms))]) for state in opened))
     return 0
 
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal this domain knows. `asked` is the question that was answered with yes before it may act, if there was one."""
+    """A principal this domain knows. `asked` is the question that was answered with yes before it may act, if there was one, and
+    `policies` are the ids of those that permitted it."""
 
     principal: Principal
     asked: Question | None = field(default=None, compare=False, repr=False)
+    policies: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def id(self) -> str:

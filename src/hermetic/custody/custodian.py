@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hermetic.custody.handles import HandleTable
 from hermetic.errors import Conflict, HermeticError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hermetic.db.columns import RowKeys
     from hermetic.db.engine import Database
     from hermetic.keys.derived import DomainKeys
+    from hermetic.keys.domain_file import DomainFile
+    from hermetic.keys.provider import Provider, RootId
     from hermetic.keys.roots import Anchors
 
 
@@ -29,6 +31,25 @@ class Signer:
 
     key_id: str
     key: SigningKey
+
+
+class RootHome(Protocol):
+    """Where a domain's roots are kept track of, outside of the database; composition gives custody one (`domain.root_home`).
+
+    `put` and `remove` are called inside a unit of work only, so that one process at a time changes the home.
+    """
+
+    def file(self) -> DomainFile:
+        """Read domain.json. Raises IntegrityError, StorageError."""
+
+    def put(self, file: DomainFile) -> None:
+        """Replace domain.json, durably and at once."""
+
+    def provider(self, uri: str, root_id: RootId) -> Provider:
+        """Return the provider of a root: one that is in use, or else a new one. Raises Unsupported, ConfigError, UsageError."""
+
+    def remove(self, uri: str, root_id: RootId) -> str:
+        """Wipe what this machine keeps of a root; say in a few words what became of it. Can be repeated."""
 
 
 def steady_clock(wall: Callable[[], int], boot: Callable[[], int]) -> Callable[[], int]:
@@ -57,6 +78,7 @@ class Custodian:
     clock: Callable[[], int]
     enforcement: Enforcement
     steady: Callable[[], int]
+    roots: RootHome | None = None
     handles: HandleTable = field(default_factory=HandleTable)
     commits: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -152,7 +152,7 @@ def allowed_caller(
         with unit(call.custodian, "custody.grant.used", call.now_ms) as work:
             consume_grant(call, work.session, verdict)
             work.log(Entry("grant.used", {"grant": verdict.grant.id, "action": action.value}, {"principal": caller.hidden()}))
-    return replace(caller, asked=question)
+    return replace(caller, asked=question, policies=verdict.policies)
 
 
 def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> bool:

@@ -22,6 +22,7 @@ from hermetic.formats.fields import whole_number
 from hermetic.formats.messages.backup import BackupState
 from hermetic.keys import domain_file
 from hermetic.providers import private_file
+from hermetic.steps import reached
 from hermetic.stores.base import hint_for
 from hermetic.stores.local import LocalStore
 
@@ -33,7 +34,18 @@ if TYPE_CHECKING:
     from hermetic.domain.backup import Index
     from hermetic.formats.messages.base import Request
 
-IMPORTANT = {"publish-version", "rotate-key", "rewrap-key", "change-key-state", "apply-policy", "set-roles"}  # by wire name
+IMPORTANT = {  # by wire name
+    "publish-version",
+    "rotate-key",
+    "rewrap-key",
+    "change-key-state",
+    "add-root",
+    "extend-root",
+    "set-root-state",
+    "drop-root",
+    "apply-policy",
+    "set-roles",
+}
 DELAY_S = 60.0
 LOCK_FILE = "backup.lock"
 
@@ -168,11 +180,17 @@ class BackupKeeper:
             os.close(descriptor)
 
     def _put_files(self) -> None:
-        """Put domain.json there, and again when it has changed."""
+        """Put domain.json there, and again when it has changed; then remove recovery wraps of roots that are no longer in it."""
         raw = private_file.read(self._folder / domain_file.NAME, domain_file.LIMIT)
         there = self._store.read_bytes(domain_file.NAME, limit=domain_file.LIMIT) if self._store.exists(domain_file.NAME) else None
-        if raw != there:
-            self._store.put_bytes(domain_file.NAME, raw, replace=there is not None)
+        if raw == there:
+            return
+        self._store.put_bytes(domain_file.NAME, raw, replace=there is not None)
+        reached("backup.domain-file.written")
+        kept = {recovery_name(root.root_id) for root in domain_file.DomainFile.decode(raw).roots}
+        for name, _ in list(self._store.list("recovery-")):
+            if name not in kept:
+                self._store.delete(name)
 
     def put_recovery(self, root_id: str, wrap: bytes) -> None:
         """Put a root's recovery wrap there. Raises StorageError."""

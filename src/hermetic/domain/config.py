@@ -16,16 +16,19 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from hermetic.domain import store_places
-from hermetic.errors import ConfigError, NotFound, UsageError
+from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.providers import private_file, settings
 from hermetic.stores.s3_settings import S3Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONFIG_FILE = "config.yaml"
 LIMIT = 65_536
@@ -102,6 +105,32 @@ def load(folder: Path) -> UserConfig:
 def save(folder: Path, config: UserConfig) -> None:
     """Write the settings, durable, mode 0600."""
     private_file.write(folder / CONFIG_FILE, config.to_text().encode("utf-8"), replace=True)
+
+
+def add_provider(folder: Path, uri: str, given: Mapping[str, str]) -> None:
+    """Write the settings of one provider into the file, and leave the rest, comments too, as it is. Raises ConfigError, Conflict.
+
+    What stands there already of this provider has to be the same: a root in use is not pointed elsewhere in passing.
+    """
+    known = load(folder).providers.get(uri, {})
+    if not given or known == dict(given):
+        return
+    if known:
+        raise Conflict(f"{folder / CONFIG_FILE} has other settings for {uri}", hint="change them there, or give none here")
+    try:
+        text = private_file.read(folder / CONFIG_FILE, LIMIT).decode("utf-8")
+    except NotFound:
+        text = HEADER
+    yaml = YAML(typ="rt", pure=True)
+    body = yaml.load(text)
+    if body is None:  # nothing but comments, which the parser does not keep
+        body, head = CommentedMap(), text
+    else:
+        head = ""
+    body.setdefault("providers", CommentedMap())[uri] = dict(given)
+    out = io.StringIO()
+    yaml.dump(body, out)
+    private_file.write(folder / CONFIG_FILE, (head + out.getvalue()).encode("utf-8"), replace=True)
 
 
 def _read(body: Any, file: str) -> UserConfig:

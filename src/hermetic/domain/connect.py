@@ -19,6 +19,7 @@ from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
 from hermetic.domain.pinned import PINS_FILE, PinKeeper
+from hermetic.domain.root_home import HomeRoots
 from hermetic.errors import ConfigError, HermeticError, Unsupported
 from hermetic.policy.model import StoreKind
 from hermetic.stores.local import LocalStore
@@ -62,7 +63,8 @@ class Connection:
 
     def _open(self) -> None:
         folder = self.home.domain_data(self.project.domain)
-        custodian = open_custodian(folder, self.project.domain, self._ask, self.config.providers)
+        custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings)
+        self._roots = custodian.roots
         place = self.config.backup_place
         backup = None if place is None else BackupKeeper(custodian, folder, place)
         anchor = AnchorCommand(custodian, self.config.anchor_command) if self.config.anchor_command else None
@@ -78,6 +80,17 @@ class Connection:
         except BaseException:
             custodian.close()
             raise
+
+    def _provider_settings(self) -> Mapping[str, Mapping[str, str]]:
+        """Read what config.yaml says of providers now: another process may have added a root."""
+        return config.load(self.home.domain_config(self.project.domain)).providers
+
+    @property
+    def roots(self) -> HomeRoots:
+        """The roots of the custody home, where custody runs in this process. Raises Unsupported elsewhere."""
+        if not isinstance(self._roots, HomeRoots):
+            raise Unsupported("custody runs elsewhere", hint="run the command where custody runs")
+        return self._roots
 
     def _look_back(self, custodian: Custodian) -> None:
         """Once for each generation: compare the restored log with what was seen of it before. Raises LogTampered."""

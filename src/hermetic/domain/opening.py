@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from hermetic.audit.log import Log
 from hermetic.audit.note import Origin
@@ -12,26 +12,22 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.custody.custodian import Custodian, Signer, steady_clock
 from hermetic.custody.inforce import PolicyCache
 from hermetic.db.engine import Database
-from hermetic.errors import Locked, LogTampered, NotFound
+from hermetic.domain.root_home import HomeRoots
+from hermetic.errors import LogTampered
 from hermetic.ids import Enforcement
-from hermetic.keys import domain_file, secret_keys
+from hermetic.keys import secret_keys
 from hermetic.keys.derived import DomainKeys
-from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.roots import Anchors
-from hermetic.providers import private_file, registry
-from hermetic.providers.place import Place, boot_ms
-from hermetic.providers.unlock import unlock_here
+from hermetic.providers.place import boot_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hermetic.crypto.secret import Secret
+    from hermetic.domain.root_home import Settings
     from hermetic.ids import DomainId
-    from hermetic.keys.domain_file import DomainRoot
     from hermetic.keys.provider import Provider, RootId
-
-Settings: TypeAlias = "Mapping[str, Mapping[str, str]]"  # of providers, by URI (config.yaml)
 
 DATABASE = "custody.db"
 
@@ -41,68 +37,38 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def read_domain_file(folder: Path, domain: DomainId) -> DomainFile:
-    """Read `domain.json`. Raises NotFound when this user has no custody of the domain, FormatError, Denied."""
-    try:
-        raw = private_file.read(folder / domain_file.NAME, domain_file.LIMIT)
-    except NotFound:
-        raise NotFound(
-            f"this user has no custody of domain {domain}",
-            hint="on a new machine: `hermetic restore --from PLACE`; for a new project: `hermetic init`",
-        ) from None
-    found = DomainFile.decode(raw)
-    if found.domain != domain:
-        raise LogTampered("domain.json is of another domain", hint="restore it from a backup")
-    return found
-
-
-def open_providers(folder: Path, file: DomainFile, settings: Settings) -> dict[RootId, Provider]:
-    """Return the providers of a domain's roots, each with its settings; nobody is asked yet. Raises ConfigError, Unsupported."""
-
-    def place(root: DomainRoot) -> Place:
-        return Place(folder, file.domain, root.root_id, settings=settings.get(root.provider, {}))
-
-    return {root.root_id: registry.open_provider(root.provider, place(root)) for root in file.roots}
-
-
-def unlocked_secret(file: DomainFile, providers: dict[RootId, Provider], ask: Callable[[], Secret] | None) -> Secret:
-    """Return the domain secret; if the root is locked and somebody can be asked, open it for this process only. Raises Locked."""
-
-    try:
-        return file.open(providers)
-    except Locked:
-        if ask is None:
-            raise
-    unlock_here(next(iter(providers.values())), ask)
-    return file.open(providers)
-
-
 def open_custodian(
     folder: Path,
     domain: DomainId,
     ask: Callable[[], Secret] | None,
-    settings: Settings,
+    settings: Callable[[], Settings],
     *,
     clock: Callable[[], int] = wall_ms,
 ) -> Custodian:
     """Open custody in this process. Raises NotFound, Locked, KeyServiceUnavailable, IntegrityError, StorageError."""
-    file = read_domain_file(folder, domain)
-    providers = open_providers(folder, file, settings)
-    keys = DomainKeys.from_secret(unlocked_secret(file, providers, ask))
-    return custodian_of(folder, domain, (keys, providers), clock=clock)
+    home = HomeRoots(folder, domain, settings)
+    keys = DomainKeys.from_secret(home.domain_secret(ask))
+    return custodian_of(folder, domain, (keys, home.providers), clock=clock, home=home)
 
 
 def custodian_of(
-    folder: Path, domain: DomainId, have: tuple[DomainKeys, dict[RootId, Provider]], *, clock: Callable[[], int] = wall_ms
+    folder: Path,
+    domain: DomainId,
+    have: tuple[DomainKeys, Mapping[RootId, Provider]],
+    *,
+    clock: Callable[[], int] = wall_ms,
+    home: HomeRoots | None = None,
 ) -> Custodian:
-    """Build the custodian of an existing database."""
+    """Build the custodian of an existing database; without a `home` its roots cannot be changed."""
     keys, providers = have
     database = Database.open(folder / DATABASE)
     try:
-        return _custodian(database, domain, (keys, Anchors(domain, providers)), clock)
+        made = _custodian(database, domain, (keys, Anchors(domain, providers)), clock)
     except BaseException:
         database.close()
         raise
+    made.roots = home
+    return made
 
 
 def _custodian(database: Database, domain: DomainId, have: tuple[DomainKeys, Anchors], clock: Callable[[], int]) -> Custodian:

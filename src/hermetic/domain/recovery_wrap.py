@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.domain.backing import put_recovery
-from hermetic.domain.opening import open_providers, read_domain_file
-from hermetic.errors import Locked, UsageError
+from hermetic.errors import Locked, Unsupported, UsageError
 from hermetic.formats.messages.domain import RecordRecovery
-from hermetic.providers.unlock import export_root, unlock_here
+from hermetic.formats.messages.roots import ListRoots
+from hermetic.ids import KeyState
+from hermetic.providers.unlock import export_root, leaves_machine, unlock_here
 from hermetic.steps import reached
 from hermetic.stores.local import LocalStore
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
+    from hermetic.keys.provider import Provider
 
 
 def set_recovery(connection: Connection, passphrase: Secret, *, ask: Callable[..., Secret] | None = None) -> str:
@@ -31,8 +33,7 @@ def set_recovery(connection: Connection, passphrase: Secret, *, ask: Callable[..
     place, domain = connection.config.backup_place, connection.project.domain
     if place is None:
         raise UsageError("this domain has no backup place", hint="name one in config.yaml: `backup: {place: DIR}`")
-    folder = connection.home.domain_data(domain)
-    provider = next(iter(open_providers(folder, read_domain_file(folder, domain), connection.config.providers).values()))
+    provider = _exportable(connection)
     try:
         wrap = export_root(provider, passphrase)
     except Locked:
@@ -44,3 +45,15 @@ def set_recovery(connection: Connection, passphrase: Secret, *, ask: Callable[..
     put_recovery(LocalStore(place / domain), provider.root_id, wrap)
     reached("backup.recovery.written")
     return provider.root_id
+
+
+def _exportable(connection: Connection) -> Provider:
+    """Return an active root that this machine keeps itself. Raises Unsupported when every one is in a device or a service."""
+    active = {row.root for row in connection.ask(ListRoots()).roots if row.state == KeyState.ACTIVE}
+    here = [provider for root_id, provider in connection.roots.current().items() if root_id in active]
+    for provider in here:
+        if leaves_machine(provider):
+            return provider
+    if not here:
+        raise Unsupported("no active root is at hand", hint="`hermetic key providers` says why")
+    raise Unsupported(f"the root of {here[0].uri} cannot leave its provider", hint="add a recovery root instead")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.domain import config
-from hermetic.domain.opening import open_providers, read_domain_file
+from hermetic.domain.root_home import HomeRoots
+from hermetic.errors import UsageError, WrongKey
+from hermetic.keys.provider import ProviderState
 from hermetic.providers import unlock as unlocks
 
 if TYPE_CHECKING:
@@ -28,11 +30,27 @@ class RootState:
     until_ms: int | None
 
 
-def unlock(home: Home, project: Project, seconds: int, ask: Callable[[], Secret]) -> RootState:
-    """Open the first root for `seconds`. Raises WrongKey, UsageError (it needs no unlocking), Unsupported, NotFound."""
-    provider = _first(home, project)
-    opened = unlocks.unlock(provider, ask, seconds)
-    return RootState(provider.uri, provider.root_id, "ready", opened.expires_ms)
+def unlock(home: Home, project: Project, seconds: int, ask: Callable[..., Secret]) -> list[RootState]:
+    """Open every root that a passphrase opens for `seconds`; returns how those stand now.
+
+    Each is asked for by itself. One whose passphrase was wrong stays locked, as long as another opened. Raises WrongKey, UsageError
+    (no root needs unlocking), Unsupported, NotFound.
+    """
+    found = unlocks.with_passphrase(_all(home, project))
+    if not found:
+        raise UsageError("no root of this domain is unlocked with a passphrase")
+    wrong: WrongKey | None = None
+    opened = 0
+    for provider in found:
+        named = f"passphrase of root {provider.root_id[:8]}: " if len(found) > 1 else "passphrase: "
+        try:
+            unlocks.unlock(provider, lambda named=named: ask(named), seconds)  # type: ignore[misc]
+            opened += 1
+        except WrongKey as error:
+            wrong = error
+    if wrong is not None and not opened:
+        raise wrong
+    return [_state(provider) for provider in found]
 
 
 def lock(home: Home, project: Project) -> RootState:
@@ -43,16 +61,17 @@ def lock(home: Home, project: Project) -> RootState:
 
 
 def root_state(home: Home, project: Project) -> RootState:
-    """Say how the first root stands."""
-    status = _first(home, project).status()
+    """Say how the root stands through which the domain would be opened: the first that is ready, else the first."""
+    found = [_state(provider) for provider in _all(home, project)]
+    return next((state for state in found if state.state == ProviderState.READY), found[0])
+
+
+def _state(provider: Provider) -> RootState:
+    status = provider.status()
     return RootState(status.uri, status.root_id, status.state.value, status.expires_ms)
 
 
 def _all(home: Home, project: Project) -> list[Provider]:
-    folder = home.domain_data(project.domain)
-    settings = config.load(home.domain_config(project.domain)).providers
-    return list(open_providers(folder, read_domain_file(folder, project.domain), settings).values())
-
-
-def _first(home: Home, project: Project) -> Provider:
-    return _all(home, project)[0]
+    settings = home.domain_config(project.domain)
+    roots = HomeRoots(home.domain_data(project.domain), project.domain, lambda: config.load(settings).providers)
+    return list(roots.current().values())

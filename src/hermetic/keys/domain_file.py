@@ -85,8 +85,11 @@ class DomainFile:
             raise UsageError("the provider of the new root is missing")
         mine = {root_id: providers[root_id]}
         wrapped = wrap_under_all(secret, mine, lambda root: domain_secret_context(self.domain, root))[root_id]
-        others = [root for root in self.roots if root.root_id != root_id]
-        return DomainFile(self.domain, _ordered([*others, DomainRoot(root_id, check_uri(uri), wrapped)]))
+        return self.with_entry(DomainRoot(root_id, check_uri(uri), wrapped))
+
+    def with_entry(self, entry: DomainRoot) -> DomainFile:
+        """Return the file with the wrap of one root added or replaced. Raises UsageError for too many."""
+        return DomainFile(self.domain, _ordered([*(root for root in self.roots if root.root_id != entry.root_id), entry]))
 
     def without_root(self, root_id: RootId) -> DomainFile:
         """Return the file without a root. Raises NotFound, and UsageError for the last one."""

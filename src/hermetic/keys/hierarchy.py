@@ -27,7 +27,7 @@ from hermetic.keys import kek as keks
 from hermetic.keys import roots
 from hermetic.keys.kek import Kek, KekScope, KekVersion, find, get, ls
 from hermetic.keys.limits import check_wraps
-from hermetic.keys.slots import kek_context, open_first, wrap_under_all
+from hermetic.keys.slots import kek_context, open_first
 from hermetic.keys.states import check_transition
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _add_version(session: Session, anchors: Anchors, kek: Kek, *, now_ms: int) -
     number = max((version.number for version in kek.versions), default=0) + 1
     providers = roots.for_new_keys(session, anchors)
     secret = Secret.random(32)
-    wraps = wrap_under_all(secret, providers, lambda root_id: kek_context(anchors.domain, root_id, kek.context(number)))
+    wraps = roots.wrap_under(providers, secret, lambda root_id: kek_context(anchors.domain, root_id, kek.context(number)))
     secret.wipe()
     session.insert(
         tables.kek_version,

@@ -1,9 +1,15 @@
-"""Moving a domain between roots: slots for a new root, and none for an old one.
+"""Moving a domain between roots: slots for a new root, and none for an old one. Payloads and data keys stay as they are.
 
-    1. roots.add(...) and DomainFile.with_root(...)    the new root is known, and opens the domain secret
-    2. extend_to_root(...)                             it opens every KEK and signing key; may be stopped and called again
-    3. roots.set_state(old, deactivated)               nothing new is wrapped under the old one
-    4. drop_root(old), DomainFile.without_root(old)    its slots are deleted; refused while anything hangs on it alone
+    1. roots.announce(...)                        the new root is known, and pre-active; then it is made, or connected
+    2. DomainFile.with_root(...)                  it opens the domain secret
+    3. prepare(...), store(...)                   it opens every key; in batches, called until nothing is left
+    4. activate(...)                              new keys get a slot under it; refused while one is missing
+    5. roots.set_state(old, deactivated)          nothing new is wrapped under the old one
+    6. check_without(old), drop_keks, drop_root   its slots are deleted; refused while anything hangs on it alone
+    7. DomainFile.without_root(old)               then what this machine keeps of it is wiped
+
+Every step can be repeated, and whoever stops between two of them leaves a domain that opens. `prepare` asks providers and needs no
+transaction; `store` only writes.
 
 Dropping a root that was stolen is not enough: whoever has it and an old copy of the database opens what it held. That is a compromise
 of every KEK version it had a slot for (`hierarchy.compromise`).
@@ -11,44 +17,123 @@ of every KEK version it had a slot for (`hierarchy.compromise`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.db import tables
-from hermetic.errors import Conflict
+from hermetic.errors import Conflict, IntegrityError, KeyServiceUnavailable
 from hermetic.ids import KeyState
 from hermetic.keys import kek as keks
 from hermetic.keys import roots, secret_keys, slots
 
 if TYPE_CHECKING:
+    from hermetic.crypto.secret import Secret
     from hermetic.db.rows import ReadSession, Session
     from hermetic.keys.kek import Kek
-    from hermetic.keys.provider import RootId
-    from hermetic.keys.roots import Anchors
+    from hermetic.keys.provider import Provider, RootId
+    from hermetic.keys.roots import Anchors, Root
+    from hermetic.keys.secret_keys import SecretKey
 
 
-def extend_to_root(session: Session, anchors: Anchors, root_id: RootId) -> int:
-    """Give a root a slot for every KEK version and signing key that still has a key; return how many were added.
+@dataclass(frozen=True, slots=True)
+class NewSlot:
+    """A wrap that a root is about to get: of version `number` of a KEK, or of a signing key."""
+
+    key: Kek | SecretKey
+    number: int
+    wrapped: bytes = field(repr=False)
+
+
+def coverage(session: ReadSession, root_id: RootId) -> tuple[int, int]:
+    """Return how many keys have a slot under a root, and how many should."""
+    living, signing = _living(session), secret_keys.wraps_of(session)
+    have = len(living) - len(_without(session, root_id, living)) + sum(root_id in wraps for _, wraps in signing)
+    return have, len(living) + len(signing)
+
+
+def prepare(session: ReadSession, anchors: Anchors, root_id: RootId, *, limit: int) -> list[NewSlot]:
+    """Wrap up to `limit` keys that lack a slot under a root, and unwrap each once more to see that it works.
 
     Opens each through another root, also keys that may not be used for data now: nothing leaves this function. Raises
     KeyServiceUnavailable, Locked, IntegrityError.
     """
-    provider = {root_id: anchors.providers[root_id]}
+    target = roots.checked(roots.get(session, root_id), anchors.providers[root_id])
+    found: list[NewSlot] = []
+    for kek, number in _without(session, root_id, _living(session))[:limit]:
+        context_of = _kek_context(anchors, kek, number)
+        secret = _opened(session, anchors, keks.slots_of(session, kek.kek_id, number), context_of)
+        found.append(NewSlot(kek, number, wrapped_checked(target, secret, context_of(root_id))))
+    for key, wraps in secret_keys.wraps_of(session):
+        if root_id not in wraps and len(found) < limit:
+            context_of = secret_keys.context_of(anchors, key)
+            seed = _opened(session, anchors, wraps, context_of)
+            found.append(NewSlot(key, 0, wrapped_checked(target, seed, context_of(root_id))))
+    return found
+
+
+def store(session: Session, root: Root, prepared: list[NewSlot]) -> int:
+    """Write slots, and pass over those that somebody else has written; return how many. Raises Conflict when a signing key changed."""
+    lacking = {(kek.kek_id, number) for kek, number in _without(session, root.root_id, _living(session))}
     added = 0
-    for kek, number in _living(session):
-        wraps = keks.slots_of(session, kek.kek_id, number)
-        if root_id in wraps:
-            continue
-        openers = roots.for_opening(session, anchors, recovering=True)
-
-        def context_of(root: RootId, kek: Kek = kek, number: int = number) -> bytes:
-            return slots.kek_context(anchors.domain, root, kek.context(number))
-
-        secret = slots.open_first(wraps, openers, context_of)
-        wrapped = slots.wrap_under_all(secret, provider, context_of)[root_id]
-        uri = provider[root_id].uri
-        session.insert(tables.kek_slot, kek_id=kek.kek_id, number=number, root_id=root_id, provider=uri, wrapped=wrapped)
+    for slot in prepared:
+        if isinstance(slot.key, keks.Kek):
+            if (slot.key.kek_id, slot.number) not in lacking:
+                continue
+            key = {"kek_id": slot.key.kek_id, "number": slot.number, "root_id": root.root_id}
+            session.insert(tables.kek_slot, provider=root.provider_uri, wrapped=slot.wrapped, **key)
+        else:
+            wraps = next((wraps for key, wraps in secret_keys.wraps_of(session) if key == slot.key), None)
+            if wraps is None:
+                raise Conflict("a signing key changed meanwhile", hint="try again")
+            secret_keys.set_wraps(session, slot.key, {**wraps, root.root_id: slot.wrapped})
         added += 1
-    return added + secret_keys.extend_to_root(session, anchors, root_id)
+    return added
+
+
+def extend_to_root(session: Session, anchors: Anchors, root_id: RootId) -> int:
+    """Give a root a slot for every KEK version and signing key that still has a key, in one go; return how many were added."""
+    prepared = prepare(session, anchors, root_id, limit=coverage(session, root_id)[1])
+    return store(session, roots.get(session, root_id), prepared)
+
+
+def activate(session: Session, root_id: RootId) -> Root:
+    """Make a root active. Raises Conflict while a key has no slot under it, or when it is active; KeyUnusable."""
+    have, all_ = coverage(session, root_id)
+    if have < all_:
+        raise Conflict(f"{all_ - have} of {all_} keys have no slot under this root yet", hint="extend it to them first")
+    return roots.set_state(session, root_id, KeyState.ACTIVE)
+
+
+def check_without(session: ReadSession, anchors: Anchors, root_id: RootId) -> int:
+    """Open every key without a root, to see that it can go; return how many. Raises Conflict, and what a wrong slot raises.
+
+    Only roots that may be used now count: a suspended one may never come back.
+    """
+    rest = roots.Anchors(anchors.domain, {one: provider for one, provider in anchors.providers.items() if one != root_id})
+    contexts: list[tuple[str, dict[RootId, bytes], slots.ContextOf]] = [
+        (f"KEK {kek.kek_id} version {number}", keks.slots_of(session, kek.kek_id, number), _kek_context(anchors, kek, number))
+        for kek, number in _living(session)
+    ]
+    contexts += [
+        (f"signing key {key.key_id}", wraps, secret_keys.context_of(anchors, key)) for key, wraps in secret_keys.wraps_of(session)
+    ]
+    for name, wraps, context_of in contexts:
+        if root_id not in wraps:
+            continue
+        try:
+            _opened(session, rest, wraps, context_of).wipe()
+        except KeyServiceUnavailable as error:
+            raise Conflict(f"{name} hangs on this root alone: {error.message}", hint=error.hint) from error
+    return len(contexts)
+
+
+def drop_keks(session: Session, root_id: RootId, *, limit: int) -> list[bytes]:
+    """Delete at most `limit` slots of KEKs under a root that is out of use; return the wraps that went. Raises as `drop_root`."""
+    _check_droppable(session, root_id)
+    gone = session.find(tables.kek_slot, root_id=root_id)[:limit]
+    for row in gone:
+        session.delete(tables.kek_slot, (row["kek_id"], row["number"], root_id))
+    return [row["wrapped"] for row in gone]
 
 
 def drop_root(session: Session, root_id: RootId) -> int:
@@ -56,18 +141,50 @@ def drop_root(session: Session, root_id: RootId) -> int:
 
     Raises Conflict for an active root, and when a KEK version or signing key has no other slot.
     """
-    root = roots.get(session, root_id)
-    if root.state is KeyState.ACTIVE:
+    dropped = len(drop_keks(session, root_id, limit=slots.SLOT_LIMIT * 10_000))
+    for key, wraps in secret_keys.wraps_of(session):
+        left = {root: wrapped for root, wrapped in wraps.items() if root != root_id}
+        if len(left) < len(wraps):
+            secret_keys.set_wraps(session, key, left)
+            dropped += 1
+    roots.set_state(session, root_id, KeyState.DESTROYED)
+    return dropped
+
+
+def wrapped_checked(provider: Provider, secret: Secret, context: bytes) -> bytes:
+    """Wrap, and see that it opens again; a root that only wraps now, as one for recovery does, is believed. Raises IntegrityError."""
+    wrapped = provider.wrap(secret, context)
+    try:
+        again = provider.unwrap(wrapped, context)
+    except KeyServiceUnavailable:
+        return wrapped
+    if not again.same_as(secret):
+        raise IntegrityError(f"{provider.uri} gave back other bytes than it was given", hint="do not use it: look at its own log")
+    return wrapped
+
+
+def _check_droppable(session: ReadSession, root_id: RootId) -> None:
+    if roots.get(session, root_id).state is KeyState.ACTIVE:
         raise Conflict("an active root cannot be dropped", hint="deactivate it first")
     alone = [(kek.kek_id, number) for kek, number in _living(session) if set(keks.slots_of(session, kek.kek_id, number)) == {root_id}]
     if alone:
         raise Conflict(f"{len(alone)} KEK versions hang on this root alone", hint="extend another root to them first")
-    dropped = secret_keys.drop_root(session, root_id)
-    for row in session.find(tables.kek_slot, root_id=root_id):
-        session.delete(tables.kek_slot, (row["kek_id"], row["number"], root_id))
-        dropped += 1
-    roots.set_state(session, root_id, KeyState.DESTROYED)
-    return dropped
+    for key, wraps in secret_keys.wraps_of(session):
+        if set(wraps) == {root_id}:
+            raise Conflict(f"signing key {key.key_id} hangs on this root alone", hint="extend another root to it first")
+
+
+def _opened(session: ReadSession, anchors: Anchors, wraps: dict[RootId, bytes], context_of: slots.ContextOf) -> Secret:
+    return slots.open_first(wraps, roots.for_opening(session, anchors, recovering=True), context_of)
+
+
+def _kek_context(anchors: Anchors, kek: Kek, number: int) -> slots.ContextOf:
+    return lambda root_id: slots.kek_context(anchors.domain, root_id, kek.context(number))
+
+
+def _without(session: ReadSession, root_id: RootId, living: list[tuple[Kek, int]]) -> list[tuple[Kek, int]]:
+    have = {(row["kek_id"], row["number"]) for row in session.find(tables.kek_slot, root_id=root_id)}
+    return [(kek, number) for kek, number in living if (kek.kek_id, number) not in have]
 
 
 def _living(session: ReadSession) -> list[tuple[Kek, int]]:

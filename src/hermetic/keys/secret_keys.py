@@ -20,6 +20,7 @@ from hermetic.keys.kek import state_of
 from hermetic.keys.states import check_transition, check_use
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from hermetic.crypto.secret import Secret
@@ -93,7 +94,7 @@ def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId) -> Signing
     key = _key(row)
     check_use(key.state, "wrap")
     providers = roots.for_opening(session, anchors)
-    signing = SigningKey(slots.open_first(slots.decode(row["wrapped"]), providers, _context_of(anchors, key)))
+    signing = SigningKey(slots.open_first(slots.decode(row["wrapped"]), providers, context_of(anchors, key)))
     if signing.public != key.public:
         raise IntegrityError(f"signing key {key_id} is not the recorded one")
     return signing
@@ -109,43 +110,20 @@ def set_state(session: Session, key_id: SecretKeyId, state: KeyState) -> SecretK
     return _key(session.update(tables.secret_key, key_id, key.revision, **changes))
 
 
-def extend_to_root(session: Session, anchors: Anchors, root_id: RootId) -> int:
-    """Add a slot for a root to every key that has a wrap and lacks it; return how many (`migration` calls this)."""
-    added = 0
-    for row in _wrapped(session):
-        key, wraps = _key(row), slots.decode(row["wrapped"])
-        if root_id in wraps:
-            continue
-        context_of = _context_of(anchors, key)
-        seed = slots.open_first(wraps, roots.for_opening(session, anchors, recovering=True), context_of)
-        more = slots.wrap_under_all(seed, {root_id: anchors.providers[root_id]}, context_of)
-        session.update(tables.secret_key, key.key_id, key.revision, wrapped=slots.encode({**wraps, **more}))
-        added += 1
-    return added
+def wraps_of(session: ReadSession) -> list[tuple[SecretKey, dict[RootId, bytes]]]:
+    """Return every key that is not destroyed with its wraps by root."""
+    return [(_key(row), slots.decode(row["wrapped"])) for row in session.find(tables.secret_key) if row["wrapped"]]
 
 
-def drop_root(session: Session, root_id: RootId) -> int:
-    """Take the slots of a root out of every key; return how many. Raises Conflict when one has no other (`migration` calls this)."""
-    dropped = 0
-    for row in _wrapped(session):
-        wraps = slots.decode(row["wrapped"])
-        left = {root: wrapped for root, wrapped in wraps.items() if root != root_id}
-        if not left:
-            raise Conflict(f"signing key {row['id']} hangs on this root alone", hint="extend another root to it first")
-        if len(left) < len(wraps):
-            session.update(tables.secret_key, row["id"], row["revision"], wrapped=slots.encode(left))
-            dropped += 1
-    return dropped
-
-
-def _wrapped(session: ReadSession) -> list[dict[str, Any]]:
-    return [row for row in session.find(tables.secret_key) if row["wrapped"]]
+def set_wraps(session: Session, key: SecretKey, wraps: Mapping[RootId, bytes]) -> None:
+    """Replace the wraps of a key (`migration` calls this). Raises Conflict when the key has changed since it was read."""
+    session.update(tables.secret_key, key.key_id, key.revision, wrapped=slots.encode(wraps))
 
 
 def _insert(session: Session, anchors: Anchors, signing: SigningKey, *, purpose: str, now_ms: int) -> SecretKey:
     key_id = SecretKeyId(id_from_bytes(os.urandom(16)))
     key = SecretKey(key_id, purpose, ALGORITHM, signing.public, KeyState.ACTIVE, now_ms, revision=1)
-    wraps = slots.wrap_under_all(signing.seed(), roots.for_new_keys(session, anchors), _context_of(anchors, key))
+    wraps = roots.wrap_under(roots.for_new_keys(session, anchors), signing.seed(), context_of(anchors, key))
     session.insert(
         tables.secret_key,
         id=key_id,
@@ -159,7 +137,8 @@ def _insert(session: Session, anchors: Anchors, signing: SigningKey, *, purpose:
     return get(session, key_id)
 
 
-def _context_of(anchors: Anchors, key: SecretKey) -> slots.ContextOf:
+def context_of(anchors: Anchors, key: SecretKey) -> slots.ContextOf:
+    """Return what gives the context of a key's wrap under a root."""
     return lambda root_id: slots.secret_key_context(anchors.domain, root_id, key.key_id, key.purpose)
 
 

@@ -15,7 +15,7 @@ from hermetic.keys.passphrase_wrap import WrapSubject, recovery_wrap
 from hermetic.providers.local_root import LocalRoot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hermetic.crypto.kdf import Argon2Parameters
     from hermetic.crypto.secret import Secret
@@ -33,6 +33,18 @@ def unlock(provider: Provider, ask: Callable[[], Secret], seconds: int) -> Unloc
 def unlock_here(provider: Provider, ask: Callable[[], Secret]) -> None:
     """Open a root for this process. Raises as `unlock`."""
     _passphrase_root(provider).unlock_here(ask)
+
+
+def with_passphrase(providers: Iterable[Provider]) -> list[PassphraseRoot]:
+    """Return the roots that a passphrase opens, in the order given."""
+    from hermetic.providers.local_passphrase import PassphraseRoot  # noqa: PLC0415 - loads ctypes only when somebody unlocks
+
+    return [provider for provider in providers if isinstance(provider, PassphraseRoot)]
+
+
+def leaves_machine(provider: Provider) -> bool:
+    """Whether the root can be taken out under a recovery passphrase (`export_root`)."""
+    return isinstance(provider, LocalRoot)
 
 
 def lock(provider: Provider) -> bool:
@@ -53,8 +65,6 @@ def export_root(provider: Provider, passphrase: Secret, parameters: Argon2Parame
 
 
 def _passphrase_root(provider: Provider) -> PassphraseRoot:
-    from hermetic.providers.local_passphrase import PassphraseRoot  # noqa: PLC0415 - loads ctypes only when somebody unlocks
-
-    if not isinstance(provider, PassphraseRoot):
-        raise UsageError(f"{provider.uri} is not unlocked with a passphrase")
-    return provider
+    for found in with_passphrase([provider]):
+        return found
+    raise UsageError(f"{provider.uri} is not unlocked with a passphrase")

@@ -407,7 +407,7 @@ def test_the_same_person_with_another_number(world, tmp_path, monkeypatch):
     monkeypatch.setattr(succession, "pwd", People)
     home = fresh_home(tmp_path)
     bring_back(world, home)
-    port = w.LocalPort(w.opening.open_custodian(home.data / world.domain, world.domain, None, {}))
+    port = w.LocalPort(w.opening.open_custodian(home.data / world.domain, world.domain, None, dict))
     port._caller = identity.local_id(world.domain, 31337)
     people = port.ask(policy.ListPrincipals()).principals
     port.close()

@@ -1,0 +1,110 @@
+"""Adding a root to a domain, end to end: announced, made or connected, extended, active.
+
+    1  add-root         custody knows it, on record; a root announced and not finished is taken up again
+    2  settings         config.yaml says how its provider is reached
+    3  the root         made by the provider, or found there
+    4  extend-root      domain.json, then a slot for every key, in batches
+    5  set-root-state   active
+
+What a crash leaves between two steps is a pre-active root that nothing uses; the same command goes on from there. The root itself
+never passes through the port: whoever makes it runs where custody runs, and gives it to the custody home (`root_home`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.domain import config
+from hermetic.domain.home import private_folder
+from hermetic.errors import Conflict, Locked, Unsupported
+from hermetic.formats.messages.roots import AddRoot, ExtendRoot, SetRootState
+from hermetic.ids import KeyState
+from hermetic.keys.domain_file import check_uri
+from hermetic.keys.provider import ProviderState, RootId
+from hermetic.providers import registry, unlock
+from hermetic.providers.place import Asked, Place
+from hermetic.steps import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hermetic.crypto.secret import Secret
+    from hermetic.domain.connect import Connection
+    from hermetic.formats.messages.roots import RootChanged, RootRow
+    from hermetic.keys.provider import Provider
+
+UNLOCK_S = 8 * 3600
+
+
+def add_root(
+    connection: Connection,
+    uri: str,
+    *,
+    reason: str = "",
+    settings: Mapping[str, str] | None = None,
+    ask: Callable[..., Secret] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RootChanged:
+    """Add a root and make it active. `ask` gives the passphrase of a new local root, and of one that was begun before.
+
+    `progress` is called with (slots added, slots left). Raises UsageError, ConfigError, Conflict, PolicyDenied, Locked,
+    KeyServiceUnavailable, IntegrityError, StorageError, Unsupported.
+    """
+    registry.backend_of(check_uri(uri))  # an unknown scheme leaves nothing behind
+    home = connection.roots
+    row = connection.ask(AddRoot(uri, reason)).root  # 1
+    folder = private_folder(connection.home.domain_config(connection.project.domain))
+    config.add_provider(folder, uri, settings or {})  # 2
+    reached("roots.settings.written")
+    given = config.load(folder).providers.get(uri, {})
+    place = Place(connection.home.domain_data(connection.project.domain), connection.project.domain, RootId(row.root), settings=given)
+    home.adopt(_made(uri, place, ask))  # 3
+    reached("roots.provider.made")
+    extend(connection, row.root, progress=progress)  # 4
+    return connection.ask(SetRootState(row.root, "activate", reason))  # 5
+
+
+def extend(connection: Connection, root: str, *, progress: Callable[[int, int], None] | None = None) -> int:
+    """Give a root all slots that it lacks; return how many. Raises as `add_root`."""
+    total = 0
+    while True:
+        answer = connection.ask(ExtendRoot(root))
+        total += answer.added
+        if progress is not None:
+            progress(answer.added, answer.left)
+        if not answer.left:
+            return total
+        if not answer.added:
+            raise Conflict(f"{answer.left} keys got no slot under root {root}", hint="`hermetic key root ls`, then try again")
+
+
+def resume(connection: Connection, row: RootRow, *, reason: str = "") -> RootChanged:
+    """Make a suspended root active again: first it gets slots for what was made without it. Raises as `add_root`."""
+    extend(connection, row.root)
+    verb = "activate" if row.state == KeyState.PRE_ACTIVE else "resume"
+    return connection.ask(SetRootState(row.root, verb, reason))
+
+
+def _made(uri: str, place: Place, ask: Callable[..., Secret] | None) -> Provider:
+    """Make the root, or open the one that an earlier attempt made; open it for use. Raises Locked when nobody can be asked."""
+    given: list[Secret] = []
+
+    def once() -> Secret:
+        if not given and ask is not None:
+            given.append(ask(f"passphrase of the new root {place.root_id[:8]}: "))
+        return given[0]
+
+    try:
+        provider = registry.create_root(uri, place, Asked(ask=None if ask is None else once))
+    except Conflict:
+        provider = registry.open_provider(uri, place)
+    if provider.status().state is not ProviderState.LOCKED:
+        return provider
+    for locked in unlock.with_passphrase([provider]):
+        if ask is None:
+            raise Locked(f"root {place.root_id} is locked", hint="hermetic unlock")
+        try:
+            unlock.unlock(locked, once, UNLOCK_S)
+        except Unsupported:  # no kernel keyring here: later commands ask for it
+            unlock.unlock_here(locked, once)
+    return provider
