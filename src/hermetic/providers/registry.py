@@ -1,7 +1,7 @@
 """From a URI to a provider. Backends are imported when one of their URIs is opened, never before.
 
 >>> known()
-('awskms', 'azurekv', 'gcpkms', 'local', 'openbao', 'recovery')
+('awskms', 'azurekv', 'gcpkms', 'local', 'openbao', 'pkcs11', 'recovery')
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ _BACKENDS: dict[str, str | Backend] = {
     "gcpkms": "hermetic.providers.gcpkms",
     "local": "hermetic.providers.local",
     "openbao": "hermetic.providers.openbao",
+    "pkcs11": "hermetic.providers.pkcs11",
     "recovery": "hermetic.providers.recovery",
 }
 
@@ -90,12 +91,12 @@ def backend_of(uri: str) -> object:
     return _backend(uri)
 
 
-def load_extra(module: str, extra: str) -> ModuleType:
-    """Import an optional library. Raises Unsupported with the command that installs it."""
+def load_extra(module: str, extra: str, *, name: str = "") -> ModuleType:
+    """Import an optional library, called `name` if not like its module. Raises Unsupported with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise Unsupported(f"{module.partition('.')[0]} is not installed", hint=f"pip install 'hermetic[{extra}]'") from None
+        raise Unsupported(f"{name or module.partition('.')[0]} is not installed", hint=f"pip install 'hermetic[{extra}]'") from None
 
 
 def _backend(uri: str) -> Backend:
