@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from hermetic.audit.tables_store import TablesStore
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
-from hermetic.errors import HermeticError, LogTampered, StorageError
+from hermetic.errors import HermeticError, IntegrityError, LogTampered, NotFound, StorageError
 from hermetic.formats import codec
 from hermetic.formats.fields import whole_number
 from hermetic.formats.messages.backup import BackupState
 from hermetic.keys import domain_file
-from hermetic.providers import private_file
+from hermetic.keys.recovery_root import LIMIT as ROOT_LIMIT
+from hermetic.keys.recovery_root import holder_of
+from hermetic.providers import private_file, recovery
 from hermetic.steps import reached
 from hermetic.stores.base import hint_for
 from hermetic.stores.local import LocalStore
@@ -180,17 +182,33 @@ class BackupKeeper:
             os.close(descriptor)
 
     def _put_files(self) -> None:
-        """Put domain.json there, and again when it has changed; then remove recovery wraps of roots that are no longer in it."""
+        """Put domain.json there, and again when it has changed; then remove what is there of roots that are no longer in it.
+
+        Public halves of recovery roots go first: a domain.json that names one is of little use without it.
+        """
         raw = private_file.read(self._folder / domain_file.NAME, domain_file.LIMIT)
         there = self._store.read_bytes(domain_file.NAME, limit=domain_file.LIMIT) if self._store.exists(domain_file.NAME) else None
+        file = domain_file.DomainFile.decode(raw)
+        self._put_public(file)
         if raw == there:
             return
         self._store.put_bytes(domain_file.NAME, raw, replace=there is not None)
         reached("backup.domain-file.written")
-        kept = {recovery_name(root.root_id) for root in domain_file.DomainFile.decode(raw).roots}
-        for name, _ in list(self._store.list("recovery-")):
+        kept = {name(root.root_id) for root in file.roots for name in (recovery_name, recovery.name_of)}
+        for name, _ in [*self._store.list("recovery-"), *self._store.list("root-")]:
             if name not in kept:
                 self._store.delete(name)
+
+    def _put_public(self, file: domain_file.DomainFile) -> None:
+        """Put the public halves of recovery roots there that it lacks; one that is damaged here is a finding of its provider's."""
+        for root in file.roots:
+            name = recovery.name_of(root.root_id)
+            if holder_of(root.provider) is None or self._store.exists(name):
+                continue
+            with contextlib.suppress(NotFound, IntegrityError):
+                raw = private_file.read(self._folder / name, ROOT_LIMIT)
+                self._store.put_bytes(name, recovery.read(raw, root.provider).encode())
+                reached("backup.recovery-root.written")
 
     def put_recovery(self, root_id: str, wrap: bytes) -> None:
         """Put a root's recovery wrap there. Raises StorageError."""

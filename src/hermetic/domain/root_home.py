@@ -29,6 +29,7 @@ from hermetic.keys import domain_file
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.provider import Provider, ProviderState, ProviderStatus, RootId
 from hermetic.providers import private_file, registry, unlock
+from hermetic.providers.local_root import root_path
 from hermetic.providers.place import Place
 from hermetic.steps import reached
 
@@ -99,7 +100,8 @@ class HomeRoots:
         return read_domain_file(self._folder, self._domain)
 
     def put(self, file: DomainFile) -> None:
-        """Replace domain.json."""
+        """Replace domain.json; a crash before may have left older wraps under a temporary name."""
+        private_file.wipe_leftovers(self._folder / domain_file.NAME)
         private_file.write(self._folder / domain_file.NAME, file.encode(), replace=True)
         reached("roots.domain-file.replaced")
 
@@ -121,6 +123,10 @@ class HomeRoots:
         """Wipe what this machine keeps of a root."""
         self._adopted.pop(root_id, None)
         return registry.remove_root(uri, self._place(root_id, uri))
+
+    def tidy(self, root_id: RootId) -> None:
+        """Wipe what crashes left of making a root that is in use now."""
+        private_file.wipe_leftovers(root_path(self._place(root_id, "")))
 
     def current(self) -> dict[RootId, Provider]:
         """Return the providers at hand by root, as domain.json names them now. Raises IntegrityError for a file tampered with."""
@@ -152,10 +158,10 @@ class HomeRoots:
         self._open, self._seen = self._opened(file), seen
 
     def _opened(self, file: DomainFile) -> dict[RootId, Provider]:
-        """Return a provider for each root, local ones first: they answer at once."""
+        """Return a provider for each root, local ones first: they answer at once. Recovery roots, which do not open here, are last."""
         alone = len(file.roots) == 1
         found: dict[RootId, Provider] = {}
-        for root in sorted(file.roots, key=lambda root: not root.provider.startswith("local:")):
+        for root in sorted(file.roots, key=_when_asked):
             known = self._open.get(root.root_id) or self._adopted.get(root.root_id)
             keep = known is not None and known.uri == root.provider and not isinstance(known, AbsentProvider)
             found[root.root_id] = known if known is not None and keep else self._one(root, alone=alone)
@@ -206,3 +212,7 @@ class LiveProviders(Mapping[RootId, Provider]):
     def get(self, root_id: RootId, default: Any = None) -> Any:
         """Return the provider of a root, or `default`."""
         return self._home.current().get(root_id, default)
+
+
+def _when_asked(root: DomainRoot) -> int:
+    return {"local": 0, "recovery": 2}.get(root.provider.partition(":")[0], 1)

@@ -122,10 +122,10 @@ def _checked(secret: Secret, root_id: RootId) -> Secret:
 
 
 def _unreachable(failures: list[KeyServiceUnavailable], slots: Slots) -> KeyServiceUnavailable:
-    """Return the error that helps most: unlocking is something the person at hand can do."""
-    for error in failures:
+    """Return the error that helps most: unlocking is something the person at hand can do. What failed before it is told too."""
+    for number, error in enumerate(failures):
         if isinstance(error, Locked):
-            return error
+            return error if number == 0 else Locked("; ".join(one.message for one in failures[: number + 1]), hint=error.hint)
     if failures:
         return KeyServiceUnavailable("; ".join(error.message for error in failures), hint=failures[0].hint)
     return KeyServiceUnavailable(
