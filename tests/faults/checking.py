@@ -20,12 +20,14 @@ from pathlib import Path
 import hermetic
 from hermetic.assets.exposing import TEMPORARY
 from hermetic.crypto.secret import Secret
+from hermetic.domain import root_moves
 from hermetic.domain.backup import Copies
 from hermetic.domain.home import PROJECT_FILE
 from hermetic.domain.recovering import find_domain, recover
 from hermetic.errors import NotFound, WrongKey
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
+from hermetic.formats.messages.roots import DropRoot, ListRoots
 from hermetic.ids import Purpose
 from hermetic.recovery.objects import objects_store
 from hermetic.sealed.inspection import inspect
@@ -53,6 +55,7 @@ def check_project(root: Path, project: Path, lines: list[str]) -> None:
     with hermetic.connect(project) as h:
         copy_is_whole(h, root / "backup", project, lines)
         resume(h)
+        roots_are_whole(h, lines)
         log_is_whole(h)
         every_key_has_an_intent(h, lines)
         objects_are_whole(LocalStore(project / "sealed"))
@@ -70,6 +73,32 @@ def resume(h: hermetic.Workspace) -> None:
     for row in h.connection.ask(ListKeys()).keys:
         if row.state == "suspended":
             h.connection.ask(ChangeKeyState(row.kek, "resume", "after the crash"))
+
+
+def finish_move(h: hermetic.Workspace) -> None:
+    """Give every command of an interrupted move once more."""
+    for row in h.connection.ask(ListRoots()).roots:
+        if row.state == "pre-active":
+            root_moves.add_root(h.connection, row.provider)
+        elif row.state == "suspended":
+            root_moves.resume(h.connection, row)
+        elif row.state == "deactivated" or (row.state == "destroyed" and row.wiped_ms is None):
+            h.connection.ask(DropRoot(row.root, "after the crash"))
+
+
+def roots_are_whole(h: hermetic.Workspace, lines: list[str]) -> None:
+    """Every root that is left opens everything, and nothing of the others lies in the home."""
+    finish_move(h)
+    rows = h.connection.ask(ListRoots()).roots
+    living = {row.root for row in rows if row.state != "destroyed"}
+    for row in rows:
+        wanted = ("active", "ready", row.keys, True) if row.root in living else ("destroyed", "absent", 0, False)
+        assert (row.state, row.status, row.slots, row.opens_domain) == wanted, row
+    folder = h.connection.home.domain_data(h.session.domain)
+    assert {path.name for path in folder.glob("root-*")} == {f"root-{root}.json" for root in living}
+    if len(rows) > 1 and len(living) == 1:
+        assert not list(folder.glob(".*")), "what was written of old roots stayed"
+    assert "moved" not in lines or len(living) == 1
 
 
 def log_is_whole(h: hermetic.Workspace) -> None:

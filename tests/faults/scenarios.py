@@ -7,6 +7,7 @@ What a scenario says is a promise that a crash afterwards must keep:
     ended NAME       the exposed file is gone
     copied           the backup place holds all objects
     changed          the recovery passphrase is another one
+    moved            the domain hangs on its new root alone
     made             the second domain is there
     restored         the domain is there again
 """
@@ -224,6 +225,26 @@ def backup(root: Path, say: Say) -> None:
         say("changed")
 
 
+def move(root: Path, say: Say) -> None:
+    """Move the domain to another root; in between the new one is suspended while a key is made."""
+    from hermetic.domain import root_moves
+    from hermetic.domain.recovery_wrap import set_recovery
+    from hermetic.formats.messages.roots import CheckRoots, DropRoot, ListRoots, SetRootState
+
+    with _workspace(root) as h:
+        ask = h.connection.ask
+        (old,) = (row.root for row in ask(ListRoots()).roots)
+        new = root_moves.add_root(h.connection, "local:insecure-file", reason="drill").root.root
+        suspended = ask(SetRootState(new, "suspend", "drill")).root
+        say("sealed " + h.seal(root / "project" / "one.bin", name="dataset/one", data_class="internal", purpose="ingest").ref)
+        root_moves.resume(h.connection, suspended)
+        ask(CheckRoots())
+        ask(SetRootState(old, "deactivate", "drill"))
+        ask(DropRoot(old, "drill"))
+        say("moved")
+        set_recovery(h.connection, Secret(PASSPHRASE))
+
+
 def upkeep(root: Path, _say: Say) -> None:
     """The database's own maintenance."""
     from hermetic.db import migrate
@@ -268,4 +289,4 @@ def restore(root: Path, say: Say) -> None:
     release(root, say)
 
 
-SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, locate, expose, manage, backup, upkeep, init, restore)}
+SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, locate, expose, manage, backup, move, upkeep, init, restore)}

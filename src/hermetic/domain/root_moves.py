@@ -61,7 +61,9 @@ def add_root(
     home.adopt(_made(uri, place, ask))  # 3
     reached("roots.provider.made")
     extend(connection, row.root, progress=progress)  # 4
-    return connection.ask(SetRootState(row.root, "activate", reason))  # 5
+    changed = connection.ask(SetRootState(row.root, "activate", reason))  # 5
+    home.tidy(RootId(row.root))
+    return changed
 
 
 def extend(connection: Connection, root: str, *, progress: Callable[[int, int], None] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_TEMPORARY = re.compile(r"[0-9a-f]{16}")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -88,6 +90,12 @@ def wipe(path: Path) -> bool:
         _sync_folder(path.parent)
     reached("providers.file.removed")
     return True
+
+
+def wipe_leftovers(path: Path) -> int:
+    """Wipe what crashes left of writing `path` under temporary names; returns how many there were. Nobody may be writing it now."""
+    left = [item for item in path.parent.glob(f".{path.name}.*") if _TEMPORARY.fullmatch(item.name.removeprefix(f".{path.name}."))]
+    return sum(wipe(item) for item in left)
 
 
 def _check(info: os.stat_result, path: Path, limit: int) -> None:
