@@ -132,13 +132,16 @@ def by_number(session: ReadSession, asset: Asset, number: int) -> Version:
     return _numbered(session, asset, number)
 
 
-def resolve(session: ReadSession, ref: Ref, environment: Environment) -> tuple[Asset, Version]:
-    """Return the asset and the published version that a reference names. Raises NotFound, RowTampered."""
+def resolve(session: ReadSession, ref: Ref, environment: Environment, *, deleted: bool = False) -> tuple[Asset, Version]:
+    """Return the asset and the published version that a reference names, or a deleted one by its number if asked to.
+
+    Raises NotFound, RowTampered.
+    """
     asset = assets.require(session, ref.name, environment)
     found = latest(session, asset) if ref.number is None else by_number(session, asset, ref.number)
     if found is None:
         raise NotFound(f"{asset.name} has no published version", hint="seal one first")
-    if found.state is not VersionState.PUBLISHED:
+    if found.state is not VersionState.PUBLISHED and not deleted:
         raise NotFound(f"{asset.name}@{found.number} was deleted", hint=f"`hermetic ls {asset.name}` lists what is left")
     return asset, found
 

@@ -48,10 +48,15 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Govern": {
         "key": Entry("Key-encryption keys: list, rotate, rewrap, suspend, revoke.", "key", "key"),
+        "request": Entry("What waits for approval: list, show, carry to approvers elsewhere.", "request", "request"),
+        "approve": Entry("Say yes to a request, with your own key.", "request", "approve"),
+        "deny": Entry("Say no to a request, with your own key.", "request", "deny"),
+        "approver": Entry("Approvers: enrol, list, remove; make a key to sign with.", "approver", "approver"),
         "access": Entry("Who may do what: grants and roles.", "access", "access"),
         "policy": Entry("The policy in force: show, apply, explain.", "policy", "policy"),
         "log": Entry("The tamper-evident log: read, verify, prove, export.", "log", "log"),
         "backup": Entry("Encrypted copies of custody: state, and bring up to date.", "backup", "backup"),
+        "migrate": Entry("Bring custody to the schema of this release.", "migrate", "migrate"),
         "restore": Entry("Bring a domain back from its backup.", "restore", "restore"),
     },
 }

@@ -11,6 +11,7 @@ from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, may, still_the_same
+from hermetic.custody.due import do_due
 from hermetic.custody.publishing import abandon, digest_handle
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.views import labels_of, members_of, openings_of
@@ -108,7 +109,7 @@ def show_version(call: Call, request: ShowVersion) -> VersionDetails:
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
-        asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
+        asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment, deleted=True)
         return _details(session, asset, version, policy)
 
 
@@ -274,6 +275,8 @@ def exposure_row(session: ReadSession, item: Exposure) -> ExposureRow:
 def collect_garbage(call: Call, request: CollectGarbage) -> Garbage:
     """Abandon drafts that nobody finishes, and say which version folders may be removed."""
     caller = allowed_caller(call, Action.DELETE)
+    if not request.dry_run:
+        do_due(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         stale = leftovers.stale_drafts(session, now_ms=call.custodian.steady(), older_than_ms=request.older_than_ms)
     if stale and not request.dry_run:

@@ -13,11 +13,11 @@ from hermetic.access import grants
 from hermetic.access.grants import Wanted
 from hermetic.audit.leaf import Entry
 from hermetic.catalog import usage
-from hermetic.custody import callers, denial
+from hermetic.custody import approved, asking, callers, denial
 from hermetic.custody.call import Moved
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict
+from hermetic.errors import ApprovalNeeded, Conflict
 from hermetic.policy import obligations
 from hermetic.policy.request import AssetResource, Context, DecisionRequest, DomainResource
 
@@ -69,7 +69,7 @@ class Verdict:
         return self.judged.policies
 
 
-def as_request(call: Call, question: Question, *, granted: bool) -> DecisionRequest:
+def as_request(call: Call, question: Question, *, granted: bool, approvals: int = 0) -> DecisionRequest:
     """Return what the rulebook is asked."""
     return DecisionRequest(
         principal=question.caller.principal,
@@ -81,6 +81,7 @@ def as_request(call: Call, question: Question, *, granted: bool) -> DecisionRequ
             purpose=question.purpose,
             run=question.run is not None,
             granted=granted,
+            approvals=approvals,
         ),
     )
 
@@ -96,10 +97,20 @@ def decide(call: Call, session: ReadSession, question: Question, *, holding: boo
     if obligations.needs_usage(rulebook.document, request):
         used = obligations.Usage(0 if holding else _used(call, session, question))
     judged = rulebook.judge(request, used)
+    voices = _voices(call, session, question) if judged.by_people else 0
+    if voices:
+        judged = rulebook.judge(as_request(call, question, granted=False, approvals=voices), used)
     if grant is None or judged.allowed:
         return Verdict(question, judged, None)
-    judged = rulebook.judge(as_request(call, question, granted=True), used)
+    judged = rulebook.judge(as_request(call, question, granted=True, approvals=voices), used)
+    if judged.by_people and not voices and (voices := _voices(call, session, question)):
+        judged = rulebook.judge(as_request(call, question, granted=True, approvals=voices), used)
     return Verdict(question, judged, grant if "granted-access" in judged.policies else None)
+
+
+def _voices(call: Call, session: ReadSession, question: Question) -> int:
+    """Return how many have approved this very request; those of somebody else do not help."""
+    return len(approved.in_favour(call, session, question.caller)) if question.caller.id == call.caller else 0
 
 
 def _used(call: Call, session: ReadSession, question: Question) -> int:
@@ -147,12 +158,25 @@ def allowed_caller(
         policy = call.custodian.policy.current(session)
         question = Question(caller, action, resource or domain_resource(call), policy, purpose)
         verdict = decide(call, session, question)
-    denial.refuse_unless(call, caller, verdict)
+    _refuse_or_ask(call, caller, verdict)
     if verdict.grant is not None and verdict.grant.uses_left is not None:
         with unit(call.custodian, "custody.grant.used", call.now_ms) as work:
             consume_grant(call, work.session, verdict)
             work.log(Entry("grant.used", {"grant": verdict.grant.id, "action": action.value}, {"principal": caller.hidden()}))
     return replace(caller, asked=question, policies=verdict.policies)
+
+
+def _refuse_or_ask(call: Call, caller: Caller, verdict: Verdict) -> None:
+    """Refuse on record. What lacks nothing but approvals becomes a request for them."""
+    try:
+        denial.refuse_unless(call, caller, verdict)
+    except ApprovalNeeded:
+        if {item.code for item in verdict.judged.unmet} - {"approvals"} or not approved.can_be_asked(call):
+            raise  # a fresh second factor is nobody else's to give
+        question = verdict.question
+        asked = as_request(call, question, granted=False)
+        needed = obligations.approvals_needed(question.policy.document, asked)
+        asking.ask(call, caller, max(needed, 1), question.action.value)
 
 
 def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> bool:
@@ -161,7 +185,15 @@ def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> boo
     return decide(call, session, Question(caller, action, domain_resource(call), policy)).allowed
 
 
-def still_the_same(call: Call, session: ReadSession, caller: Caller, resource: AssetResource | None = None) -> None:
+def still_the_same(
+    call: Call, session: ReadSession, caller: Caller, resource: AssetResource | None = None, *, approvals: int = 0
+) -> None:
+    """Look once more as `recheck` does, and use up the approvals: those that the answer rests on, and those that custody asks for."""
+    recheck(call, session, caller, resource)
+    approved.use(call, session, caller, approvals)
+
+
+def recheck(call: Call, session: ReadSession, caller: Caller, resource: AssetResource | None = None) -> None:
     """Look once more, inside the transaction that changes something: is the caller who was asked about, is the answer still yes?
 
     `resource` is what will be changed, as it stands now. Raises Conflict: what was decided holds for what was asked only.
@@ -176,7 +208,7 @@ def still_the_same(call: Call, session: ReadSession, caller: Caller, resource: A
         raise Conflict("the name means another asset than when this was decided", hint="try again")
     again = replace(asked, policy=call.custodian.policy.current(session), resource=resource or asked.resource)
     if not decide(call, session, again, holding=True).allowed:
-        raise Conflict("rules, grants or what they are about changed while this was decided", hint="try again")
+        raise Conflict("rules, grants, approvals or what they are about changed while this was decided", hint="try again")
 
 
 def consume_grant(call: Call, session: Session, verdict: Verdict) -> Grant | None:

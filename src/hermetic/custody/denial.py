@@ -6,11 +6,11 @@ that fails for any reason, and any other request that is refused or that meets c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 
-from hermetic.access import grants
+from hermetic.access import approvals, grants
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody.work import TrackedSession
@@ -90,17 +90,17 @@ def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -
     call.noted.refusal = True
     with custodian.database.write(custodian.row_keys, step="custody.release.denied") as session:
         store = TablesStore(session.connection)
-        if expired := expire_grants(session, call.now_ms):
+        if expired := [*expire_grants(session, call.now_ms), *expire_requests(session, call.now_ms)]:
             custodian.log.append(store, expired, now_ms=custodian.clock())
         custodian.log.append_denial(store, entry, now_ms=custodian.clock())
     custodian.committed()
 
 
 def close_overdue(call: Call) -> None:
-    """Mark grants that are over by the clock; at the start of a connection, so that every process looks once."""
+    """Mark grants and requests that are over by the clock; at the start of a connection, so that every process looks once."""
     custodian = call.custodian
     with custodian.database.write(custodian.row_keys, step="custody.grant.expired") as session:
-        if expired := expire_grants(session, call.now_ms):
+        if expired := [*expire_grants(session, call.now_ms), *expire_requests(session, call.now_ms)]:
             custodian.log.append(TablesStore(session.connection), expired, now_ms=custodian.clock())
     custodian.committed()
 
@@ -132,4 +132,14 @@ def expire_grants(session: Session, now_ms: int) -> list[Entry]:
         if row is not None and row["state"] == grants.ACTIVE and row["expires_ms"] <= now_ms:
             tracked.update(tables.grant_, grant_id, row["revision"], state=grants.EXPIRED)
             entries.append(Entry("grant.revoked", {"grant": grant_id, "expired": True}, rows=tracked.states()))
+    return entries
+
+
+def expire_requests(session: Session, now_ms: int) -> list[Entry]:
+    """Mark requests for approval whose time was seen to be over, for the same reason."""
+    entries = []
+    for item in approvals.overdue(session, now_ms)[:SWEPT]:
+        tracked = TrackedSession(session)
+        approvals.close(cast("Session", tracked), item, approvals.EXPIRED, now_ms=now_ms)
+        entries.append(Entry("approval.expired", {"request": item.id}, rows=tracked.states()))
     return entries

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermetic.access import approvals
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody import callers, denial
+from hermetic.custody.due import do_due
 from hermetic.errors import UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair
@@ -31,9 +33,10 @@ def hello(call: Call, request: Hello) -> Welcome:
         known = request.generation == custodian.generation and 0 < request.size <= checkpoint.size
         continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
         keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
-        overdue = denial.overdue_grants(session, call.now_ms)
+        overdue = denial.overdue_grants(session, call.now_ms) or approvals.overdue(session, call.now_ms)
     if overdue:
         denial.close_overdue(call)
+    do_due(call)
     return Welcome(
         domain=custodian.domain,
         generation=custodian.generation,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermetic.access import identity
+from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Entry
 from hermetic.catalog import versions
-from hermetic.custody import callers
+from hermetic.custody import asking, callers
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
 from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same
@@ -21,6 +21,7 @@ from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, 
 from hermetic.ids import Purpose, Ref
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
+from hermetic.policy.obligations import loosened
 from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, RELEASES, Action, DomainResource
 from hermetic.policy.rulebook import Rulebook
 
@@ -46,8 +47,10 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
     if rulebook.document.domain != call.custodian.domain:
         raise ConfigError("this policy names another domain", hint="restore the `domain:` line of hermetic.yaml", file="hermetic.yaml")
     caller = allowed_caller(call, Action.APPLY_POLICY)
+    needed = _needed(call, caller, rulebook)
+    asking.demand(call, caller, needed, "a policy that asks for fewer approvals")
     with unit(call.custodian, "custody.policy.applied", call.now_ms) as work:
-        still_the_same(call, work.session, caller)
+        still_the_same(call, work.session, caller, approvals=needed)
         previous = call.custodian.policy.current(work.session).digest
         for row in work.session.find(tables.policy, current=1):
             work.session.update(tables.policy, row["digest"], row["revision"], current=0)
@@ -60,6 +63,16 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
         said = {"policy": to_base64url(rulebook.digest), "previous": to_base64url(previous)}
         work.log(Entry("policy.applied", said, {"principal": caller.hidden()}))
     return PolicyApplied(rulebook.digest, previous, receipt(call.custodian.generation, work.logged()))
+
+
+def _needed(call: Call, caller: Caller, rulebook: Rulebook) -> int:
+    """Return how many approvals a policy needs: as many as the demands that it lowers, once there are approvers.
+
+    Whoever may apply a policy would otherwise get around approvals by changing their number.
+    """
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        old = call.custodian.policy.current(session).document
+        return min(loosened(old, rulebook.document), len(approvals.others(session, caller.principal)))
 
 
 def explain(call: Call, request: Explain) -> Explanation:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.catalog import assets, versions
+from hermetic.catalog import assets, decisions, versions
 from hermetic.catalog.values import AssetState, VersionState
 from hermetic.custody.views import purposes_of
 from hermetic.db import tables
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hermetic.keys.kek import Kek
 
 NO_OWNER = ""
+SHREDDED = "shredded"  # kind of the decision about a version whose key was overwritten
 RECOVERING = "expose it with --purpose recover, and seal it anew: the next version hangs on another key"
 
 
@@ -87,7 +89,7 @@ Memo = dict[KekId, "Kek"]
 def resolve(session: ReadSession, text: str, environment: Environment, memo: Memo | None = None) -> Resolved:
     """Find what `text` names. Raises InvalidName, NotFound, RowTampered, Denied (quarantined), KeyUnusable (deleted)."""
     ref = Ref.parse(text)
-    asset, version = versions.resolve(session, ref, environment)
+    asset, version = versions.resolve(session, ref, environment, deleted=True)
     return resolve_version(session, asset, version, memo)
 
 
@@ -102,7 +104,7 @@ def resolve_version(session: ReadSession, asset: Asset, version: Version, memo: 
     if asset.state is AssetState.QUARANTINED:
         raise Denied(f"{asset.name} is quarantined", hint="`hermetic show` says why; a person has to release it")
     if version.state is VersionState.DELETED:
-        raise KeyUnusable(f"{asset.name}@{version.number} was deleted", hint="its key is gone; `hermetic ls` shows what is left")
+        raise KeyUnusable(gone(session, asset, version), hint="its key is gone for good; `hermetic ls` shows what is left")
     rows = session.find(tables.data_key, version_id=version.id)
     live = [row for row in rows if row["state"] == "active" and row["wrapped"] is not None]
     if not rows:  # every version was begun with one, and shredding overwrites it
@@ -114,6 +116,15 @@ def resolve_version(session: ReadSession, asset: Asset, version: Version, memo: 
     if kek.environment is not asset.environment:
         raise RowTampered(f"data key {row['id']} hangs on a KEK of another environment", hint="run `hermetic log verify`")
     return Resolved(asset, version, DataKeyId(row["id"]), row["wrapped"], kek, row["kek_number"])
+
+
+def gone(session: ReadSession, asset: Asset, version: Version) -> str:
+    """Return the sentence that says since when a deleted version is shredded, and by whom."""
+    said = [item for item in decisions.about_version(session, version.id) if item.kind == SHREDDED]
+    if not said:
+        return f"{asset.name}@{version.number} was deleted"
+    day = dt.datetime.fromtimestamp(said[-1].at_ms / 1000, dt.UTC).strftime("%Y-%m-%d")
+    return f"{asset.name}@{version.number} was shredded on {day} by {said[-1].who}"
 
 
 def _kek(session: ReadSession, kek_id: KekId, memo: Memo) -> Kek:

@@ -150,6 +150,15 @@ class Database:
             upkeep.scrub(link, self.path, gone)
         steps.reached("db.scrub.done")
 
+    def rebuild(self) -> None:
+        """Write the database anew without free pages, and empty its log: for deleted bytes that nobody knows any more.
+
+        Raises as `checkpoint_truncate`.
+        """
+        with self._exclusive() as link:
+            upkeep.rebuild(link, self.path)
+        steps.reached("db.rebuild.done")
+
     def close(self) -> None:
         """Close all connections; the object may be used again, and opens new ones."""
         self._close_idle()

@@ -49,6 +49,13 @@ def scrub(link: Link, path: Path, gone: Iterable[bytes]) -> None:
         raise StorageError("deleted bytes are still in the database file", hint="a row still holds them; delete it first")
 
 
+def rebuild(link: Link, path: Path) -> None:
+    """See `Database.rebuild`."""
+    truncate_log(link, path)
+    link.raw.execute("VACUUM")
+    truncate_log(link, path)
+
+
 def _holds_any(link: Link, needles: list[bytes]) -> bool:
     pages = link.raw.serialize()  # every page as it lies in the file, free ones included: the log is empty
     return any(needle in pages or needle[-SHORTEST:] in pages for needle in needles)

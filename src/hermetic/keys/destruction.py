@@ -70,6 +70,14 @@ def destroy(session: Session, kek_id: KekId, number: int, *, now_ms: int) -> Kek
     return _set(session, version, now_ms, state=KeyState.DESTROYED.value)
 
 
+def due(session: ReadSession, *, now_ms: int) -> list[tuple[KekId, int]]:
+    """Return the versions whose announced day has come and that are not destroyed yet."""
+    table = tables.kek_version
+    come = sa.and_(table.c.destroy_after_ms <= now_ms, table.c.state != KeyState.DESTROYED.value)
+    query = sa.select(table.c.kek_id, table.c.number).where(come)
+    return [(KekId(str(kek)), int(number)) for kek, number in session.connection.execute(query.order_by(*query.selected_columns))]
+
+
 def count_data_keys(session: ReadSession, kek_id: KekId, number: int) -> int:
     """Return how many data keys are still wrapped under a version (those that were shredded have no wrap)."""
     table = tables.data_key

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hermetic.formats.padding import Padding
-from hermetic.ids import DataClass, Enforcement, Purpose
+from hermetic.ids import DataClass, Enforcement, Environment, Purpose
 from hermetic.policy._units import HOUR_MS, MINUTE_MS, SECOND_MS
 from hermetic.policy.model import Duty, KekPlace, Operation, Original, RoleRules
 from hermetic.policy.request import Action
@@ -57,10 +57,13 @@ CLASSES: Mapping[DataClass, Mapping[str, Any]] = MappingProxyType(
 
 _FRESH = 15 * MINUTE_MS
 
+_BY_ENVIRONMENT = MappingProxyType({Environment.DEVELOPMENT: 0, Environment.STAGING: 1})
+
 OPERATIONS: Mapping[Action, Operation] = MappingProxyType(
     {
         Action.ADMINISTER_KEYS: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
-        Action.DESTROY_KEYS: Operation(approvals=1),
+        Action.DESTROY_KEYS: Operation(approvals=2, approvals_in=_BY_ENVIRONMENT),
+        Action.DELETE: Operation(approvals=2, approvals_in=_BY_ENVIRONMENT),
         Action.APPLY_POLICY: Operation(approvals=1, mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
         Action.ENROL: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
         Action.APPROVE: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),

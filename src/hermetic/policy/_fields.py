@@ -242,6 +242,11 @@ _OPERATION_RULES = Record(
     _operation,
     (
         Key("approvals", Whole(0, 9), "how many people other than the requester must agree"),
+        Key(
+            "approvals_in",
+            Table(_ENVIRONMENT, Whole(0, 9), "approvals_in"),
+            "the same by environment, where the operation is about the keys or data of one",
+        ),
         Key("mfa", Span(SECOND_MS, DAY_MS), "how old a second factor may be"),
         Key("from", _ENFORCEMENT, "asked for from this enforcement level upwards; default cooperative, that is always"),
     ),

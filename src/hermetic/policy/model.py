@@ -99,6 +99,11 @@ class Operation:
     approvals: int = 0
     mfa: int | None = None  # milliseconds
     enforced_from: Enforcement = Enforcement.COOPERATIVE
+    approvals_in: Mapping[Environment, int] = field(default_factory=dict)  # instead of `approvals`, where the environment is known
+
+    def approvals_for(self, environment: Environment | None) -> int:
+        """Return how many people must agree where it concerns this environment, or (None) the domain as a whole."""
+        return self.approvals if environment is None else self.approvals_in.get(environment, self.approvals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.errors import InvalidName
-from hermetic.ids import AssetName, Enforcement, Purpose
+from hermetic.ids import AssetName, Enforcement, Environment, Purpose
 from hermetic.policy import globs, rules
 from hermetic.policy._units import spell_ms
-from hermetic.policy.request import DATA_ACTIONS, RELEASES, AssetResource, effective_roles
+from hermetic.policy.request import DATA_ACTIONS, RELEASES, Action, AssetResource, effective_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +148,37 @@ def _demands(document: PolicyDocument, request: DecisionRequest) -> tuple[int, i
     operation = document.operations.get(request.action)
     if operation is None or request.context.enforcement.rank < operation.enforced_from.rank:
         return 0, None
-    return operation.approvals, operation.mfa
+    if request.action is Action.DELETE and not isinstance(request.resource, AssetResource):
+        return 0, operation.mfa  # collecting garbage takes nothing that was published
+    return operation.approvals_for(request.resource.environment), operation.mfa
+
+
+def approvals_needed(document: PolicyDocument, request: DecisionRequest) -> int:
+    """Return how many people other than the requester must agree."""
+    return _demands(document, request)[0]
+
+
+def most_approvals(document: PolicyDocument, enforcement: Enforcement) -> int:
+    """Return the largest number of approvals that any operation asks for at this enforcement level, in any environment."""
+    asked = [item for item in document.operations.values() if item.enforced_from.rank <= enforcement.rank]
+    return max((count for item in asked for count in (item.approvals, *item.approvals_in.values())), default=0)
+
+
+def loosened(old: PolicyDocument, new: PolicyDocument) -> int:
+    """Return how many approvals the strictest demand asks for that `old` makes and `new` would lower; 0 if none is lowered."""
+    pairs = [
+        (before.approvals_for(environment), after.approvals_for(environment) if not_later else 0)
+        for action, before in old.operations.items()
+        for after in [new.operations.get(action, before)]
+        for not_later in [after.enforced_from.rank <= before.enforced_from.rank]
+        for environment in (None, *Environment)
+    ]
+    pairs += [
+        (count, new.classes[name].approvals.get(action, 0))
+        for name, rules_ in old.classes.items()
+        for action, count in rules_.approvals.items()
+    ]
+    return max((before for before, after in pairs if after < before), default=0)
 
 
 def _second_factor(document: PolicyDocument, request: DecisionRequest) -> Iterator[Unmet]:
@@ -164,4 +194,6 @@ def _approvals(document: PolicyDocument, request: DecisionRequest) -> Iterator[U
     if request.context.approvals < needed:
         others = "1 other person" if needed == 1 else f"{needed} other people"
         message = f"{request.action} needs the approval of {others}, and has {request.context.approvals}"
-        yield Unmet("approvals", message, "ask for it with `hermetic request`, and repeat once it is approved", by_people=True)
+        yield Unmet(
+            "approvals", message, "`hermetic request ls` lists what waits; repeat the command once it is approved", by_people=True
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hermetic.ids import DataClass, Enforcement, Environment, Purpose
 from hermetic.policy import document, obligations
+from hermetic.policy.model import Operation, PolicyDocument
 from hermetic.policy.obligations import Usage
-from hermetic.policy.request import Action, DecisionRequest
+from hermetic.policy.request import Action, DecisionRequest, DomainResource
 from tests.unit.policy.values import HEAD, NOW, asset, principal, request
 
 STRICT = document.parse(
@@ -135,7 +137,39 @@ def test_operations_ask_from_an_enforcement_level_upwards() -> None:
     separated = request(Action.ADMINISTER_KEYS, "security-engineer", enforcement=Enforcement.SEPARATED)
     assert codes(separated, PLAIN) == ["second-factor"]
     assert codes(request(Action.DESTROY_KEYS, "domain-owner"), PLAIN) == ["approvals"]
-    assert codes(request(Action.DESTROY_KEYS, "domain-owner", approvals=1), PLAIN) == []
+    assert codes(request(Action.DESTROY_KEYS, "domain-owner", approvals=1), PLAIN) == ["approvals"]
+    assert codes(request(Action.DESTROY_KEYS, "domain-owner", approvals=2), PLAIN) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "needed"), [(Environment.DEVELOPMENT, 0), (Environment.STAGING, 1), (Environment.PRODUCTION, 2)]
+)
+def test_operations_ask_by_environment(environment: Environment, needed: int) -> None:
+    for action, resource in (
+        (Action.DESTROY_KEYS, DomainResource("d", environment, "clinic", DataClass.RESTRICTED)),
+        (Action.DELETE, asset(environment=environment)),
+    ):
+        asked = request(action, "domain-owner", on=resource)
+        assert obligations.approvals_needed(PLAIN, asked) == needed
+        assert codes(asked, PLAIN) == (["approvals"] if needed else [])
+    garbage = request(Action.DELETE, "domain-owner", on=DomainResource("d"))
+    assert codes(garbage, PLAIN) == []
+
+
+def test_a_policy_that_asks_for_less_is_noticed() -> None:
+    def with_(**operation: object) -> PolicyDocument:
+        return replace(PLAIN, operations=dict(PLAIN.operations) | {Action.DELETE: Operation(**operation)})  # type: ignore[arg-type]
+
+    strict = with_(approvals=3)
+    assert obligations.loosened(strict, strict) == 0
+    assert obligations.loosened(strict, with_(approvals=4)) == 0
+    assert obligations.loosened(strict, with_(approvals=2)) == 3
+    assert obligations.loosened(strict, with_(approvals=3, approvals_in={Environment.DEVELOPMENT: 0})) == 3
+    assert obligations.loosened(strict, with_(approvals=3, enforced_from=Enforcement.SERVICE)) == 3
+    assert obligations.most_approvals(strict, Enforcement.COOPERATIVE) == 3
+    classes = dict(PLAIN.classes)
+    classes[DataClass.RESTRICTED] = replace(classes[DataClass.RESTRICTED], approvals={Action.SHARE: 0})
+    assert obligations.loosened(PLAIN, replace(PLAIN, classes=classes)) == 1
 
 
 def test_every_unmet_obligation_has_a_remedy_and_says_whether_people_can_help() -> None:

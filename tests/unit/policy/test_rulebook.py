@@ -149,7 +149,7 @@ def test_explaining_a_forbidden_request_names_the_guard_and_the_purposes_that_wo
 def test_explaining_says_how_many_approvals_are_enough() -> None:
     told = explain.explain(shipped(), request(Action.SHARE, "research-lead", purpose=Purpose.SHARE))
     assert [change.what for change in told.helps] == ["the approval of 1 other person"]
-    assert any("ask for it with `hermetic request`" in line for line in told.lines)
+    assert any("`hermetic request ls` lists what waits" in line for line in told.lines)
 
 
 def test_what_helps_does_help() -> None:

@@ -1,0 +1,200 @@
+"""`hermetic request …`, `approve` and `deny`: what waits for approval, and the answers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hermetic.cli.approver import read_small
+from hermetic.cli.blocks import Block, Cell, Facts, Heading, Mark, Table
+from hermetic.cli.lazy import Group
+from hermetic.cli.options import ANY_PATH, output, passphrase_file
+from hermetic.cli.passphrase import asker
+from hermetic.cli.session import connected
+from hermetic.cli.words import moment
+from hermetic.errors import Conflict, StorageError, UsageError
+from hermetic.formats.messages.approvals import AddStatement, ListRequests, ShowRequest
+
+if TYPE_CHECKING:
+    from hermetic.cli.out import Out
+    from hermetic.domain.approving import Shown
+    from hermetic.formats.approval import Decided
+    from hermetic.formats.messages.approvals import RequestRow
+
+_STATE = {"open": "warn", "used": "good", "denied": "bad", "expired": "dim"}
+_REQUEST_LIMIT = 8 * 1024 * 1024
+_STATEMENT_LIMIT = 16_384
+_KEY = click.option("--key", "key_file", type=ANY_PATH, required=True, metavar="FILE", help="The approver's own key file.")
+_OFFLINE = click.option("--offline", is_flag=True, help="REQUEST is a file from `request export`; the statement goes to stdout.")
+
+
+@click.group(cls=Group)
+def request() -> None:
+    """What waits for approval: list, show, carry to approvers elsewhere."""
+
+
+@request.command(name="ls")
+@click.option("--all", "everything", is_flag=True, help="Requests that were used, denied or have expired, too.")
+@output
+def ls(out: Out, *, everything: bool) -> int:
+    """List the requests that wait for approval."""
+    with connected() as connection:
+        found = connection.ask(ListRequests(closed=everything)).requests
+    rows = [
+        (
+            Mark(row.id[:8], "name"),
+            row.action,
+            row.requester,
+            f"{_yes(row)} of {row.needed}",
+            _state(row.state),
+            moment(row.expires_ms),
+        )
+        for row in found
+    ]
+    columns = ("request", "for", "asked by", "approved", "state", "until")
+    out.emit({"requests": found}, Table(columns, rows, empty="nothing waits for approval"))
+    return 0
+
+
+@request.command()
+@click.argument("request")
+@output
+def show(out: Out, *, request: str) -> int:
+    """Show what a request asks for, and who said what about it."""
+    with connected() as connection:
+        row = connection.ask(ShowRequest(request))
+    out.emit(row, *_details(row))
+    return 0
+
+
+@request.command()
+@click.argument("request")
+@click.argument("file", type=ANY_PATH)
+@output
+def export(out: Out, *, request: str, file: Path) -> int:
+    """Write a request to FILE, for an approver on another machine."""
+    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
+
+    with connected() as connection:
+        row = connection.ask(ShowRequest(request))
+    try:
+        with file.open("xb") as stream:
+            stream.write(approving.request_file(approving.shown(row)))
+    except FileExistsError:
+        raise Conflict(f"{file} exists already", hint="name another file") from None
+    except OSError as error:
+        raise StorageError(f"cannot write {file}: {error.strerror}") from None
+    out.emit({"request": row.id, "file": file}, Facts([("request", Mark(row.id, "name")), ("file", str(file))]))
+    return 0
+
+
+@request.command(name="add-statement")
+@click.argument("file", type=ANY_PATH)
+@output
+def add_statement(out: Out, *, file: Path) -> int:
+    """Hand in a statement that an approver signed elsewhere."""
+    raw = read_small(file, _STATEMENT_LIMIT).rstrip(b"\n")
+    with connected() as connection:
+        row = connection.ask(AddStatement(raw))
+    out.emit(row, *_details(row))
+    return 0
+
+
+@click.command()
+@click.argument("request")
+@_KEY
+@_OFFLINE
+@click.option("--reason", default="", help="Why; it goes on record.")
+@passphrase_file()
+@output
+def approve(out: Out, *, request: str, key_file: Path, offline: bool, reason: str, passphrase_file: Path | None) -> int:
+    """Say yes to a request, with your own key.
+
+    What is asked is shown first. The yes holds for this request alone, once, until it expires.
+    """
+    return _answer(out, request, (key_file, passphrase_file), ("approve", reason), offline=offline)
+
+
+@click.command()
+@click.argument("request")
+@_KEY
+@_OFFLINE
+@click.option("--reason", required=True, help="Why; it goes on record, and the requester is told.")
+@passphrase_file()
+@output
+def deny(out: Out, *, request: str, key_file: Path, offline: bool, reason: str, passphrase_file: Path | None) -> int:
+    """Say no to a request, with your own key. It is closed by that."""
+    return _answer(out, request, (key_file, passphrase_file), ("deny", reason), offline=offline)
+
+
+def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[Decided, str], *, offline: bool) -> int:
+    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
+
+    if offline:
+        asked = approving.read_request_file(read_small(Path(request), _REQUEST_LIMIT))
+        for name, value in _asks(asked):
+            out.note(f"{name}: {value}")
+        raw = _sign(asked, key, said)
+        sys.stdout.buffer.write(raw + b"\n")
+        return 0
+    with connected() as connection:
+        row = connection.ask(ShowRequest(request))
+        if row.state != "open":
+            raise UsageError(f"this request is {row.state}", hint="`hermetic request ls` lists what waits")
+        asked = approving.shown(row)
+        for name, value in _asks(asked):
+            out.note(f"{name}: {value}")
+        row = connection.ask(AddStatement(_sign(asked, key, said)))
+    out.emit(row, *_details(row))
+    return 0
+
+
+def _sign(asked: Shown, key: tuple[Path, Path | None], said: tuple[Decided, str]) -> bytes:
+    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
+
+    file, passphrase = key
+    secret = asker(passphrase, label="passphrase of your key")()
+    verdict, reason = said
+    return approving.statement(asked, file, secret, verdict=verdict, reason=reason, now_ms=time.time_ns() // 1_000_000)
+
+
+def _asks(asked: Shown) -> list[tuple[str, str]]:
+    """Return what the signed bytes themselves ask, not what somebody says about them."""
+    import dataclasses  # noqa: PLC0415 - only here
+
+    message = asked.checked()
+    fields = [(field.name, getattr(message, field.name)) for field in dataclasses.fields(message)]
+    return [("asked by", asked.requester), ("asks", type(message).__name__), *((name, _text(value)) for name, value in fields)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return ", ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+
+
+def _yes(row: RequestRow) -> int:
+    return sum(item.verdict == "approve" and not item.counts for item in row.statements)
+
+
+def _state(state: str) -> Mark:
+    return Mark(state, _STATE.get(state, "dim"))
+
+
+def _details(row: RequestRow) -> list[Block]:
+    facts: list[tuple[str, Cell]] = [
+        ("request", Mark(row.id, "name")),
+        ("state", _state(row.state)),
+        ("asked by", row.requester),
+        ("for", row.action),
+        ("approved", f"{_yes(row)} of {row.needed}"),
+        ("until", moment(row.expires_ms)),
+        *((pair.name, pair.value) for pair in row.asks),
+    ]
+    said = [(item.approver, item.verdict, moment(item.made_ms), item.counts or "counts", item.reason) for item in row.statements]
+    table = Table(("approver", "verdict", "made", "now", "why"), said, empty="nobody has answered yet")
+    return [Facts(facts), Heading("Answers"), table]

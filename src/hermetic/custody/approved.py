@@ -1,0 +1,64 @@
+"""How many approvals a request has, and their use: read by decisions, closed in the transaction of what they were given for.
+
+A request that hands out a key carries an id of its own each time, so that no two are equal; this release collects no approvals for
+those.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hermetic.access import approvals
+from hermetic.audit.leaf import Entry
+from hermetic.errors import Conflict
+from hermetic.formats.messages.base import request_hash
+
+if TYPE_CHECKING:
+    from hermetic.access.approvals import Approver, Asked
+    from hermetic.custody.call import Call
+    from hermetic.custody.callers import Caller
+    from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
+
+
+def can_be_asked(call: Call) -> bool:
+    """Whether approvals can be collected for this request: it names no recipient of a key."""
+    return not hasattr(call.request, "recipient")
+
+
+def waiting(call: Call, session: ReadSession, caller: Caller) -> Asked | None:
+    """Return the caller's newest request for exactly this, unless its time is over; a denied one counts until then."""
+    found = approvals.newest(session, request_hash(call.request), caller.principal)
+    if found is None or found.state not in {approvals.OPEN, approvals.DENIED} or call.now_ms >= found.expires_ms:
+        return None
+    return found
+
+
+def in_favour(call: Call, session: ReadSession, caller: Caller) -> tuple[Approver, ...]:
+    """Return the approvers whose yes counts for this request now."""
+    if not can_be_asked(call):
+        return ()
+    item = waiting(call, session, caller)
+    return () if item is None else approvals.in_favour(session, item, caller.principal, call.now_ms)
+
+
+def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
+    """Close the open request, in the transaction of what it was for; return how many approved.
+
+    `needed` are those that rules of custody ask for beyond the policy. Raises Conflict when there are fewer: somebody was faster, or
+    an approver was removed meanwhile.
+    """
+    item = waiting(call, session, caller) if can_be_asked(call) else None
+    if item is None or item.state != approvals.OPEN:
+        if needed:
+            raise Conflict("the approvals were used or ended meanwhile", hint="run the command again: it asks anew")
+        return 0
+    voices = approvals.in_favour(session, item, caller.principal, call.now_ms)
+    if len(voices) < max(needed, 1):
+        if needed:
+            raise Conflict("the approvals were used or ended meanwhile", hint="run the command again: it asks anew")
+        return 0
+    approvals.close(session, item, approvals.USED, now_ms=call.now_ms)
+    facts: dict[str, JsonValue] = {"request": item.id, "approvers": [voice.key_id for voice in voices], "needed": item.needed}
+    session.entries.append(Entry("approval.used", facts, {"principal": caller.hidden()}))
+    return len(voices)

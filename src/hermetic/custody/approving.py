@@ -1,0 +1,113 @@
+"""What waits for approval: list and show requests, take approvers' statements (spec/approval.md).
+
+A request is kept as its canonical bytes, so that approvers see what they sign. Who hands a statement in does not matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from hermetic.access import approvals
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.custody import callers
+from hermetic.custody.decide import allowed_caller
+from hermetic.custody.work import unit
+from hermetic.errors import NotFound, UsageError
+from hermetic.formats import codec
+from hermetic.formats.messages.approvals import AddStatement, ListRequests, RequestList, RequestRow, ShowRequest, StatementRow
+from hermetic.formats.messages.base import Pair
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from hermetic.access.approvals import Approver, Asked
+    from hermetic.custody.call import Call
+    from hermetic.db.rows import ReadSession
+    from hermetic.formats.approval import Statement
+
+PREFIX = 4  # shortest prefix of an id that names a request
+LISTED = 200
+SHOWN = 500  # characters of one field of a request
+
+
+def list_requests(call: Call, request: ListRequests) -> RequestList:
+    """List requests. Raises PolicyDenied."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        found = approvals.requests(session, state=None if request.closed else approvals.OPEN)
+        kept = [item for item in found if request.closed or not item.over(call.now_ms)]
+        return RequestList(tuple(row(call, session, item) for item in kept[-LISTED:]))
+
+
+def show_request(call: Call, request: ShowRequest) -> RequestRow:
+    """Show a request. Raises NotFound, UsageError, PolicyDenied."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return row(call, session, _find(session, request.request))
+
+
+def add_statement(call: Call, request: AddStatement) -> RequestRow:
+    """Take an approver's statement. Raises as `access.approvals.add`."""
+    with unit(call.custodian, "custody.approval.given", call.now_ms) as work:
+        caller = callers.require(call, work.session)
+        item, who, said = approvals.add(work.session, request.statement, domain=call.custodian.domain, now_ms=call.now_ms)
+        if said.verdict == "deny":
+            item = approvals.close(work.session, item, approvals.DENIED, now_ms=call.now_ms)
+        subject = f"approver:{who.key_id}"
+        hidden = {"principal": caller.hidden(), "approver": Hidden(who.name, subject)}
+        if said.reason:
+            hidden["reason"] = Hidden(said.reason, subject)
+        kind = "approval.given" if said.verdict == "approve" else "approval.refused"
+        work.log(Entry(kind, {"request": item.id, "approver": who.key_id, "expires_ms": said.expires_ms}, hidden))
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return row(call, session, approvals.asked(session, item.id))
+
+
+def _find(session: ReadSession, text: str) -> Asked:
+    found = [item for item in approvals.requests(session) if len(text) >= PREFIX and item.id.startswith(text)]
+    if not found:
+        raise NotFound(f"no request {text!r}", hint="`hermetic request ls` lists them; four letters of an id are enough")
+    if len(found) > 1:
+        raise UsageError(f"{text!r} names {len(found)} requests", hint="write more of the id")
+    return found[0]
+
+
+def row(call: Call, session: ReadSession, item: Asked) -> RequestRow:
+    """Return a request as the port tells it."""
+    over = item.state == approvals.OPEN and item.over(call.now_ms)
+    return RequestRow(
+        id=item.id,
+        domain=call.custodian.domain,
+        hash=item.hash,
+        request=item.request,
+        action=item.action,
+        requester=item.requester,
+        needed=item.needed,
+        created_ms=item.created_ms,
+        expires_ms=item.expires_ms,
+        state=approvals.EXPIRED if over else item.state,
+        asks=_asks(item.request),
+        statements=tuple(_statement(call, who, said) for who, said in approvals.said_about(session, item)),
+    )
+
+
+def _asks(raw: bytes) -> tuple[Pair, ...]:
+    asked: Any = codec.decode(raw)
+    fields = ((field.name, getattr(asked, field.name)) for field in dataclasses.fields(asked))
+    return (Pair("asks", codec.name_of(type(asked))), *(Pair(name, _text(value)) for name, value in fields))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)[:SHOWN]
+    return (value if isinstance(value, str) else json.dumps(value))[:SHOWN]
+
+
+def _statement(call: Call, who: Approver, said: Statement) -> StatementRow:
+    why = "" if who.active else "is no approver any more"
+    if call.now_ms >= said.expires_ms:
+        why = "has expired"
+    return StatementRow(who.name, said.verdict, said.reason, said.made_ms, said.expires_ms, why)

@@ -1,0 +1,90 @@
+"""What a destruction concerns, before it is done: versions, what was derived from them, leases, exposures, copies, last use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from hermetic.catalog import assets, exposures, lineage, versions
+from hermetic.catalog.values import VersionState
+from hermetic.custody.cataloguing import ref_of
+from hermetic.db import tables
+from hermetic.formats.fields import whole_number
+from hermetic.formats.messages.destruction import BlastRadius
+from hermetic.ids import KekId, VersionId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hermetic.catalog.values import Version
+    from hermetic.db.rows import ReadSession
+
+LISTED = 1000  # names in each list of an answer
+COPIES = "copies-destroyed-before"  # row of `setting`: {ms, who, at_ms}
+
+
+def radius(session: ReadSession, found: Sequence[Version], *, data_keys: int, in_the_way: Iterable[str] = ()) -> BlastRadius:
+    """Return what it concerns that these versions go."""
+    ids = {item.id for item in found}
+    derived = {edge.child for item in found for edge in lineage.descendants(session, item.id)} - ids
+    still = [item for item in sorted(derived) if versions.get(session, item).state is VersionState.PUBLISHED]
+    return BlastRadius(
+        versions=tuple(ref_of(session, item.id) for item in found[:LISTED]),
+        assets=tuple(sorted({str(assets.get(session, item.asset_id).name) for item in found}))[:LISTED],
+        derived=tuple(ref_of(session, item) for item in still[:LISTED]),
+        leases=sum(_leases(session, item.id) for item in found),
+        exposures=tuple(
+            row.path for item in found for row in exposures.list_exposures(session, version_id=item.id) if row.ended_ms is None
+        ),
+        last_use_ms=_last_use(session, ids),
+        data_keys=data_keys,
+        backup_ms=last_copy(session),
+        in_the_way=tuple(in_the_way),
+    )
+
+
+def on_kek(session: ReadSession, kek_id: KekId, number: int) -> list[Version]:
+    """Return the versions whose data key is still wrapped under a version of a KEK, drafts and scratch too."""
+    rows = session.find(tables.data_key, kek_id=kek_id, kek_number=number)
+    found = {row["version_id"] for row in rows if row["wrapped"] is not None}
+    return [versions.get(session, VersionId(item)) for item in sorted(found)]
+
+
+def _leases(session: ReadSession, version_id: VersionId) -> int:
+    return len(session.find(tables.lease, version_id=version_id, state="active"))
+
+
+def _last_use(session: ReadSession, ids: Iterable[VersionId]) -> int | None:
+    lease = tables.lease
+    found = [
+        session.connection.execute(sa.select(sa.func.max(lease.c.issued_ms)).where(lease.c.version_id == item)).scalar_one_or_none()
+        for item in ids
+    ]
+    return max((int(item) for item in found if item is not None), default=None)
+
+
+# Copies of custody
+
+
+def last_copy(session: ReadSession) -> int | None:
+    """Return when custody was last copied to its backup place; None when it never was, as far as this database knows."""
+    row = session.get(tables.backup_state, "last_ms")
+    return None if row is None else whole_number(row["value"])
+
+
+def copies_destroyed_before(session: ReadSession) -> int:
+    """Return the moment before which people vouch that every copy was destroyed; 0 if they never did."""
+    row = session.get(tables.setting, COPIES)
+    value = None if row is None else row["value"]
+    found = value.get("ms") if isinstance(value, dict) else None
+    return found if isinstance(found, int) else 0
+
+
+def copies_may_hold(session: ReadSession, since_ms: int) -> str:
+    """Return why a copy of custody may hold what was there until `since_ms`; empty when none does."""
+    if last_copy(session) is None and session.get(tables.backup_state, "place") is None:
+        return ""
+    if copies_destroyed_before(session) >= since_ms:
+        return ""
+    return "copies of custody made before may hold it: destroy them, then `hermetic key copies-destroyed --before TIME --reason TEXT`"

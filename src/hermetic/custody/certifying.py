@@ -1,0 +1,197 @@
+"""Certificates: what was destroyed, signed, and what the claim relies on (spec/certificate.md).
+
+A shredded version is *deleted* when its wrapped key was overwritten and is in no page of the database and its log. It is *complete*
+when in addition no copy of custody can hold it: none was ever made, or people vouched on record that all from before were destroyed;
+or when the KEK versions that wrapped it are destroyed and every root of that time has left the domain, so that old copies open under
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.audit.tree import leaf_hash
+from hermetic.catalog import versions
+from hermetic.catalog.values import fresh_id
+from hermetic.custody import blast
+from hermetic.custody.decide import allowed_caller, still_the_same
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.errors import Conflict, NotFound, UsageError
+from hermetic.formats.certificate import LIMIT, PAYLOAD_TYPE, Certificate, Logged, parse_certificate
+from hermetic.formats.dsse import parse_envelope
+from hermetic.formats.messages.base import Done
+from hermetic.formats.messages.destruction import CertificateRow, RecordCopiesDestroyed, ShowCertificate
+from hermetic.ids import KekId, KeyState, Ref, VersionId
+from hermetic.keys import kek as keks
+from hermetic.keys import roots
+from hermetic.policy.request import Action
+from hermetic.signing.envelopes import sign_envelope, verify_envelope
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hermetic.audit.receipts import Appended
+    from hermetic.custody.call import Call
+    from hermetic.custody.work import Work
+    from hermetic.db.rows import ReadSession
+
+OVERWRITTEN = "the rows of the wrapped data keys were overwritten"
+SEARCHED = "the database, its free pages and its write-ahead log were searched for the wrapped keys and hold none"
+NO_COPY = "no copy of custody was ever made by this domain"
+VOUCHED = "people vouch on record that every copy of custody from before was destroyed"
+ROOTS_GONE = "every version of the key-encryption key that wrapped them is destroyed, and every root of that time has left the domain"
+REBUILT = "the database was rebuilt whole without what was deleted, and its write-ahead log emptied"
+NOT_SEARCHED = "the database's files could not be cleaned, a reader held on to an older state: `hermetic key certificate` tries again"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether data is gone: `state` deleted or complete, what that relies on, and what is missing."""
+
+    state: str
+    relies: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def standing(session: ReadSession, ids: tuple[VersionId, ...], *, done_ms: int, cleaned: str) -> Standing:
+    """Return how far versions shredded at `done_ms` are gone; `cleaned` says how the files were cleaned, empty for not yet."""
+    relies = [OVERWRITTEN, *([cleaned] if cleaned else [])]
+    missing = [] if cleaned else [NOT_SEARCHED]
+    copies = blast.copies_may_hold(session, done_ms)
+    if not copies:
+        vouched = blast.copies_destroyed_before(session) >= done_ms
+        relies.append(VOUCHED if vouched else NO_COPY)
+    elif _opens_under_nothing(session, ids, done_ms):
+        relies.append(ROOTS_GONE)
+    else:
+        missing.append(copies)
+    return Standing("deleted" if missing else "complete", tuple(relies), tuple(missing))
+
+
+def _opens_under_nothing(session: ReadSession, ids: tuple[VersionId, ...], done_ms: int) -> bool:
+    """Whether a copy from before opens with nothing that is left. Its slots lie in the copy, so the roots have to be gone too."""
+    there = {KeyState.ACTIVE, KeyState.SUSPENDED, KeyState.DEACTIVATED, KeyState.COMPROMISED, KeyState.PRE_ACTIVE}
+    if any(root.state in there for root in roots.ls(session) if root.created_ms <= done_ms):
+        return False
+    for version_id in ids:
+        for row in session.find(tables.data_key, version_id=version_id):
+            kek = keks.get(session, KekId(row["kek_id"]))
+            if any(item.state is not KeyState.DESTROYED for item in kek.versions if item.number <= row["kek_number"]):
+                return False
+    return True
+
+
+def issue(call: Call, work: Work, made: Certificate, subjects: tuple[str, ...]) -> tuple[str, bytes]:
+    """Sign a certificate and put it on record for each of its subjects, by id; return its id and the envelope."""
+    signer = call.custodian.signer
+    raw = sign_envelope(made.encode(), PAYLOAD_TYPE, signer.key, signer.key_id)
+    verify_envelope(raw, PAYLOAD_TYPE, {signer.key_id: signer.key.public}, limit=LIMIT)
+    first = ""
+    for subject in subjects:
+        certificate = fresh_id()
+        first = first or certificate
+        work.session.insert(tables.certificate, id=certificate, kind=made.kind, subject=subject, envelope=raw, made_ms=made.made_ms)
+        facts = {"certificate": certificate, "kind": made.kind, "subject": subject, "state": made.state}
+        work.log(Entry("certificate.made", facts))
+    return first, raw
+
+
+def logged(call: Call, appended: Appended, at: int) -> Logged:
+    """Return where an entry of a durable unit stands."""
+    proof = appended.receipt(at)
+    return Logged(call.custodian.generation, proof.index, leaf_hash(proof.leaf))
+
+
+def find(session: ReadSession, subject: str) -> dict[str, Any] | None:
+    """Return the newest certificate about a subject."""
+    rows = session.find(tables.certificate, subject=subject)
+    return max(rows, key=lambda row: (row["made_ms"], row["id"]), default=None)
+
+
+def row_of(stored: dict[str, Any]) -> CertificateRow:
+    """Return a certificate as the port tells it. Raises FormatError."""
+    raw = stored["envelope"]
+    return CertificateRow(stored["id"], stored["kind"], stored["made_ms"], raw, parse_envelope(raw, limit=LIMIT).payload)
+
+
+def show_certificate(call: Call, request: ShowCertificate) -> CertificateRow:
+    """Return a certificate; one that is not complete is looked at again, and replaced if more is true now. Raises NotFound."""
+    caller = allowed_caller(call, Action.READ_CATALOG)
+    stored = _stored(call, request.subject)
+    known = parse_certificate(row_of(stored).payload)
+    if known.kind != "shred" or known.state == "complete":
+        return row_of(stored)
+    cleaned = next((item for item in known.relies if item in {SEARCHED, REBUILT}), "") or _rebuild(call)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        ids = _siblings(session, stored)
+        now = standing(session, ids, done_ms=known.done_ms, cleaned=cleaned)
+    if (now.state, now.relies) == (known.state, known.relies):
+        return row_of(stored)
+    made_ms = max(call.now_ms, known.made_ms + 1)  # the newest one counts, whatever the clock says
+    fresh = replace(known, state=now.state, relies=now.relies, missing=now.missing, made_ms=made_ms)
+    with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
+        issue(call, work, fresh, ids)
+    return row_of(_stored(call, stored["subject"]))
+
+
+def _rebuild(call: Call) -> str:
+    """Clean the files without knowing what to look for; return how, empty when a reader is still in the way."""
+    try:
+        call.custodian.database.rebuild()
+    except Conflict:
+        return ""
+    return REBUILT
+
+
+def _stored(call: Call, subject: str) -> dict[str, Any]:
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        found = find(session, _subject(call, session, subject)) or session.get(tables.certificate, subject)
+        if found is None:
+            raise NotFound(f"no certificate about {subject!r}", hint="it is made when something is destroyed or shredded")
+        return found
+
+
+def _siblings(session: ReadSession, stored: dict[str, Any]) -> tuple[VersionId, ...]:
+    """Return the ids of all versions that one certificate speaks of."""
+    same = (row for row in session.find(tables.certificate) if row["envelope"] == stored["envelope"])
+    return tuple(VersionId(row["subject"]) for row in same)
+
+
+def _subject(call: Call, session: ReadSession, text: str) -> str:
+    """Return the subject that a reference or KEK/NUMBER names; other text as it is."""
+    if "@" in text:
+        ref = Ref.parse(text)
+        policy = call.custodian.policy.current(session)
+        _, version = versions.resolve(session, ref, policy.document.environment, deleted=True)
+        return version.id
+    kek, slash, number = text.partition("/")
+    if slash and number.isdecimal():
+        found = [item.kek_id for item in keks.ls(session) if len(kek) >= 4 and item.kek_id.startswith(kek)]
+        return f"{found[0]}/{int(number)}" if len(found) == 1 else text
+    return text
+
+
+def record_copies_destroyed(call: Call, request: RecordCopiesDestroyed) -> Done:
+    """Take people's word that copies are gone. Raises UsageError for a moment that is not over or earlier than one on record."""
+    if not request.reason.strip():
+        raise UsageError("say what was done with the copies", hint="--reason TEXT goes on record")
+    if not 0 < request.before_ms <= call.now_ms:
+        raise UsageError("the moment before which copies were destroyed is over", hint="--before 2026-11-21T12:00:00Z")
+    caller = allowed_caller(call, Action.BACKUP)
+    with unit(call.custodian, "custody.copies.destroyed", call.now_ms) as work:
+        still_the_same(call, work.session, caller)
+        if blast.copies_destroyed_before(work.session) >= request.before_ms:
+            raise UsageError("a later moment is on record already")
+        value = {"ms": request.before_ms, "who": caller.name, "at_ms": call.now_ms}
+        row = work.session.get(tables.setting, blast.COPIES)
+        if row is None:
+            work.session.insert(tables.setting, key=blast.COPIES, value=value)
+        else:
+            work.session.update(tables.setting, blast.COPIES, row["revision"], value=value)
+        hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
+        work.log(Entry("backup.destroyed", {"before_ms": request.before_ms}, hidden))
+    return Done()

@@ -1,0 +1,22 @@
+"""Announced destructions are done when their day has come, by who looks next: a greeting, `gc`, `hermetic key destroy --due`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from hermetic.keys import destruction
+
+if TYPE_CHECKING:
+    from hermetic.custody.call import Call
+    from hermetic.formats.messages.destruction import DestructionRow
+
+
+def do_due(call: Call) -> tuple[DestructionRow, ...]:
+    """Destroy what is due, and say what became of each; what something still needs stays."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        found = destruction.due(session, now_ms=call.now_ms)
+    if not found:
+        return ()
+    rows: tuple[DestructionRow, ...] = importlib.import_module("hermetic.custody.destroying").destroy_when_due(call, found)
+    return rows

@@ -1,0 +1,174 @@
+"""Crypto-shredding: the wrapped data keys of versions are overwritten, and with them goes what only they opened.
+
+1. Versions are named with their numbers, so that approvals say exactly which.
+2. One transaction overwrites every wrap, marks the versions as deleted, ends their leases and logs each of them.
+3. Then the database, its free pages and its write-ahead log are searched for the wraps; a certificate says what was found and what
+   is missing until the data is gone everywhere (`certifying`).
+
+Sealed objects stay where they are, as bytes that nothing opens, until `hermetic gc` removes them. What a process holds in memory ends
+at its next check of the lease; versions that were derived from these still hold what was derived.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.catalog import assets, decisions, versions
+from hermetic.catalog.values import Because, VersionState
+from hermetic.custody import approved, blast, callers, certifying
+from hermetic.custody.call import receipt
+from hermetic.custody.decide import allowed_caller, recheck
+from hermetic.custody.destroying import clean
+from hermetic.custody.resolve import SHREDDED, as_resource, gone
+from hermetic.custody.work import unit
+from hermetic.db import tables
+from hermetic.errors import Conflict, KeyUnusable, NotFound, UsageError
+from hermetic.formats.certificate import Certificate
+from hermetic.formats.messages.destruction import PlanShred, Shredded, ShredPlan, ShredVersions
+from hermetic.ids import Kind, Ref, VersionId
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from hermetic.catalog.values import Asset, Version
+    from hermetic.custody.call import Call
+    from hermetic.custody.callers import Caller
+    from hermetic.custody.work import Work
+    from hermetic.db.rows import ReadSession
+    from hermetic.policy.request import AssetResource
+
+    Asked = list[tuple[Caller, AssetResource]]
+
+BATCH = 1000  # versions in one request
+
+
+def plan_shred(call: Call, request: PlanShred) -> ShredPlan:
+    """Show what shredding would concern. Raises NotFound, UsageError, PolicyDenied."""
+    allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        found = _of_refs(call, session, request.refs, numbered=False)
+        if request.project is not None:
+            found += [pair for pair in _of_project(call, session, request.project) if pair not in found]
+        if not found:
+            raise NotFound("nothing to shred", hint="`hermetic ls` lists what there is")
+        ids = [item for _, item in found]
+        radius = blast.radius(session, ids, data_keys=sum(len(_live(session, item.id)) for item in ids))
+        return ShredPlan(tuple(f"{asset.name}@{item.number}" for asset, item in found), radius)
+
+
+def _of_refs(call: Call, session: ReadSession, refs: tuple[str, ...], *, numbered: bool) -> list[tuple[Asset, Version]]:
+    policy = call.custodian.policy.current(session)
+    found = []
+    for text in dict.fromkeys(refs):
+        ref = Ref.parse(text)
+        if numbered and ref.number is None:
+            raise UsageError(f"{text} names no version", hint=f"write {text}@NUMBER; `hermetic ls {text}` lists them")
+        asset, version = versions.resolve(session, ref, policy.document.environment, deleted=True)
+        if version.state is VersionState.DELETED:
+            raise KeyUnusable(gone(session, asset, version), hint="`hermetic key certificate` shows the certificate")
+        found.append((asset, version))
+    return found
+
+
+def _of_project(call: Call, session: ReadSession, project: str) -> list[tuple[Asset, Version]]:
+    policy = call.custodian.policy.current(session)
+    return [
+        (asset, version)
+        for asset in assets.list_assets(session, environment=policy.document.environment)
+        if (asset.project or policy.document.project) == project and asset.name.kind is not Kind.SCRATCH
+        for version in versions.list_versions(session, asset)
+        if version.state is VersionState.PUBLISHED
+    ]
+
+
+def _live(session: ReadSession, version_id: VersionId) -> list[dict[str, object]]:
+    return [row for row in session.find(tables.data_key, version_id=version_id) if row["wrapped"] is not None]
+
+
+def shred_versions(call: Call, request: ShredVersions) -> Shredded:
+    """Shred. Raises NotFound, UsageError, PolicyDenied, ApprovalNeeded, KeyUnusable (shredded already), Conflict."""
+    if not 0 < len(request.refs) <= BATCH:
+        raise UsageError(f"a request names 1 to {BATCH} versions", hint="shred in several steps")
+    if not request.reason.strip():
+        raise UsageError("say why", hint="--reason TEXT goes on record")
+    asked = _allowed(call, request)
+    caller = asked[0][0]
+    with unit(call.custodian, "custody.shred.committed", call.now_ms) as work:
+        voices = approved.in_favour(call, work.session, caller)
+        found = _of_refs(call, work.session, request.refs, numbered=True)
+        _still(call, work, asked, found)
+        ids = tuple(item.id for _, item in found)
+        radius = blast.radius(work.session, [item for _, item in found], data_keys=len(found))
+        wraps = [wrap for asset, item in found for wrap in _overwrite(call, work, caller, (asset, item, request.reason, len(voices)))]
+        at = len(work.entries) - len(found)
+    logged = certifying.logged(call, work.logged(), at)
+    cleaned = clean(call, wraps)
+    with unit(call.custodian, "custody.certificate.made", call.now_ms) as last:
+        now = certifying.standing(last.session, ids, done_ms=call.now_ms, cleaned=cleaned)
+        made = Certificate(
+            domain=call.custodian.domain,
+            kind="shred",
+            subjects=tuple(f"{asset.name}@{item.number} {item.id}" for asset, item in found),
+            state=now.state,
+            relies=now.relies,
+            missing=now.missing,
+            reason=request.reason,
+            requester=caller.name,
+            approvers=tuple(voice.name for voice in voices),
+            done_ms=call.now_ms,
+            made_ms=call.now_ms,
+            log=logged,
+        )
+        certificate, _ = certifying.issue(call, last, made, ids)
+    return Shredded(
+        refs=radius.versions,
+        state=now.state,
+        relies=now.relies,
+        missing=now.missing,
+        derived=radius.derived,
+        exposures=radius.exposures,
+        certificate=certificate,
+        receipt=receipt(call.custodian.generation, work.logged(), at),
+    )
+
+
+def _allowed(call: Call, request: ShredVersions) -> Asked:
+    """Ask the policy about each version; what the strictest demands counts for all. Raises as `allowed_caller`."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
+        policy = call.custodian.policy.current(session)
+        resources = [as_resource(asset, item, policy) for asset, item in _of_refs(call, session, request.refs, numbered=True)]
+    return [(allowed_caller(call, Action.DELETE, resource), resource) for resource in resources]
+
+
+def _still(call: Call, work: Work, asked: Asked, found: list[tuple[Asset, Version]]) -> None:
+    """Look once more at every version, then use up the approvals, which are for all of them together. Raises Conflict."""
+    policy = call.custodian.policy.current(work.session)
+    if [as_resource(asset, item, policy) for asset, item in found] != [resource for _, resource in asked]:
+        raise Conflict("the versions changed while this was decided", hint="try again")
+    for caller, resource in asked:
+        recheck(call, work.session, caller, resource)
+    approved.use(call, work.session, asked[0][0])
+
+
+def _overwrite(call: Call, work: Work, caller: Caller, what: tuple[Asset, Version, str, int]) -> list[bytes]:
+    """Overwrite the wraps of one version, which are returned; mark it, end its leases, log it."""
+    asset, version, reason, voices = what
+    session = work.session
+    wraps = []
+    for row in session.find(tables.data_key, version_id=version.id):
+        if row["wrapped"] is not None:
+            wraps.append(row["wrapped"])
+            session.update(tables.data_key, row["id"], row["revision"], wrapped=None, state="destroyed")
+    for row in session.find(tables.lease, version_id=version.id, state="active"):
+        session.update(tables.lease, row["id"], row["revision"], state="ended")
+    versions.mark_deleted(session, version)
+    decisions.record(session, SHREDDED, Because(reason, caller.name, call.now_ms), version_id=version.id)
+    subject = f"asset:{asset.id}"
+    hidden = {
+        "principal": caller.hidden(),
+        "name": Hidden(f"{asset.name}@{version.number}", subject),
+        "reason": Hidden(reason, f"principal:{caller.id}"),
+    }
+    work.log(Entry("version.deleted", {"version": version.id, "asset": asset.id, "how": "shredded", "approvals": voices}, hidden))
+    return wraps

@@ -1,0 +1,123 @@
+"""What approvers do on their own machine: make a key, look at a request, sign a statement. None of it needs the domain's root.
+
+make_key(path, passphrase)                      path (mode 0600) and path.pub, which goes to the domain's owner
+statement(shown, path, passphrase, …)           the signed bytes, after the request was seen to be what its hash says
+request_file(row) / read_request_file(raw)      a request on its way to an approver who cannot reach custody
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from hermetic.errors import FormatError, IntegrityError
+from hermetic.formats import canonical, codec
+from hermetic.formats.approval import PAYLOAD_TYPE, Decided, Statement
+from hermetic.formats.binary_text import from_base64url, to_base64url
+from hermetic.formats.fields import Fields
+from hermetic.ids import DomainId
+from hermetic.keys import approver_key
+from hermetic.providers import private_file
+from hermetic.signing.envelopes import sign_envelope
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hermetic.crypto.kdf import Argon2Parameters
+    from hermetic.crypto.secret import Secret
+    from hermetic.formats.messages.approvals import RequestRow
+
+REQUEST_FORMAT: Final = "hermetic/approval-request/v1"
+REQUEST_LIMIT: Final = 8 * 1024 * 1024
+_FIELDS: Final = {"domain", "expires_ms", "format", "hash", "request", "request_id", "requester"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an approver decides about: ids, and the canonical bytes of what is asked."""
+
+    domain: str
+    id: str
+    hash: bytes
+    request: bytes
+    requester: str
+    expires_ms: int
+
+    def checked(self) -> Any:
+        """Return the request itself, decoded. Raises IntegrityError when its bytes are not those of the hash, FormatError."""
+        if hashlib.sha256(b"hermetic/v1/request\n" + self.request).digest() != self.hash:
+            raise IntegrityError("the request shown is not the one its hash names", hint="do not sign it; ask who gave it to you")
+        return codec.decode(self.request)
+
+
+def shown(row: RequestRow) -> Shown:
+    """Return what custody shows of a request."""
+    return Shown(row.domain, row.id, row.hash, row.request, row.requester, row.expires_ms)
+
+
+def make_key(path: Path, passphrase: Secret, parameters: Argon2Parameters | None = None) -> str:
+    """Make a key in `path` and its public half in `path`.pub; return its id. Raises Conflict, UsageError, StorageError."""
+    private, public = approver_key.create(passphrase, parameters)
+    private_file.write(path, private, replace=False)
+    private_file.write(path.with_name(path.name + ".pub"), public, replace=False)
+    return approver_key.key_id_of(approver_key.parse_public(public))
+
+
+def public_of(raw: bytes) -> str:
+    """Return the key id in a public file. Raises FormatError, SignatureError."""
+    return approver_key.key_id_of(approver_key.parse_public(raw))
+
+
+def statement(asked: Shown, path: Path, passphrase: Secret, *, verdict: Decided, reason: str, now_ms: int) -> bytes:
+    """Return a signed statement about a request, good until the request ends.
+
+    Raises IntegrityError (the request is not what it says; the key file is open to others), WrongKey, FormatError, UsageError.
+    """
+    asked.checked()
+    key = approver_key.open_file(private_file.read(path, approver_key.LIMIT), passphrase)
+    said = Statement(
+        domain=DomainId(asked.domain),
+        request=asked.id,
+        request_hash=asked.hash,
+        verdict=verdict,
+        approver=key.key_id,
+        reason=reason,
+        made_ms=now_ms,
+        expires_ms=asked.expires_ms,
+    )
+    return sign_envelope(said.encode(), PAYLOAD_TYPE, key.signing, key.key_id)
+
+
+def request_file(asked: Shown) -> bytes:
+    """Return a request as a file for an approver elsewhere."""
+    return canonical.encode(
+        {
+            "domain": asked.domain,
+            "expires_ms": asked.expires_ms,
+            "format": REQUEST_FORMAT,
+            "hash": to_base64url(asked.hash),
+            "request": to_base64url(asked.request),
+            "request_id": asked.id,
+            "requester": asked.requester,
+        }
+    )
+
+
+def read_request_file(raw: bytes) -> Shown:
+    """Return what such a file asks. Raises FormatError, IntegrityError when request and hash do not fit."""
+    fields = Fields(canonical.decode(raw, limit=REQUEST_LIMIT), "request for approval", _FIELDS)
+    fields.constant("format", REQUEST_FORMAT)
+    text = fields.get("request")
+    if not isinstance(text, str):
+        raise FormatError("request for approval: request is not base64url text")
+    found = Shown(
+        domain=fields.identifier("domain"),
+        id=fields.identifier("request_id"),
+        hash=fields.binary("hash", length=32),
+        request=from_base64url(text),
+        requester=fields.text("requester", limit=1000),
+        expires_ms=fields.integer("expires_ms", minimum=0, maximum=canonical.MAX_INTEGER),
+    )
+    found.checked()
+    return found

@@ -1,0 +1,178 @@
+"""Destroying KEK versions and shredding versions, with what that concerns and the certificates about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hermetic.formats.codec import message
+from hermetic.formats.messages.base import Done, Receipt, Request
+
+
+@message("blast-radius")
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """What goes, and what still holds the same data.
+
+    `versions` go; `derived` were made from them and stay; `leases` are open now; `exposures` are plaintext on disk; `in_the_way` says
+    what must go first; `backup_ms` is when the last copy of custody was made that may hold the key.
+    """
+
+    versions: tuple[str, ...]
+    assets: tuple[str, ...]
+    derived: tuple[str, ...]
+    leases: int
+    exposures: tuple[str, ...]
+    last_use_ms: int | None
+    data_keys: int
+    backup_ms: int | None
+    in_the_way: tuple[str, ...]
+
+
+@message("plan-destruction")
+@dataclass(frozen=True, slots=True)
+class PlanDestruction(Request["DestructionPlan"]):
+    """What destroying a version of a KEK would concern. `number` 0 takes the only one that can be destroyed."""
+
+    kek: str
+    number: int
+
+
+@message("destruction-plan")
+@dataclass(frozen=True, slots=True)
+class DestructionPlan:
+    """The version that was meant, by full id, and its blast radius."""
+
+    kek: str
+    number: int
+    state: str
+    due_ms: int | None
+    radius: BlastRadius
+
+
+@message("announce-destruction")
+@dataclass(frozen=True, slots=True)
+class AnnounceDestruction(Request["DestructionAnnounced"]):
+    """Destroy a KEK version in `days` (7 to 30)."""
+
+    kek: str
+    number: int
+    days: int
+    reason: str
+
+
+@message("cancel-destruction")
+@dataclass(frozen=True, slots=True)
+class CancelDestruction(Request["DestructionAnnounced"]):
+    """Take an announcement back."""
+
+    kek: str
+    number: int
+    reason: str
+
+
+@message("destruction-announced")
+@dataclass(frozen=True, slots=True)
+class DestructionAnnounced:
+    """The version, and when it is destroyed (None: not any more)."""
+
+    kek: str
+    number: int
+    due_ms: int | None
+    radius: BlastRadius
+    receipt: Receipt
+
+
+@message("destroy-due")
+@dataclass(frozen=True, slots=True)
+class DestroyDue(Request["DestroyedDue"]):
+    """Destroy the versions whose day has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestructionRow:
+    """A version that was due. `problem` is empty when it is destroyed, else what keeps it."""
+
+    kek: str
+    number: int
+    due_ms: int
+    certificate: str
+    problem: str
+
+
+@message("destroyed-due")
+@dataclass(frozen=True, slots=True)
+class DestroyedDue:
+    """What became of each."""
+
+    versions: tuple[DestructionRow, ...]
+
+
+@message("plan-shred")
+@dataclass(frozen=True, slots=True)
+class PlanShred(Request["ShredPlan"]):
+    """What shredding would concern: these versions, and all of a project if one is named."""
+
+    refs: tuple[str, ...]
+    project: str | None = None
+
+
+@message("shred-plan")
+@dataclass(frozen=True, slots=True)
+class ShredPlan:
+    """`refs` are all versions meant, each with its number."""
+
+    refs: tuple[str, ...]
+    radius: BlastRadius
+
+
+@message("shred-versions")
+@dataclass(frozen=True, slots=True)
+class ShredVersions(Request["Shredded"]):
+    """Overwrite the wrapped data keys of versions, each named with its number; nothing brings them back."""
+
+    refs: tuple[str, ...]
+    reason: str
+
+
+@message("shredded")
+@dataclass(frozen=True, slots=True)
+class Shredded:
+    """What was shredded. `state` is deleted or complete; `relies` says on what; `derived` still hold the data."""
+
+    refs: tuple[str, ...]
+    state: str
+    relies: tuple[str, ...]
+    missing: tuple[str, ...]
+    derived: tuple[str, ...]
+    exposures: tuple[str, ...]
+    certificate: str
+    receipt: Receipt
+
+
+@message("show-certificate")
+@dataclass(frozen=True, slots=True)
+class ShowCertificate(Request["CertificateRow"]):
+    """A certificate by its id, by a version's reference, or by KEK/NUMBER; what it says is brought up to date first."""
+
+    subject: str
+
+
+@message("certificate-row")
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A signed certificate (spec/certificate.md): DSSE envelope and its payload."""
+
+    id: str
+    kind: str
+    made_ms: int
+    envelope: bytes
+    payload: bytes
+
+
+@message("record-copies-destroyed")
+@dataclass(frozen=True, slots=True)
+class RecordCopiesDestroyed(Request[Done]):
+    """Put on record that every copy of custody made before a moment was destroyed. People vouch for it."""
+
+    before_ms: int
+    reason: str
