@@ -152,7 +152,7 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = front.reply(Asked(self.command, self.path, dict(self.headers.items()), body))
+            answer = front.reply(Asked(self.command, self.path, {name.title(): value for name, value in self.headers.items()}, body))
             if answer.status is None:
                 self.close_connection = True
                 return

@@ -88,7 +88,7 @@ class GcpKmsRoot(KeyServiceRoot):
         for _ in range(TRIES):
             answer = self._checked("encrypt", sent)
             arrived = answer.verified_plaintext_crc32c and answer.verified_additional_authenticated_data_crc32c
-            if arrived and _crc32c(answer.ciphertext) == answer.ciphertext_crc32c:
+            if self._whole(answer.ciphertext, answer.ciphertext_crc32c) and arrived:
                 return bytes(answer.ciphertext)
         raise self._damaged()
 
@@ -96,7 +96,7 @@ class GcpKmsRoot(KeyServiceRoot):
         """Have KMS decrypt B."""
         for _ in range(TRIES):
             answer = self._checked("decrypt", {"ciphertext": blob, "additional_authenticated_data": binding})
-            if _crc32c(answer.plaintext) == answer.plaintext_crc32c:
+            if self._whole(answer.plaintext, answer.plaintext_crc32c):
                 return Secret(answer.plaintext)
         raise self._damaged()
 
@@ -153,8 +153,7 @@ class GcpKmsRoot(KeyServiceRoot):
         except (core.GoogleAPIError, auth.GoogleAuthError, requests.exceptions.RequestException) as error:
             raise KeyServiceUnavailable(f"{self.uri}: cannot be reached ({type(error).__name__})", hint=_LATER) from None
         except (parsing.Error, ValueError, AttributeError, TypeError) as error:  # what the SDK makes of an answer that is none
-            why = f"{self.uri}: what answered does not speak as Cloud KMS does ({type(error).__name__})"
-            raise KeyServiceUnavailable(why, hint="look at the endpoint in config.yaml") from None
+            raise self._garbled(type(error).__name__) from None
 
     def _refused(self, error: Any, *, opening: bool) -> HermeticError:
         code = int(error.code or 0)
@@ -162,6 +161,15 @@ class GcpKmsRoot(KeyServiceRoot):
         if opening and status == "INVALID_ARGUMENT":
             return self.wrong()
         return KeyServiceUnavailable(f"{self.uri}: Cloud KMS refuses ({status})", hint=_HINTS.get(status, _LATER))
+
+    def _whole(self, value: bytes, told: int | None) -> bool:
+        if not value and told is None:
+            raise self._garbled("neither value nor checksum")
+        return _crc32c(value) == told
+
+    def _garbled(self, why: str) -> KeyServiceUnavailable:
+        message = f"{self.uri}: what answered does not speak as Cloud KMS does ({why})"
+        return KeyServiceUnavailable(message, hint="look at the endpoint in config.yaml")
 
     def _damaged(self) -> IntegrityError:
         return IntegrityError(
