@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import key_roots, key_schedule
+from hermetic.cli import key_destroy, key_roots, key_schedule
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
@@ -160,6 +160,10 @@ def revoke(out: Out, *, kek: str, reason: str) -> int:
 key.add_command(key_schedule.set_)
 key.add_command(key_roots.root)
 key.add_command(key_roots.providers)
+key.add_command(key_destroy.destroy)
+key.add_command(key_destroy.shred)
+key.add_command(key_destroy.certificate)
+key.add_command(key_destroy.copies_destroyed)
 
 
 def _change(out: Out, kek: str, verb: str, reason: str) -> int:

@@ -23,6 +23,7 @@ from hermetic.formats.messages.policy import (
     RevokeGrant,
     SetRoles,
 )
+from hermetic.policy import duties
 from hermetic.policy.request import Action, Principal
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def set_roles(call: Call, request: SetRoles) -> PrincipalRow:
     caller = allowed_caller(call, Action.ENROL)
     with unit(call.custodian, "custody.roles.set", call.now_ms) as work:
         still_the_same(call, work.session, caller)
-        document = call.custodian.policy.current(work.session).document
+        current = call.custodian.policy.current(work.session)
+        document = current.document
+        duties.check_roles(document, request.roles)
+        duties.check_principal(current.rulebook.engine, document, request.principal, request.roles)
         known = identity.by_name(work.session, request.principal) or identity.find(work.session, request.principal)
         if known is not None:
             changed = identity.set_roles(work.session, known.principal.id, request.roles, document=document, by=caller.principal)

@@ -19,6 +19,7 @@ from hermetic.errors import ConfigError, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
 from hermetic.ids import Purpose, Ref
+from hermetic.policy import duties
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
 from hermetic.policy.obligations import loosened
@@ -47,6 +48,10 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
     if rulebook.document.domain != call.custodian.domain:
         raise ConfigError("this policy names another domain", hint="restore the `domain:` line of hermetic.yaml", file="hermetic.yaml")
     caller = allowed_caller(call, Action.APPLY_POLICY)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        for item in identity.listing(session):
+            if item.active:
+                duties.check_principal(rulebook.engine, rulebook.document, item.principal.name, item.principal.roles)
     needed = _needed(call, caller, rulebook)
     asking.demand(call, caller, needed, "a policy that asks for fewer approvals")
     with unit(call.custodian, "custody.policy.applied", call.now_ms) as work:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hermetic.formats.padding import Padding
 from hermetic.ids import DataClass, Enforcement, Environment, Purpose
 from hermetic.policy._units import HOUR_MS, MINUTE_MS, SECOND_MS
-from hermetic.policy.model import Duty, KekPlace, Operation, Original, RoleRules
+from hermetic.policy.model import Duty, KekPlace, Operation, Original, RoleRules, Separation
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _COMMON: dict[str, Any] = {
     "original": Original.KEEP,
     "require_enforcement": Enforcement.COOPERATIVE,
     "require_attestation": False,
+    "separation": Separation.ADVISED,
     "approvals": {},
     "mfa_ms": {},
 }

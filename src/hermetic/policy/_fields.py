@@ -122,6 +122,11 @@ _CLASS_RULES = Record(
         Key("require_enforcement", _ENFORCEMENT, "the least distance between custody and caller"),
         Key("require_attestation", Flag(), "keys go to attested hardware only"),
         Key(
+            "separation",
+            Choice(tuple(model.Separation), "word"),
+            "required: nobody both reads data of this class and administers its keys, not even the owner of a cooperative domain",
+        ),
+        Key(
             "approvals",
             Table(_DATA_ACTION, Whole(0, 9), "approvals"),
             "how many people other than the requester must agree, by action",

@@ -49,6 +49,13 @@ class Duty(enum.StrEnum):
     OWNER = "owner"
 
 
+class Separation(enum.StrEnum):
+    """Whether whoever reads data of a class may administer its keys where custody runs in the caller's process (duties.py)."""
+
+    REQUIRED = "required"
+    ADVISED = "advised"
+
+
 class StoreKind(enum.StrEnum):
     """`local` is a folder of the project; `named` is looked up by name in the user's own configuration."""
 
@@ -88,6 +95,7 @@ class ClassRules:
     original: Original
     require_enforcement: Enforcement
     require_attestation: bool
+    separation: Separation
     approvals: Mapping[Action, int]  # how many people other than the requester
     mfa_ms: Mapping[Action, int]  # how old a second factor may be
 
