@@ -40,6 +40,7 @@ BEFORE = {
     "benchmark": BENCH,
     "s3": BENCH,
     "load-weights": DOMAIN,
+    "share-a-version": [*SEALED, "printf 'group,cases\\nall,400\\n' > summary.csv"],
 }
 
 ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME/test_pages.py runs them there

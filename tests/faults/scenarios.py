@@ -61,7 +61,7 @@ def release(root: Path, _say: Say) -> None:
 
 def rotate(root: Path, _say: Say) -> None:
     """Rotate and rewrap, twice; suspend and resume."""
-    from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey
+    from hermetic.formats.messages.keys import ChangeKeySchedule, ChangeKeyState, ListKeys, RewrapKey, RotateKey
 
     with _workspace(root) as h:
         ask = h.connection.ask
@@ -71,6 +71,7 @@ def rotate(root: Path, _say: Say) -> None:
                 pass
         ask(ChangeKeyState(kek, "suspend", "drill"))
         ask(ChangeKeyState(kek, "resume", "drill"))
+        ask(ChangeKeySchedule(kek, owner="ana", contact="ana, +49 30 5550 123", rotate_after_days=60))
 
 
 def run(root: Path, say: Say) -> None:
@@ -171,9 +172,19 @@ def _grants(h) -> None:
     with _as_user(h, "nobody"):
         h.rename("dataset/more", "dataset/other")
         h.rename("dataset/other", "dataset/more")
+    ask(GiveGrant("nobody", "share", "dataset/*", (Purpose.SHARE,), now + 3_600_000, "joint study"))
+    with _as_user(h, "nobody"):
+        _share(h)
     until = time.time_ns() // 1_000_000 + 100
     ask(GiveGrant("nobody", "rename", "dataset/*", (), until, "soon over"))
     _wait_for(until)
+
+
+def _share(h) -> None:
+    from hermetic.crypto.hpke import PrivateKey
+    from hermetic.formats.messages.packages import RecipientKey, ShareVersion
+
+    h.connection.ask(ShareVersion("dataset/more", (RecipientKey("ben", PrivateKey.generate().public),), 1, "joint study"))
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "expose": Entry("Put plaintext on disk, on record and for a time.", "expose", "expose"),
         "run": Entry("Run a command with a declared purpose; lineage is recorded.", "run", "run"),
         "mount": Entry("Open a shell that sees versions as plain files.", "mount", "mount"),
+        "package": Entry("A version for people outside the domain, in one sealed file.", "package", "package"),
         "verify": Entry("Check signature and ciphertext of a version, without its data key.", "verify", "verify"),
     },
     "Look": {

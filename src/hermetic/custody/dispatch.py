@@ -27,6 +27,7 @@ HANDLERS: dict[str, str] = {
     "begin-version": "sealing.begin_version",
     "publish-version": "publishing.publish_version",
     "abandon-version": "publishing.abandon_version",
+    "share-version": "sharing.share_version",
     "check-leases": "leasing.check_leases",
     "end-leases": "leasing.end_leases",
     "recognise-digests": "cataloguing.recognise_digests",

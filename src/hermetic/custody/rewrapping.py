@@ -162,7 +162,8 @@ def _assets(session: ReadSession, versions: list[str]) -> dict[str, str]:
 
     They are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as IntegrityError.
     """
-    version, found, wanted = tables.version, {}, sorted(set(versions))
+    version, wanted = tables.version, sorted(set(versions))
+    found: dict[str, str] = {}
     for at in range(0, len(wanted), ASKED):
         query = sa.select(version.c.id, version.c.asset_id).where(version.c.id.in_(wanted[at : at + ASKED]))
         found |= {str(row[0]): str(row[1]) for row in session.connection.execute(query)}
