@@ -49,6 +49,7 @@ ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME
     "lightning": "lightning",
     "transformers": "transformers",
     "mlflow": "mlflow",
+    "root-in-openbao": "openbao",
 }
 
 pytest.importorskip("pyarrow")

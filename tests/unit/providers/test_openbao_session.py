@@ -124,9 +124,11 @@ def test_a_revoked_token_is_replaced_and_the_call_repeated(opened, secret_file):
 def test_who_is_denied_does_not_log_in_again(opened, secret_file):
     """A secret id may be good for one login only."""
     files = {"auth": "approle", "role_id": "r", "secret_id_file": secret_file("once", "secret-id")}
-    with stand_in(logged_in("s.app"), DENIED, told()) as server:
-        with pytest.raises(KeyServiceUnavailable, match="denies this login to read with transit key transit/k") as caught:
-            opened(server, **files).wrap(Secret(b"x"), b"")
+    with (
+        stand_in(logged_in("s.app"), DENIED, told()) as server,
+        pytest.raises(KeyServiceUnavailable, match="denies this login to read with transit key transit/k") as caught,
+    ):
+        opened(server, **files).wrap(Secret(b"x"), b"")
     assert 'path "transit/keys/k" { capabilities = ["read"] }' in caught.value.hint
     assert [path for _, path, _ in asked(server)] == ["auth/approle/login", "transit/keys/k", "auth/token/lookup-self"]
     assert json.loads(server.asked[0][3]) == {"role_id": "r", "secret_id": "once"}
@@ -192,9 +194,11 @@ def test_answers_that_make_no_sense(opened, answer):
 
 
 def test_a_key_that_the_server_made_up_opens_nothing(opened):
-    with stand_in(told(), (200, {"data": {"batch_results": [{"plaintext": "QUJD" * 10 + "QUI="}]}})) as server:
-        with pytest.raises(WrongKey):
-            opened(server).unwrap(WRAP, b"")
+    with (
+        stand_in(told(), (200, {"data": {"batch_results": [{"plaintext": "QUJD" * 10 + "QUI="}]}})) as server,
+        pytest.raises(WrongKey),
+    ):
+        opened(server).unwrap(WRAP, b"")
 
 
 @pytest.mark.parametrize("text", ["vault:v0:" + "QUJD" * 20, "vault:v1:AAAA", "hashed", CIPHERTEXT + "="])
@@ -275,9 +279,11 @@ def test_refusals(opened, answer, words):
     ],
 )
 def test_errors_of_items(opened, problem, kind):
-    with stand_in(told(), (400, {"data": {"batch_results": [{"plaintext": "", "error": problem}]}})) as server:
-        with pytest.raises(kind) as caught:
-            opened(server).unwrap(WRAP, b"")
+    with (
+        stand_in(told(), (400, {"data": {"batch_results": [{"plaintext": "", "error": problem}]}})) as server,
+        pytest.raises(kind) as caught,
+    ):
+        opened(server).unwrap(WRAP, b"")
     assert type(caught.value) is kind
     assert "\x1b" not in str(caught.value)
 
