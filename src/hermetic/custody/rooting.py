@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog.values import fresh_id
+from hermetic.crypto.secret import Secret
 from hermetic.custody import callers
 from hermetic.custody.call import TRIES, receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
@@ -39,10 +40,9 @@ from hermetic.formats.messages.roots import (
     SetRootState,
 )
 from hermetic.ids import KeyState
-from hermetic.keys import migration, roots, secret_keys
+from hermetic.keys import migration, roots, secret_keys, slots
 from hermetic.keys.domain_file import DomainRoot, check_uri
 from hermetic.keys.provider import RootId
-from hermetic.keys.slots import SLOT_LIMIT, domain_secret_context
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
 PREFIX = 4  # shortest prefix of an id that names a root
 BATCH = 400  # slots in one transaction: what one log entry can commit to, with room
+FEW = 4  # slots that are made while writers wait
 VERBS = {
     "activate": KeyState.ACTIVE,
     "suspend": KeyState.SUSPENDED,
@@ -84,8 +85,8 @@ def add_root(call: Call, request: AddRoot) -> RootChanged:
         begun = [root for root in roots.ls(work.session) if (root.provider_uri, root.state) == (uri, KeyState.PRE_ACTIVE)]
         if begun:
             return RootChanged(_row(call, work.session, begun[0]), None)
-        if len(_living(work.session)) >= SLOT_LIMIT:
-            raise UsageError(f"a domain has at most {SLOT_LIMIT} roots", hint="`hermetic key root drop` makes room")
+        if len(_living(work.session)) >= slots.SLOT_LIMIT:
+            raise UsageError(f"a domain has at most {slots.SLOT_LIMIT} roots", hint="`hermetic key root drop` makes room")
         root = roots.announce(work.session, uri, RootId(fresh_id()), now_ms=call.now_ms)
         _log(work, caller, ("root.added", request.reason), {"root": root.root_id, "provider": uri, "state": root.state.value})
         row = _row(call, work.session, root)
@@ -137,7 +138,7 @@ def _open_domain(call: Call, caller: Caller, root: Root, provider: Provider) -> 
         usable = roots.for_opening(session, custodian.anchors, recovering=True)
     secret = home.file().open(usable)
     type(custodian.keys).from_secret(secret).require_check(custodian.keys.check)
-    wrapped = migration.wrapped_checked(provider, secret, domain_secret_context(custodian.domain, root.root_id))
+    wrapped = migration.wrapped_checked(provider, secret, slots.domain_secret_context(custodian.domain, root.root_id))
     with unit(custodian, "custody.root.opens-domain", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         _require_state(work.session, root)
@@ -153,11 +154,14 @@ def set_root_state(call: Call, request: SetRootState) -> RootChanged:
     wanted = VERBS[request.verb]
     if wanted is KeyState.SUSPENDED:
         _opens_without(call, root)
+    if wanted is KeyState.ACTIVE:
+        _require_working(call, root)
     with unit(call.custodian, f"custody.root.{request.verb}", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         if wanted is KeyState.ACTIVE:
             if _entry(_home(call), root) is None:
                 raise Conflict("this root does not open the domain secret yet", hint="extend it first")
+            _catch_up(call, caller, work, root)
             changed = migration.activate(work.session, root.root_id)
         else:
             _require_another(work.session, root)
@@ -176,7 +180,7 @@ def drop_root(call: Call, request: DropRoot) -> RootDropped:
     begun = root.state is KeyState.DESTROYED
     if begun and "wiped_ms" in root.parameters:
         raise Conflict(f"root {root.root_id} is dropped already")
-    slots = 0 if begun else _drop_slots(call, caller, root, request.reason)
+    count = 0 if begun else _drop_slots(call, caller, root, request.reason)
     custodian, home = call.custodian, _home(call)
     with unit(custodian, "custody.root.wiped", call.now_ms) as work:
         if begun:
@@ -187,7 +191,7 @@ def drop_root(call: Call, request: DropRoot) -> RootDropped:
         gone = roots.note(work.session, root.root_id, wiped_ms=call.now_ms)
         _log(work, caller, ("root.wiped", ""), {"root": root.root_id, "material": material})
         row = _row(call, work.session, gone)
-    return RootDropped(row, slots, material, _receipt(call, work))
+    return RootDropped(row, count, material, _receipt(call, work))
 
 
 def _drop_slots(call: Call, caller: Caller, root: Root, reason: str) -> int:
@@ -284,6 +288,21 @@ def _require_another(session: ReadSession, root: Root) -> None:
     """Raises Conflict unless another root is active: it has a slot for every key, and new keys need one."""
     if not any(one.state is KeyState.ACTIVE and one.root_id != root.root_id for one in roots.ls(session)):
         raise Conflict("no other root of this domain is active", hint="add another one first: `hermetic key root add URI`")
+
+
+def _catch_up(call: Call, caller: Caller, work: Work, root: Root) -> None:
+    """Wrap the few keys made since the extension, in the transaction that activates: else a busy domain never gets there."""
+    have, all_ = migration.coverage(work.session, root.root_id)
+    if 0 < all_ - have <= FEW:
+        added = migration.store(work.session, root, migration.prepare(work.session, call.custodian.anchors, root.root_id, limit=FEW))
+        _log(work, caller, ("root.extended", ""), {"root": root.root_id, "count": added})
+
+
+def _require_working(call: Call, root: Root) -> None:
+    """Wrap something, and unwrap it, before new keys depend on a root. Raises KeyServiceUnavailable, Locked, IntegrityError."""
+    provider = _home(call).provider(root.provider_uri, root.root_id)
+    context = slots.domain_secret_context(call.custodian.domain, root.root_id)
+    migration.wrapped_checked(provider, Secret.random(32), context)
 
 
 def _opens_without(call: Call, root: Root) -> None:

@@ -12,6 +12,7 @@ never passes through the port: whoever makes it runs where custody runs, and giv
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from hermetic.domain import config
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hermetic.keys.provider import Provider
 
 UNLOCK_S = 8 * 3600
+TRIES = 5  # times that keys made meanwhile may get in the way
 
 
 def add_root(
@@ -60,8 +62,7 @@ def add_root(
     place = Place(connection.home.domain_data(connection.project.domain), connection.project.domain, RootId(row.root), settings=given)
     home.adopt(_made(uri, place, ask))  # 3
     reached("roots.provider.made")
-    extend(connection, row.root, progress=progress)  # 4
-    changed = connection.ask(SetRootState(row.root, "activate", reason))  # 5
+    changed = _activate(connection, SetRootState(row.root, "activate", reason), progress)  # 4, 5
     home.tidy(RootId(row.root))
     return changed
 
@@ -82,9 +83,18 @@ def extend(connection: Connection, root: str, *, progress: Callable[[int, int], 
 
 def resume(connection: Connection, row: RootRow, *, reason: str = "") -> RootChanged:
     """Make a suspended root active again: first it gets slots for what was made without it. Raises as `add_root`."""
-    extend(connection, row.root)
     verb = "activate" if row.state == KeyState.PRE_ACTIVE else "resume"
-    return connection.ask(SetRootState(row.root, verb, reason))
+    return _activate(connection, SetRootState(row.root, verb, reason))
+
+
+def _activate(connection: Connection, request: SetRootState, progress: Callable[[int, int], None] | None = None) -> RootChanged:
+    """Extend a root and make it active; again, when many keys were made in between."""
+    for _ in range(TRIES):
+        extend(connection, request.root, progress=progress)
+        with contextlib.suppress(Conflict):
+            return connection.ask(request)
+    extend(connection, request.root, progress=progress)
+    return connection.ask(request)
 
 
 def _made(uri: str, place: Place, ask: Callable[..., Secret] | None) -> Provider:
