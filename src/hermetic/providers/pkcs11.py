@@ -33,15 +33,15 @@ from hermetic.formats.findings import Finding
 from hermetic.keys.provider import CONTEXT_LIMIT, SECRET_LIMIT, ProviderState, ProviderStatus
 from hermetic.providers import pkcs11_keys, pkcs11_wrapping
 from hermetic.providers.pkcs11_pin import Pin
-from hermetic.providers.pkcs11_probes import probes, protections
 from hermetic.providers.pkcs11_token import Token, text
 from hermetic.providers.pkcs11_wrapping import Doubtful, Way, place_of, way_of
 
 if TYPE_CHECKING:
-    from hermetic.keys.provider import RootId
-    from hermetic.providers.place import Asked, Place
+    from collections.abc import Iterator
 
-__all__ = ["Pkcs11Root", "create", "open_", "probes", "protections", "remove"]
+    from hermetic.keys.provider import Provider, RootId
+    from hermetic.providers.conformance import Probe, Protection
+    from hermetic.providers.place import Asked, Place
 
 FINDING = "software-token"
 _SOFTWARE = "SoftHSM"
@@ -189,3 +189,17 @@ def remove(uri: str, place: Place) -> str:
     provider = Pkcs11Root(uri, place)
     Pin(uri, place, place.settings["pin_file"]).accepted()
     return f"stays in token {provider.token.name} as {provider.token.wanted.label!r}, to be deleted there"
+
+
+def probes(provider: Provider) -> Iterator[Probe]:
+    """Try what it enforces (`conformance`)."""
+    from hermetic.providers import pkcs11_probes  # noqa: PLC0415 - for the report only
+
+    return pkcs11_probes.probes(provider)
+
+
+def protections(provider: Provider) -> Iterator[Protection]:
+    """Name the algorithms (`conformance`)."""
+    from hermetic.providers import pkcs11_probes  # noqa: PLC0415 - for the report only
+
+    return pkcs11_probes.protections(provider)

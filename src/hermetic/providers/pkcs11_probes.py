@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermetic.providers import conformance, pkcs11_keys
 from hermetic.providers.conformance import Outcome, Probe, Protection
+from hermetic.providers.pkcs11 import Pkcs11Root
 from hermetic.providers.pkcs11_errors import KEPT_INSIDE
 from hermetic.providers.pkcs11_module import library
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 def probes(provider: Provider) -> Iterator[Probe]:
     """Try to take the root out, in the two ways that PKCS#11 has, and say who checks the context."""
-    from hermetic.providers.pkcs11 import Pkcs11Root  # noqa: PLC0415 - that module offers this function
-
     if not isinstance(provider, Pkcs11Root):
         return
     encrypts, taken = provider.token.run(lambda session: _look(session, provider))

@@ -1,7 +1,7 @@
 """From a URI to a provider. Backends are imported when one of their URIs is opened, never before.
 
 >>> known()
-('awskms', 'azurekv', 'gcpkms', 'local', 'openbao', 'pkcs11', 'recovery')
+('awskms', 'azurekv', 'gcpkms', 'local', 'openbao', 'pkcs11', 'recovery', 'tpm')
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _BACKENDS: dict[str, str | Backend] = {
     "openbao": "hermetic.providers.openbao",
     "pkcs11": "hermetic.providers.pkcs11",
     "recovery": "hermetic.providers.recovery",
+    "tpm": "hermetic.providers.tpm",
 }
 
 
