@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import importlib
 import inspect
+import json
 import pkgutil
 import sys
 import types
@@ -109,7 +110,59 @@ def error_page() -> str:
     return "\n\n".join(["# Errors and exit codes", NOTE, table, "```\n" + tree + "\n```"]) + "\n"
 
 
-PAGES = {"cli.md": commands, "port.md": port, "errors.md": error_page}
+def providers() -> str:
+    """Return the page on what each provider enforces, from the runs that scripts/providers_table.py has kept."""
+    rows: dict[str, Any] = json.loads((TARGET / "providers.json").read_text(encoding="utf-8"))
+    names = sorted(rows)
+    probes = list(dict.fromkeys(probe["name"] for name in names for probe in rows[name]["report"]["probes"]))
+    intro = (
+        "Measured by `hermetic key providers --check`, one run of each; your own run says what yours does. `?` is not checkable from "
+        "where it ran. A wrap or path is *exposed* when who records it today can open it with a quantum computer later."
+    )
+    compared = [*_facts(rows, names), *([f"**{one}**", *_outcomes(rows, names, one)] for one in probes)]
+    parts = ["# Providers: what each enforces", NOTE, intro, _table(["", *(f"`{name}`" for name in names)], compared)]
+    for name in names:
+        report = rows[name]["report"]
+        found = [[one["name"], one["outcome"], one["how"]] for one in report["probes"]]
+        lasts = {True: "stands", False: "exposed", None: "unknown"}
+        kept = [[one["part"], one["algorithm"], lasts[one["lasts"]], one["how"]] for one in report["protections"]]
+        parts += [f"## `{name}`", f"Against {rows[name]['against']}.", _table(["probe", "outcome", "how it was found out"], found)]
+        parts += [_table(["recorded today", "algorithm", "later", "where from"], kept)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(rows: dict[str, Any], names: list[str]) -> list[list[str]]:
+    reports = [rows[name]["report"] for name in names]
+    return [
+        ["against", *(rows[name]["against"] for name in names)],
+        ["root in this process", *("yes" if one["root_in_process"] else "no" for one in reports)],
+        ["wraps, unwraps per second", *(f"{one['wraps_per_s']:,}, {one['unwraps_per_s']:,}" for one in reports)],
+        ["p50 of a wrap, an unwrap", *(f"{one['wrap_p50_us']:,} µs, {one['unwrap_p50_us']:,} µs" for one in reports)],
+        ["wrap, recorded today", *(_later(one, "wrap") for one in reports)],
+        ["path, recorded today", *(_later(one, "path") for one in reports)],
+    ]
+
+
+def _later(report: dict[str, Any], part: str) -> str:
+    found = [one["lasts"] for one in report["protections"] if one["part"] == part]
+    if not found or None in found:
+        return "?"
+    return "stands" if all(found) else "exposed"
+
+
+def _outcomes(rows: dict[str, Any], names: list[str], probe: str) -> list[str]:
+    said = {"enforced": "yes", "not enforced": "no", "not checkable here": "?"}
+    by_name = [{one["name"]: one["outcome"] for one in rows[name]["report"]["probes"]} for name in names]
+    return [said[one[probe]] if probe in one else "" for one in by_name]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in [head, ["---"] * len(head), *rows]
+    )
+
+
+PAGES = {"cli.md": commands, "port.md": port, "errors.md": error_page, "providers.md": providers}
 
 
 def main() -> None:
