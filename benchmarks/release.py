@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import argparse
 import base64
-import http.client
-import json
 import os
-import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import _openbao
 
 import hermetic
 from hermetic.assets.session import fresh_id
@@ -32,10 +30,9 @@ from hermetic.formats.messages.versions import CheckLeases, OpenVersions
 from hermetic.ids import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 HERMETIC = Path(sys.executable).with_name("hermetic")
-TOKEN = "benchmark"
 BAO_BATCH = 400  # its listener takes a thousand JSON strings in a request unless told otherwise
 
 
@@ -55,7 +52,7 @@ def main() -> None:
         root = Path(name)
         rows = [_commits(root, options.count), *_releases(root, options)]
         if options.bao:
-            rows += _openbao(root, options)
+            rows += _transit(root, options)
     baseline = rows[0].p50
     print(f"{'':46}{'p50 ms':>9}{'p99 ms':>9}{'per second':>12}{'p50 / commit':>14}")
     for row in rows:
@@ -125,9 +122,9 @@ def _releases(root: Path, options: argparse.Namespace) -> list[Row]:
         ]
 
 
-def _openbao(root: Path, options: argparse.Namespace) -> list[Row]:
-    with _server(root, options.bao) as call:
-        call("sys/audit/file", {"type": "file", "options": {"file_path": str(root / "audit.log")}})
+def _transit(root: Path, options: argparse.Namespace) -> list[Row]:
+    with _openbao.serving(root, options.bao) as server:
+        call = server.call
         call("sys/mounts/transit", {"type": "transit"})
         call("transit/keys/k", {})
         plaintext = base64.b64encode(bytes(32)).decode()
@@ -142,53 +139,6 @@ def _openbao(root: Path, options: argparse.Namespace) -> list[Row]:
                 f"OpenBao transit decrypt of {options.batch}, a key", 10, lambda: call("transit/decrypt/k", many), of=options.batch
             ),
         ]
-
-
-@contextmanager
-def _server(root: Path, program: str) -> Iterator[Callable[[str, dict[str, object]], dict[str, dict[str, str]]]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        program,
-        "server",
-        "-dev",
-        f"-dev-root-token-id={TOKEN}",
-        f"-dev-listen-address=127.0.0.1:{port}",
-        "-dev-no-store-token",
-    ]
-    configured = root / "bao.hcl"
-    configured.write_text("unsafe_allow_api_audit_creation = true\n")
-    with (
-        (root / "bao.txt").open("wb") as output,
-        subprocess.Popen([*command, f"-config={configured}"], stdout=output, stderr=output) as server,
-    ):
-        try:
-            _wait(port, server)
-            connection = http.client.HTTPConnection("127.0.0.1", port)
-
-            def call(path: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
-                connection.request("POST", f"/v1/{path}", json.dumps(body), {"X-Vault-Token": TOKEN})
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status >= 300:
-                    raise SystemExit(f"OpenBao answers {path} with {answer.status}: {text.decode()[:300]}")
-                return json.loads(text) if text else {}
-
-            yield call
-        finally:
-            server.terminate()
-
-
-def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
-    while server.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SystemExit("OpenBao ended before it answered")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ plaintext backup, not convergent. It is looked at before every wrap: exportable 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 248  # four strings an item, and a few around them: below 1,000
 CHUNK_BYTES: Final = 1 << 20
+AT_ONCE: Final = 2  # requests of one batch: while the server works on one, the next is written and the last read
 KIND: Final = "aes256-gcm96"
 
 Item: TypeAlias = dict[str, str]
@@ -98,7 +100,12 @@ class TransitKey:
 
     def each(self, operation: str, items: Sequence[Item], wanted: str) -> list[Result]:
         """Return the field `wanted` of each item's result, or the item's error. Raises KeyServiceUnavailable, FormatError for all."""
-        return [result for chunk in _chunks(items) for result in self._chunk(operation, chunk, wanted)]
+        chunks = list(_chunks(items))
+        if len(chunks) < 2:
+            return [result for chunk in chunks for result in self._chunk(operation, chunk, wanted)]
+        with ThreadPoolExecutor(min(AT_ONCE, len(chunks)), "hermetic-openbao") as pool:
+            done = pool.map(lambda chunk: self._chunk(operation, chunk, wanted), chunks)
+            return [result for results in done for result in results]
 
     def policy(self, *, creating: bool = False) -> str:
         """Return the least policy that this provider works with, as one line of HCL."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from base64 import b64decode, b64encode
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from base64 import b64decode
+from binascii import a2b_base64, b2a_base64
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hermetic.crypto import aead
 from hermetic.crypto.secret import Secret
@@ -26,8 +26,7 @@ _LABEL: Final = b"hermetic/v1/openbao\n"
 _CIPHERTEXT: Final = re.compile(r"vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]{80})")  # 60 bytes need no padding
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(NamedTuple):
     """A wrap in parts: what the server holds the key to, as its text, and what is sealed here."""
 
     version: int
@@ -36,7 +35,7 @@ class Wrapped:
 
     def encode(self) -> bytes:
         """Return the bytes."""
-        raw = b64decode(self.ciphertext.rpartition(":")[2])
+        raw = a2b_base64(self.ciphertext[-80:])
         return _MARKER + self.version.to_bytes(_VERSION, "big") + raw + self.sealed
 
 
@@ -46,7 +45,7 @@ def decode(wrapped: bytes) -> Wrapped:
     fits = _HEAD + aead.OVERHEAD < len(wrapped) <= _HEAD + aead.OVERHEAD + SECRET_LIMIT
     if not fits or not wrapped.startswith(_MARKER) or not 0 < version < _LARGEST:
         raise FormatError("not a wrap of a root in OpenBao: wrong length, marker or version")
-    text = b64encode(wrapped[len(_MARKER) + _VERSION : _HEAD]).decode("ascii")
+    text = b2a_base64(wrapped[len(_MARKER) + _VERSION : _HEAD], newline=False).decode("ascii")
     return Wrapped(version, f"vault:v{version}:{text}", wrapped[_HEAD:])
 
 
@@ -84,7 +83,8 @@ def open_(plaintext: str, sealed: bytes, root_id: RootId, context: bytes) -> Sec
 
 def derivation(root_id: RootId, context: bytes) -> str:
     """Return what the server derives its key from, as base64."""
-    return b64encode(hashlib.sha256(_LABEL + root_id.encode("ascii") + b"\n" + context).digest()).decode("ascii")
+    digest = hashlib.sha256(_LABEL + root_id.encode("ascii") + b"\n" + context).digest()
+    return b2a_base64(digest, newline=False).decode("ascii")
 
 
 def _aad(root_id: RootId, context: bytes) -> bytes:
