@@ -34,6 +34,7 @@ BEFORE = {
     "mount": SEALED,
     "expose": SEALED,
     "rotate-keys": SEALED,
+    "move-the-root": SEALED,
     "back-up-and-restore": [],
     "change-the-policy": SEALED,
     "anchor-the-log": SEALED,

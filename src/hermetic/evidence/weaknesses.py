@@ -46,7 +46,7 @@ def _roots(facts: Facts, *, production: bool) -> Iterator[Finding]:
                 "high" if production else "medium",
                 root.uri,
                 "the root key lies in a file that is protected by file permissions alone",
-                "for anything but development make the domain with --root local:passphrase or local:keyring",
+                "for anything but development move it: hermetic key root add local:passphrase, then deactivate and drop this one",
             )
         for remark in root.remarks:
             if remark == INSECURE_CODE:

@@ -51,7 +51,7 @@ class InsecureFileRoot(LocalRoot):
             severity="high",
             subject=self.root_id,
             message="the root lies in a plain file: whoever copies it opens everything",
-            remedy="for anything but trying out, make the domain with --root local:passphrase or local:keyring",
+            remedy="for anything but trying out move it: `hermetic key root add local:passphrase`, then deactivate and drop this one",
         )
 
 
