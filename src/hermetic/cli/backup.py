@@ -18,7 +18,7 @@ from hermetic.cli.session import connected
 from hermetic.cli.words import moment, size
 from hermetic.errors import StorageError, UsageError
 from hermetic.evidence.status import backup_answer
-from hermetic.evidence.upkeep import backup_findings
+from hermetic.evidence.upkeep import backup_findings, recovery_roots
 from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.domain import GatherFacts
 
@@ -48,14 +48,15 @@ def status(out: Out) -> int:
     with connected() as connection:
         facts = connection.ask(GatherFacts())
     answer = backup_answer(facts)
-    findings = tuple(backup_findings(facts, answer))
+    findings, held = tuple(backup_findings(facts, answer)), recovery_roots(facts)
     state = [
         ("place", answer.place or Mark("none", "warn")),
         ("last copy", f"{moment(answer.last_ms)}, {answer.behind} log entries behind"),
         ("last restore check", moment(answer.checked_ms) if answer.checked_ms else Mark("never", "warn")),
-        ("recovery passphrase", "set" if answer.has_recovery else Mark("not set", "warn")),
+        ("recovery passphrase", "set" if answer.has_recovery else "not set"),
+        ("recovery roots", ", ".join(f"{number} in {holder}" for holder, number in held.items() if number) or "none"),
     ]
-    out.emit({"backup": answer, "findings": findings}, Facts(state), *findings_blocks.blocks(findings))
+    out.emit({"backup": answer, "recovery_roots": held, "findings": findings}, Facts(state), *findings_blocks.blocks(findings))
     return exit_with(findings)
 
 

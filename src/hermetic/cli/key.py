@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import key_destroy, key_roots, key_schedule
+from hermetic.cli import key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
@@ -164,6 +164,9 @@ key.add_command(key_destroy.destroy)
 key.add_command(key_destroy.shred)
 key.add_command(key_destroy.certificate)
 key.add_command(key_destroy.copies_destroyed)
+key.add_command(key_shares.shares)
+key.add_command(key_escrow.escrow)
+key.add_command(key_recover.recover)
 
 
 def _change(out: Out, kek: str, verb: str, reason: str) -> int:

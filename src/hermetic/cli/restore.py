@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.restore import Restored
     from hermetic.recovery.objects import Copied
+    from hermetic.recovery.trial import Tried
 
 DEFAULT_ROOT = "local:passphrase"
 
@@ -69,9 +70,14 @@ def restore(
         ask=fresh,
         reason=reason or None,
     )
+    return came_back(out, done, place, (passphrase_file or recovery_passphrase_file) if with_objects else False)
+
+
+def came_back(out: Out, done: Restored, place: Path, objects: Path | Literal[False] | None) -> int:
+    """Say what came back. `objects`: False leaves them where they are, else the file with the root's passphrase, if there is one."""
     if done.lost:
         out.warn(f"the copy ends at log entry {done.restored_size}, and entry {done.highest_size} was seen: what lies between is lost")
-    copied = _bring_back(place.absolute(), passphrase_file or recovery_passphrase_file) if with_objects else None
+    copied = None if objects is False else _bring_back(place.absolute(), objects)
     findings = [*(item for item in done.findings if item.severity == "high"), *(copied.findings if copied else ())]
     document = {**{name: getattr(done, name) for name in done.__slots__}, "objects": copied, "findings": findings}
     out.emit(document, Facts(_facts(done, place, copied)), *(findings_blocks.blocks(findings) if findings else ()))
@@ -111,10 +117,15 @@ def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None, 
         if chosen is None:
             raise NotFound("this domain has no backup place", hint="--from DIR, or `backup: {place: DIR}` in config.yaml")
         if place is None and not backup_answer(connection.ask(GatherFacts())).has_recovery:
-            hint = "set one: hermetic backup now --recovery-passphrase-file FILE"
+            hint = "set one: hermetic backup now --recovery-passphrase-file FILE; shares are tried by hermetic key recover --check"
             raise UsageError("the copy cannot be opened elsewhere: it has no recovery passphrase", hint=hint)
         passphrase = asker(recovery_passphrase_file, option=RECOVERY_OPTION)("recovery passphrase: ")
         done = try_copy(connection, chosen, passphrase, objects=with_objects)
+    return tried(out, done)
+
+
+def tried(out: Out, done: Tried) -> int:
+    """Say what a trial found out."""
     facts: list[tuple[str, Cell]] = [
         ("copy", Mark("opens", "good")),
         ("place", f"{done.place}, copied {moment(done.copied_ms)}"),

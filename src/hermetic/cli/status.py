@@ -200,7 +200,7 @@ def _backup(report: StatusReport) -> list[Block]:
                 ("place", backup.place or Mark("none", "warn")),
                 ("last copy", f"{moment(backup.last_ms)}, {backup.behind} log entries behind"),
                 ("last restore check", moment(backup.checked_ms) if backup.checked_ms else Mark("never", "warn")),
-                ("recovery passphrase", "set" if backup.has_recovery else Mark("not set", "warn")),
+                ("recovery passphrase", "set" if backup.has_recovery else "not set"),
             ],
             2,
         ),

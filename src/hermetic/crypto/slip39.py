@@ -74,26 +74,30 @@ def parse(text: Secret, where: str) -> Share:
     return Share(share.index + 1, share.member_threshold, share.identifier, Secret(" ".join(words).encode("ascii")), where)
 
 
+def check_fits(before: Sequence[Share], share: Share) -> None:
+    """Refuse a share that does not go with others. Raises UsageError (other set), Conflict (one twice), WrongKey (forged)."""
+    for other in before:
+        if (share.mark, share.threshold) != (other.mark, other.threshold):
+            raise UsageError(
+                f"{share.where} is of another set than {other.where}", hint="all shares of one set begin with the same three words"
+            )
+        if other.number == share.number and other.words.same_as(share.words):
+            raise Conflict(f"{other.where} and {share.where} are the same share", hint="another share is needed")
+        if other.number == share.number:
+            raise WrongKey(f"{other.where} and {share.where} are two different shares of one number", hint="one of them is forged")
+
+
 def check_together(shares: Sequence[Share]) -> None:
-    """Refuse shares that do not belong together. Raises UsageError (other set, too few), Conflict (one twice)."""
+    """Refuse shares that do not belong together, and too few. Raises UsageError, and as `check_fits`."""
     if not shares:
         raise UsageError("no shares were given")
-    first = shares[0]
-    seen: dict[int, Share] = {}
-    for share in shares:
-        if (share.mark, share.threshold) != (first.mark, first.threshold):
-            raise UsageError(
-                f"{share.where} is of another set than {first.where}", hint="all shares of one set begin with the same three words"
-            )
-        twin = seen.setdefault(share.number, share)
-        if twin is not share and not twin.words.same_as(share.words):
-            raise WrongKey(f"{twin.where} and {share.where} are two different shares of one number", hint="one of them is forged")
-        if twin is not share:
-            raise Conflict(f"{twin.where} and {share.where} are the same share", hint="another share is needed")
-    if len(seen) < first.threshold:
+    for number, share in enumerate(shares):
+        check_fits(shares[:number], share)
+    threshold = shares[0].threshold
+    if len(shares) < threshold:
         raise UsageError(
-            f"{len(seen)} of the {first.threshold} shares that it takes are here",
-            hint=f"ask for {first.threshold - len(seen)} more of the same set",
+            f"{len(shares)} of the {threshold} shares that it takes are here",
+            hint=f"ask for {threshold - len(shares)} more of the same set",
         )
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hermetic.domain.connect import Connection
     from hermetic.formats.messages.roots import RootDropped, RootRow
 
+PREFIX = 4  # shortest prefix of an id that names a root
+
 
 @dataclass(frozen=True, slots=True)
 class Added:
@@ -65,13 +67,11 @@ def listing(connection: Connection) -> list[RecoveryRow]:
     return [_row(connection, row) for row in rows if holder_of(row.provider) is not None]
 
 
-def find(connection: Connection, text: str, holder: str) -> RecoveryRow:
-    """Return the recovery root whose id starts with `text` and that is held so. Raises NotFound, UsageError when several do."""
-    found = [row for row in listing(connection) if row.holder == holder and row.root.startswith(text)] if len(text) >= 4 else []
+def find(connection: Connection, text: str) -> RecoveryRow:
+    """Return the recovery root whose id starts with `text`. Raises NotFound, UsageError when several do."""
+    found = [row for row in listing(connection) if row.root.startswith(text)] if len(text) >= PREFIX else []
     if not found:
-        raise NotFound(
-            f"no recovery root {text!r} held in {holder}", hint="`hermetic key shares ls`; four letters of an id are enough"
-        )
+        raise NotFound(f"no recovery root {text!r}", hint="`hermetic key shares ls` lists them; four letters of an id are enough")
     if len(found) > 1:
         raise UsageError(f"{text!r} names {len(found)} recovery roots", hint="write more of the id")
     return found[0]

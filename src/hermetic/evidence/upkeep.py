@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from hermetic.formats.findings import Finding
+from hermetic.ids import KeyState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from hermetic.evidence.answers import BackupAnswer
     from hermetic.evidence.surroundings import PlainFile, Surroundings
     from hermetic.formats.messages.catalogue import AssetRow
-    from hermetic.formats.messages.domain import Facts
+    from hermetic.formats.messages.domain import Facts, RootFact
 
 DAY_MS = 86_400_000
 STALE_MS = DAY_MS  # a backup that lacks entries and is older than this is a finding
@@ -107,14 +108,24 @@ def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
         yield Finding(
             "backup-not-checked", "medium", backup.place, f"opening something from the backup {past} tried", "hermetic restore --check"
         )
-    if not backup.has_recovery:
+    if not backup.has_recovery and not any(recovery_roots(facts).values()):
         yield Finding(
             "backup-without-recovery",
             "medium",
             backup.place,
-            "the backup opens only with this machine's root: no recovery passphrase is set",
-            "hermetic backup now --recovery-passphrase-file FILE",
+            "the backup opens only with this machine's root: there are no recovery shares, no escrow and no recovery passphrase",
+            "hermetic key shares create -n 5 -m 3, or hermetic backup now --recovery-passphrase-file FILE",
         )
+
+
+def recovery_roots(facts: Facts) -> dict[str, int]:
+    """Count the active recovery roots by how their keys are held: in shares, in escrow."""
+    active = [root.uri.partition(":")[2].partition("/")[0] for root in facts.roots if _is_recovery(root)]
+    return {holder: active.count(holder) for holder in ("shares", "escrow")}
+
+
+def _is_recovery(root: RootFact) -> bool:
+    return root.uri.startswith("recovery:") and root.state == KeyState.ACTIVE
 
 
 def _backup_state(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:

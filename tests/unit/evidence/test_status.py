@@ -144,6 +144,14 @@ def test_an_asset_that_is_not_in_its_store_is_a_finding():
     assert codes(around=sample.around(missing=("dataset/patients",))) == ["version-missing"]
 
 
+@pytest.mark.parametrize(("state", "enough"), [("active", True), ("pre-active", False), ("suspended", False), ("deactivated", False)])
+@pytest.mark.parametrize("holder", ["shares", "escrow"])
+def test_recovery_roots_count_as_recovery_while_they_are_active(state, enough, holder):
+    without = CASES["backup-without-recovery"]
+    held = RootFact("r2", f"recovery:{holder}/x", state, ())
+    assert codes(replace(without, roots=(*without.roots, held))) == ([] if enough else ["backup-without-recovery"])
+
+
 def test_a_stale_backup_is_a_finding_only_if_it_lacks_something():
     old = (Pair("place", "/b"), Pair("last_ms", str(sample.NOW - 2 * sample.DAY)), Pair("log_size", "200"), *sample.GOOD_BACKUP[3:])
     assert codes(replace(SOUND, backup=old)) == ["backup-stale"]
