@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from hermetic.assets.resealing import copy_member
 from hermetic.assets.sealing import Terms, begin, summary
 from hermetic.assets.session import now_ms
 from hermetic.assets.staging import object_key
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from hermetic.assets.drafts import DraftVersion
     from hermetic.assets.sealing import SealedVersion
     from hermetic.assets.session import Session
     from hermetic.crypto.hpke import PrivateKey
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from hermetic.formats.manifest import Manifest
     from hermetic.formats.messages.packages import RecipientKey
 
-_PIECE = 4 * 1024 * 1024
 _REQUEST = 1024 * 1024
 
 Wanted: TypeAlias = "tuple[str | None, str | None, str | None]"  # name, class, owner
@@ -116,23 +115,10 @@ def _reseal(session: Session, file: _PackageFile, opened: OpenedPackage, terms: 
         at = file.start
         for item in opened.manifest.objects:
             with ObjectReader(_Slice(file.fd, at, item.length), opened.key, item) as reader:
-                _copy(reader, draft)
+                copy_member(reader, draft)
             at += item.length
         labels = (("package", opened.statement.package), ("package-domain", opened.statement.domain))
         return summary(draft, draft.publish(labels=labels), ())
-
-
-def _copy(reader: ObjectReader, draft: DraftVersion) -> None:
-    writer = draft.add_member(reader.metadata.name)
-    try:
-        buffer = memoryview(bytearray(min(_PIECE, max(1, reader.length))))
-        for offset in range(0, reader.length, buffer.nbytes):
-            count = reader.readinto_at(offset, buffer[: reader.length - offset])
-            writer.write(buffer[:count])
-        writer.finish()
-    except BaseException:
-        writer.abort()
-        raise
 
 
 class _PackageFile:

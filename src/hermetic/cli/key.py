@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares
+from hermetic.cli import key_compromise, key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
@@ -160,6 +160,7 @@ def revoke(out: Out, *, kek: str, reason: str) -> int:
 key.add_command(key_schedule.set_)
 key.add_command(key_roots.root)
 key.add_command(key_roots.providers)
+key.add_command(key_compromise.compromise)
 key.add_command(key_destroy.destroy)
 key.add_command(key_destroy.shred)
 key.add_command(key_destroy.certificate)

@@ -1,0 +1,125 @@
+"""The playbook for a key that somebody else has: everything it could open is sealed anew, and the report says when what was done.
+
+    1  revoke          every version of the KEK is marked as compromised, leases end at their next check, new data gets a new version
+    2  find            every published version whose data key hangs on a compromised version of it, oldest first
+    3  seal anew       each as the next version of its asset, with a new data key, new ciphertext, a new signature
+    4  verify          signature and every stored byte of the new version
+    5  report          old and new of each, how long it took, and what failed
+
+Rewrapping would not do: whoever had the KEK may have copied the data keys. What has been read cannot be un-read, and the old
+ciphertext is still there: `hermetic key shred` ends what this domain can do with it.
+
+It may be interrupted and repeated with `go_on`: what was sealed anew says in its labels of what, and is passed over.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hermetic.assets.resealing import reseal
+from hermetic.errors import HermeticError, NotFound
+from hermetic.formats.findings import Finding
+from hermetic.formats.messages.keys import ChangeKeyState, ShowKey
+from hermetic.ids import KeyState, Purpose
+from hermetic.steps import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hermetic.assets.workspace import Workspace
+    from hermetic.formats.messages.catalogue import VersionDetails
+    from hermetic.formats.messages.keys import KeyRow
+
+LABEL: Final = "sealed-anew-from"
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """One version that was sealed anew: old and new reference, bytes of plaintext, seconds."""
+
+    old: str
+    new: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the playbook did. `revoke_s` is the time until no new release was possible; `failed` says what is still to do."""
+
+    key: KeyRow
+    revoke_s: float
+    anew: tuple[Anew, ...]
+    before: int
+    failed: tuple[Finding, ...]
+    seconds: float
+
+
+def compromise(
+    h: Workspace, kek: str, reason: str, *, go_on: bool = False, advance: Callable[[int], None] = lambda _count: None
+) -> Report:
+    """Run the playbook for the KEK that `kek` names; with `go_on` an earlier run that was interrupted goes on.
+
+    Raises NotFound, PolicyDenied, KeyUnusable from step 1. What fails later is a finding, and the rest goes on.
+    """
+    start = time.monotonic()
+    # 1. Nothing is released under it any more.
+    row = h.connection.ask(ShowKey(kek))
+    if not go_on:
+        row = h.connection.ask(ChangeKeyState(row.kek, "revoke", reason)).key
+    revoked = time.monotonic() - start
+    reached("recovery.compromise.revoked")
+    # 2. to 4.
+    affected, done = _affected(h, row)
+    anew, failed = [], []
+    for details in affected:
+        if details.ref not in done:
+            try:
+                anew.append(_anew(h, details))
+            except HermeticError as error:
+                failed.append(_failure(details.ref, error))
+        advance(1)
+    # 5.
+    ready = sum(details.ref in done for details in affected)
+    row = h.connection.ask(ShowKey(row.kek))
+    return Report(row, revoked, tuple(anew), ready, tuple(failed), time.monotonic() - start)
+
+
+def _affected(h: Workspace, key: KeyRow) -> tuple[list[VersionDetails], set[str]]:
+    """Return every version that the compromised key could open, and the references of those that were sealed anew before."""
+    compromised = {item.number for item in key.versions if item.state == KeyState.COMPROMISED}
+    affected: list[VersionDetails] = []
+    done: set[str] = set()
+    for details in _versions(h):
+        done |= {label[1] for label in details.labels if label[0] == LABEL}
+        if details.kek == key.kek and details.kek_number in compromised:
+            affected.append(details)
+    return affected, done
+
+
+def _versions(h: Workspace) -> Iterator[VersionDetails]:
+    for asset in h.list():
+        for number in range(1, asset.latest + 1):
+            try:
+                details = h.show(f"{asset.name}@{number}")
+            except NotFound:
+                continue
+            if details.state == "published":
+                yield details
+
+
+def _anew(h: Workspace, details: VersionDetails) -> Anew:
+    start = time.monotonic()
+    # 3. A new data key, new ciphertext, a new signature.
+    sealed = reseal(h.session, details, purpose=Purpose.RECOVER, label=LABEL)
+    # 4. What was written is what was meant.
+    h.verify(sealed.ref)
+    reached("recovery.compromise.anew")
+    return Anew(details.ref, sealed.ref, sealed.bytes, time.monotonic() - start)
+
+
+def _failure(ref: str, error: HermeticError) -> Finding:
+    remedy = error.hint or "mend what it says, then run the command again with --go-on"
+    return Finding("not-sealed-anew", "high", ref, f"it still hangs on the compromised key: {error.message}", remedy)
