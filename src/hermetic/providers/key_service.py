@@ -200,7 +200,10 @@ class KeyServiceRoot(ABC):
         return _MARKER + f"{self.scheme}\n{self.root_id}\n".encode("ascii") + context
 
     def _status(self, state: ProviderState, detail: str, findings: tuple[Finding, ...] = ()) -> ProviderStatus:
-        return ProviderStatus(self.uri, self.root_id, state, f"{TESTED}; {detail}", None, root_in_process=False, findings=findings)
+        message = "this kind of root was tried against servers that speak the service's protocol, not against the service itself"
+        remedy = "try it in your account first, and keep a second root: hermetic key root add URI"
+        found = (*findings, self.finding(TESTED, "low", message, remedy))
+        return ProviderStatus(self.uri, self.root_id, state, f"{TESTED}; {detail}", None, root_in_process=False, findings=found)
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:

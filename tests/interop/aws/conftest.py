@@ -80,3 +80,13 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(awskms, "ATTEMPTS", 2)
     monkeypatch.setattr(awskms, "READ_S", 0.3)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project folder, which is the working folder; HERMETIC_HOME is set."""
+    for name in ("home", "project"):
+        (tmp_path / name).mkdir(mode=0o700)
+    monkeypatch.setenv("HERMETIC_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"

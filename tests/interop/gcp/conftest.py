@@ -32,6 +32,8 @@ def front(service, tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(service.account_file(tmp_path / "account.json")))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
+    for name, value in {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)  # Google's library looks up by itself, at Google, where an account may be used
     with Front(service) as running:
         yield running
 
@@ -54,3 +56,13 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(gcpkms, "DEADLINE_S", 1.0)
     monkeypatch.setattr(gcpkms, "READ_S", 0.3)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project folder, which is the working folder; HERMETIC_HOME is set."""
+    for name in ("home", "project"):
+        (tmp_path / name).mkdir(mode=0o700)
+    monkeypatch.setenv("HERMETIC_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
