@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli.blocks import Facts, Mark
+from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.options import days, output, reason
 from hermetic.cli.session import connected
 from hermetic.formats.messages.keys import ChangeKeySchedule
@@ -35,6 +35,11 @@ def set_(out: Out, *, kek: str, owner: str | None, contact: str | None, rotate: 
         changed = connection.ask(ChangeKeySchedule(kek, owner=owner, contact=contact, rotate_after_days=rotate, reason=reason))
     row = changed.key
     every = "never" if row.rotate_after_days is None else f"every {row.rotate_after_days} days"
-    facts = [("changed", Mark(row.kek, "name")), ("owner", row.owner), ("contact", row.contact or "-"), ("rotate", every)]
+    facts: list[tuple[str, Cell]] = [
+        ("changed", Mark(row.kek, "name")),
+        ("owner", row.owner),
+        ("contact", row.contact or "-"),
+        ("rotate", every),
+    ]
     out.emit({"key": row, "log_index": changed.receipt.index}, Facts(facts))
     return 0

@@ -48,7 +48,7 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
         found = [item for item in assets.list_assets(session) if item.name.kind is not Kind.SCRATCH]
         checkpoint, _ = custodian.log.head(TablesStore(session.connection))
         keys = key_rows(session)
-        owners = {item.owner for item in (*found, *keys) if item.owner}
+        owners = {item.owner for item in found if item.owner} | {item.owner for item in keys if item.owner}
         known = {item.principal.name for item in identity.listing(session)}
         return Facts(
             at_ms=call.now_ms,
