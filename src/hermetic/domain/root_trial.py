@@ -36,7 +36,7 @@ def try_provider(uri: str) -> ProviderReport:
                 unlock.unlock_here(locked, lambda: passphrase)
             return conformance.measure(provider)
         finally:
-            registry.remove_root(uri, place)
+            registry.discard_root(uri, place)
 
 
 def _settings() -> dict[str, dict[str, str]]:

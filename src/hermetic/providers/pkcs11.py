@@ -22,7 +22,6 @@ from hermetic.crypto.secret import Secret
 from hermetic.errors import (
     FormatError,
     HermeticError,
-    IntegrityError,
     KeyServiceUnavailable,
     Locked,
     Unsupported,
@@ -32,7 +31,6 @@ from hermetic.errors import (
 from hermetic.formats.findings import Finding
 from hermetic.keys.provider import CONTEXT_LIMIT, SECRET_LIMIT, ProviderState, ProviderStatus
 from hermetic.providers import pkcs11_keys, pkcs11_wrapping
-from hermetic.providers.pkcs11_pin import Pin
 from hermetic.providers.pkcs11_token import Token, text
 from hermetic.providers.pkcs11_wrapping import Doubtful, Way, place_of, way_of
 
@@ -52,9 +50,10 @@ class Pkcs11Root:
 
     root_in_process = False
 
-    def __init__(self, uri: str, place: Place) -> None:
-        """Raises UsageError (URI), ConfigError (settings); touches no token."""
+    def __init__(self, uri: str, place: Place, *, key: RootId | None = None) -> None:
+        """`key` names the root whose key is used, if not this one's. Raises UsageError, ConfigError; touches no token."""
         self._uri, self.place = uri, place
+        self._key = key or place.root_id
         self.token = Token(uri, place)
 
     @property
@@ -73,7 +72,7 @@ class Pkcs11Root:
             raise UsageError(f"a provider wraps 1 to {SECRET_LIMIT} bytes under at most {CONTEXT_LIMIT} bytes of context")
 
         def work(session: Any) -> bytes:
-            key = pkcs11_keys.find(session, self.token, self.root_id)
+            key = pkcs11_keys.find(session, self.token, self._key)
             way = Way.GCM if key.encrypts else self._key_wrap(session)
             place = place_of(way, self.root_id, context)
             wrapped = pkcs11_wrapping.seal(session, key.handle, secret, way, place=place)
@@ -88,7 +87,7 @@ class Pkcs11Root:
         place = place_of(way, self.root_id, context)
 
         def work(session: Any) -> Secret:
-            key = pkcs11_keys.find(session, self.token, self.root_id)
+            key = pkcs11_keys.find(session, self.token, self._key)
             if not key.allows(way):
                 raise FormatError(f"a wrapped key was wrapped in another way than root {self.root_id} allows")
             return pkcs11_wrapping.open_(session, key.handle, wrapped, place=place)
@@ -113,7 +112,7 @@ class Pkcs11Root:
         return ProviderStatus(self.uri, self.root_id, state, detail, root_in_process=False, findings=findings)
 
     def _look(self, session: Any) -> tuple[str, tuple[Finding, ...]]:
-        key = pkcs11_keys.find(session, self.token, self.root_id)
+        key = pkcs11_keys.find(session, self.token, self._key)
         info = session.pykcs11.getTokenInfo(session.getSessionInfo().slotID)
         how = "AES-256-GCM" if key.encrypts else "AES key wrap"
         model, serial = text(info.model), text(info.serialNumber)
@@ -177,17 +176,30 @@ def create(uri: str, place: Place, asked: Asked) -> Pkcs11Root:
         way = pkcs11_wrapping.offered(session.pykcs11, session.getSessionInfo().slotID)
         pkcs11_keys.make(session, provider.token, place.root_id, way)
 
-    provider.token.run(work, write=True)
-    secret = Secret.random(32)
-    if not provider.unwrap(provider.wrap(secret, b""), b"").same_as(secret):
-        raise IntegrityError(f"token {provider.token.name} does not give back what it was given")
+    try:
+        provider.token.run(work, write=True)
+    except HermeticError:
+        provider.token.pin.forget()  # nothing is made, so nothing is left in the custody home
+        raise
+    try:
+        provider.wrap(Secret.random(32), b"")  # which opens it too
+    except HermeticError:
+        discard(uri, place)
+        raise
     return provider
+
+
+def discard(uri: str, place: Place) -> None:
+    """Delete a root that was made a moment ago, and that nothing hangs on. Raises as `wrap`."""
+    provider = Pkcs11Root(uri, place)
+    provider.token.run(lambda session: pkcs11_keys.delete(session, provider.token, place.root_id), write=True)
+    provider.token.pin.forget()
 
 
 def remove(uri: str, place: Place) -> str:
     """Wipe what this machine keeps of a dropped root; the key stays in the token."""
     provider = Pkcs11Root(uri, place)
-    Pin(uri, place, place.settings["pin_file"]).accepted()
+    provider.token.pin.forget()
     return f"stays in token {provider.token.name} as {provider.token.wanted.label!r}, to be deleted there"
 
 
@@ -203,3 +215,10 @@ def protections(provider: Provider) -> Iterator[Protection]:
     from hermetic.providers import pkcs11_probes  # noqa: PLC0415 - for the report only
 
     return pkcs11_probes.protections(provider)
+
+
+def neighbour(provider: Provider) -> Provider | None:
+    """Return another root over the same key (`conformance`)."""
+    from hermetic.providers import pkcs11_probes  # noqa: PLC0415 - for the report only
+
+    return pkcs11_probes.neighbour(provider)

@@ -41,6 +41,7 @@ def make(session: Any, token: Token, root_id: RootId, way: Way) -> None:
         hint="name another object in the URI; or, if no domain hangs on that key, delete it with the token's own tool",
     )
     wanted = [(pykcs11.CKA_CLASS, pykcs11.CKO_SECRET_KEY), (pykcs11.CKA_LABEL, label)]
+    delete(session, token, root_id)  # of a run before this one that was cut off
     if session.findObjects(wanted):
         raise taken
     handle = session.generateKey(_template(root_id, label, way), pykcs11.MechanismAESGENERATEKEY)
@@ -71,6 +72,13 @@ def find(session: Any, token: Token, root_id: RootId) -> RootKey:
             f"token {token.name} has {len(found)} keys {label!r} of root {root_id}", hint="find out who made the other"
         )
     return RootKey(found[0], _checked(session, found[0], f"key {label!r} in token {token.name}"))
+
+
+def delete(session: Any, token: Token, root_id: RootId) -> None:
+    """Delete the root, if it is there."""
+    pykcs11 = library()
+    for handle in session.findObjects([(pykcs11.CKA_LABEL, token.wanted.label), (pykcs11.CKA_ID, root_id.encode("ascii"))]):
+        session.destroyObject(handle)
 
 
 def _checked(session: Any, handle: Any, name: str) -> bool:

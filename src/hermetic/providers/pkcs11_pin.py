@@ -52,7 +52,7 @@ class Pin:
         document = canonical.encode({"file": self._state(), "format": FORMAT})
         private_file.write(self._mark, document, replace=True)
 
-    def accepted(self) -> None:
+    def forget(self) -> None:
         """Forget an earlier refusal."""
         with contextlib.suppress(OSError):
             self._mark.unlink(missing_ok=True)

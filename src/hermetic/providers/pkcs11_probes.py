@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hermetic.ids import id_from_bytes
+from hermetic.keys.provider import RootId
 from hermetic.providers import conformance, pkcs11_keys
 from hermetic.providers.conformance import Outcome, Probe, Protection
 from hermetic.providers.pkcs11 import Pkcs11Root
@@ -34,6 +38,14 @@ def probes(provider: Provider) -> Iterator[Probe]:
     yield Probe(conformance.POLICY, Outcome.NOT_ENFORCED, "whoever has the PIN may unwrap")
     yield Probe(conformance.ATTESTATION, Outcome.NOT_CHECKABLE, "PKCS#11 has no call for it; some makers have tools")
     yield Probe(conformance.AUDIT, Outcome.NOT_CHECKABLE, "PKCS#11 has no call for it; some tokens keep a log")
+
+
+def neighbour(provider: Provider) -> Provider | None:
+    """Return a root of another id over the same key of the token: it must refuse what this one wraps."""
+    if not isinstance(provider, Pkcs11Root):
+        return None
+    other = RootId(id_from_bytes(os.urandom(16)))
+    return Pkcs11Root(provider.uri, replace(provider.place, root_id=other), key=provider.root_id)
 
 
 def protections(provider: Provider) -> Iterator[Protection]:

@@ -2,7 +2,8 @@
 
 `Token.run(work)` gives `work` a session in which the user is logged in. At most `SESSIONS` are open at once; a thread waits for one. A
 session in which anything failed is not used again. When session, slot or token went away, everything is opened anew and `work` runs
-once more, so `work` has to be such that a second run does no harm.
+again, so `work` has to be such that a second run does no harm. The pauses are for SoftHSM, which does not see a token that another
+process is writing to.
 
 Logging in: once, with the PIN of the file; a wrong one is never tried again (`pkcs11_pin`), and where the token says that one try is
 left, nobody tries but a person with the token's own tool.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from hermetic.errors import IntegrityError, KeyServiceUnavailable, Locked
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SESSIONS: Final = 4  # open at once
+_PAUSES: Final = (0.0, 0.1, 0.3)  # seconds, before everything is opened anew
 KNOWN: Final = {
     "module": "absolute path of the token's PKCS#11 module, such as /usr/lib/softhsm/libsofthsm2.so",
     "pin_file": "absolute path of a file of mode 0600 with the user PIN",
@@ -43,7 +46,7 @@ class Token:
         given = settings.read(uri, place, KNOWN, required=("module", "pin_file"))
         self.wanted = parse(uri)
         self.module = module_at(given["module"], uri)
-        self._pin = Pin(uri, place, given["pin_file"])
+        self.pin = Pin(uri, place, given["pin_file"])
         self._pool = _Pool(self.module.generation)
         self._logging_in = threading.Lock()
 
@@ -54,11 +57,13 @@ class Token:
 
     def run(self, work: Callable[[Any], T], *, write: bool = False) -> T:
         """Return what `work` returns. Raises Locked, KeyServiceUnavailable, IntegrityError, Unsupported, and what `work` raises."""
-        generation = self.module.generation
-        try:
-            return self._once(work, write=write)
-        except Gone:
-            self.module.restart(generation)
+        for pause in _PAUSES:
+            generation = self.module.generation
+            try:
+                return self._once(work, write=write)
+            except Gone:
+                time.sleep(pause)
+                self.module.restart(generation)
         try:
             return self._once(work, write=write)
         except Gone as gone:
@@ -132,14 +137,14 @@ class Token:
         if not info.flags & pykcs11.CKF_LOGIN_REQUIRED:
             return
         self._check_tries(info.flags)
-        pin = self._pin.read()
+        pin = self.pin.read()
         try:
             session.login(bytes(pin.view()))
         except pykcs11.PyKCS11Error as error:
             if error.value not in ALREADY_LOGGED_IN:
                 self._login_failed(error, lib.getTokenInfo(slot).flags)
         else:
-            self._pin.accepted()
+            self.pin.forget()
 
     def _check_tries(self, flags: int) -> None:
         """Refuse to log in where a wrong PIN would lock the token, or has locked it."""
@@ -159,10 +164,10 @@ class Token:
             raise self._locked() from None
         if error.value not in PIN_REFUSED and error.value != PIN_EXPIRED:
             raise error
-        self._pin.refused()
+        self.pin.refused()
         raise Locked(
-            f"token {self.name} refuses the PIN in {self._pin.path} ({_tries(flags)}); it is not tried again",
-            hint=f"write the right PIN into {self._pin.path}",
+            f"token {self.name} refuses the PIN in {self.pin.path} ({_tries(flags)}); it is not tried again",
+            hint=f"write the right PIN into {self.pin.path}",
         ) from None
 
     def _locked(self) -> Locked:

@@ -24,7 +24,8 @@ class Backend(Protocol):
     """What a backend module offers.
 
     It may offer `remove(uri, place) -> str` too: wipe what this machine keeps of a dropped root, tried again after a crash, and say in
-    a few words what became of it. `conformance` names three more that a backend may offer.
+    a few words what became of it; and `discard(uri, place)`, where making a root leaves more than that. `conformance` names three more
+    that a backend may offer.
     """
 
     def open_(self, uri: str, place: Place) -> Provider:
@@ -85,6 +86,15 @@ def remove_root(uri: str, place: Place) -> str:
     """
     remove = getattr(_backend(uri), "remove", None)
     return str(remove(uri, place)) if remove is not None else KEPT
+
+
+def discard_root(uri: str, place: Place) -> None:
+    """Take back a root that was made a moment ago, and that nothing hangs on, wherever it lies. Raises what the backend raises."""
+    discard = getattr(_backend(uri), "discard", None)
+    if discard is not None:
+        discard(uri, place)
+    else:
+        remove_root(uri, place)
 
 
 def backend_of(uri: str) -> object:

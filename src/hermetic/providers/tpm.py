@@ -221,3 +221,10 @@ def protections(provider: Provider) -> Iterator[Protection]:
     from hermetic.providers import tpm_probes  # noqa: PLC0415 - for the report only
 
     return tpm_probes.protections(provider)
+
+
+def neighbour(provider: Provider) -> Provider | None:
+    """Return another root of the same id, in memory (`conformance`)."""
+    from hermetic.providers import local  # noqa: PLC0415 - for the report only
+
+    return local.neighbour(provider)

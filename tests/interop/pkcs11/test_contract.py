@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from types import SimpleNamespace
 
 import pytest
 
 from hermetic.crypto.secret import Secret
-from hermetic.errors import Conflict, FormatError, IntegrityError, Unsupported, UsageError
+from hermetic.errors import Conflict, FormatError, HermeticError, IntegrityError, Locked, Unsupported, UsageError
 from hermetic.keys.provider import CONTEXT_LIMIT, SECRET_LIMIT
 from hermetic.providers import conformance, unlock
 from hermetic.providers.pkcs11_wrapping import Way
 from hermetic.providers.place import Asked
-from hermetic.providers.registry import create_root, open_provider, remove_root
+from hermetic.providers.registry import create_root, discard_root, open_provider, remove_root
 from tests.interop.pkcs11 import softhsm
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
@@ -49,7 +50,13 @@ class Contract(ProviderContract):
     def test_what_it_enforces(self, provider):
         report = conformance.measure(provider, seconds=0.05)
         found = {probe.name: (probe.outcome, probe.contradicts) for probe in report.probes}
-        for name in (conformance.ROUND_TRIP, conformance.OTHER_CONTEXT, conformance.CHANGED_WRAP, conformance.FRESH_WRAPS):
+        for name in (
+            conformance.ROUND_TRIP,
+            conformance.OTHER_CONTEXT,
+            conformance.CHANGED_WRAP,
+            conformance.FRESH_WRAPS,
+            conformance.OTHER_ROOT,
+        ):
             assert found[name] == ("enforced", False)
         assert found[conformance.EXTRACTION] == ("enforced", False)
         assert found[conformance.CONTEXT_IN_PROVIDER] == ("enforced" if self.way is Way.GCM else "not enforced", False)
@@ -138,9 +145,47 @@ def test_the_key_is_such_that_it_stays(provider):
     assert value is None
 
 
+def keys(provider):
+    """The keys in the token."""
+    import PyKCS11
+
+    def look(session):
+        return [SimpleNamespace(label=session.getAttributeValue(handle, [PyKCS11.CKA_LABEL])[0]) for handle in session.findObjects()]
+
+    return provider.token.run(look)
+
+
 def test_dropping_a_root_leaves_the_key(provider, hsm):
     assert "stays in token" in remove_root(hsm.uri(), provider.place)
     assert provider.status().state == "ready"
+
+
+def test_a_root_made_for_a_trial_is_taken_back(provider, hsm, home):
+    place = hsm.place(home)
+    create_root(hsm.uri("trial"), place)
+    discard_root(hsm.uri("trial"), place)
+    assert [key.label for key in keys(provider)] == ["hermetic"]
+    discard_root(hsm.uri("trial"), place)
+
+
+def test_a_root_that_does_not_work_is_taken_back(provider, hsm, home, monkeypatch):
+    import PyKCS11
+
+    def broken(self, *rest):
+        raise PyKCS11.PyKCS11Error(PyKCS11.CKR_DEVICE_ERROR)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PyKCS11.Session, "decrypt", broken)
+        with pytest.raises(HermeticError):
+            create_root(hsm.uri("second"), hsm.place(home))
+    assert [key.label for key in keys(provider)] == ["hermetic"]
+
+
+def test_a_wrong_pin_while_making_leaves_nothing(hsm, home):
+    hsm.write_pin("wrong-wrong")
+    with pytest.raises(Locked):
+        create_root(hsm.uri(), hsm.place(home))
+    assert list(home.iterdir()) == []
 
 
 @pytest.mark.parametrize("settings", [{}, {"module": softhsm.MODULE}, {"module": softhsm.MODULE, "pin_file": "/p", "pin": "1234"}])

@@ -42,7 +42,13 @@ def test_banks_and_numbers_of_registers(new_place, tpm, registers):
 def test_what_it_enforces(provider):
     report = conformance.measure(provider, seconds=0.05)
     found = {probe.name: (probe.outcome, probe.contradicts) for probe in report.probes}
-    for name in (conformance.ROUND_TRIP, conformance.OTHER_CONTEXT, conformance.CHANGED_WRAP, conformance.FRESH_WRAPS):
+    for name in (
+        conformance.ROUND_TRIP,
+        conformance.OTHER_CONTEXT,
+        conformance.CHANGED_WRAP,
+        conformance.FRESH_WRAPS,
+        conformance.OTHER_ROOT,
+    ):
         assert found[name] == ("enforced", False)
     assert found[conformance.POLICY] == ("enforced", False)
     assert found[conformance.EXTRACTION] == ("not enforced", False)
