@@ -20,14 +20,14 @@ from pathlib import Path
 import hermetic
 from hermetic.assets.exposing import TEMPORARY
 from hermetic.crypto.secret import Secret
-from hermetic.domain import root_moves
+from hermetic.domain import root_moves, share_files
 from hermetic.domain.backup import Copies
 from hermetic.domain.home import PROJECT_FILE
 from hermetic.domain.recovering import find_domain, recover
 from hermetic.errors import NotFound, WrongKey
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
-from hermetic.formats.messages.roots import DropRoot, ListRoots
+from hermetic.formats.messages.roots import DropRoot, ListRoots, RootRow
 from hermetic.ids import Purpose
 from hermetic.recovery.objects import objects_store
 from hermetic.sealed.inspection import inspect
@@ -54,6 +54,7 @@ def check_project(root: Path, project: Path, lines: list[str]) -> None:
     """Check one domain."""
     with hermetic.connect(project) as h:
         copy_is_whole(h, root / "backup", project, lines)
+        shares_open_the_copy(h, root, lines)
         resume(h)
         roots_are_whole(h, lines)
         log_is_whole(h)
@@ -78,12 +79,38 @@ def resume(h: hermetic.Workspace) -> None:
 def finish_move(h: hermetic.Workspace) -> None:
     """Give every command of an interrupted move once more."""
     for row in h.connection.ask(ListRoots()).roots:
-        if row.state == "pre-active":
+        if row.state == "pre-active" and row.provider.startswith("recovery:"):
+            finish_recovery_root(h, row)
+        elif row.state == "pre-active":
             root_moves.add_root(h.connection, row.provider)
         elif row.state == "suspended":
             root_moves.resume(h.connection, row)
         elif row.state == "deactivated" or (row.state == "destroyed" and row.wiped_ms is None):
             h.connection.ask(DropRoot(row.root, "after the crash"))
+
+
+def finish_recovery_root(h: hermetic.Workspace, row: RootRow) -> None:
+    """Go on where its public half is there; else nobody can wrap under it, and it is dropped."""
+    if (h.connection.home.domain_data(h.session.domain) / f"root-{row.root}.json").exists():
+        root_moves.resume(h.connection, row)
+    else:
+        h.connection.ask(DropRoot(row.root, "after the crash"))
+
+
+def shares_open_the_copy(h: hermetic.Workspace, root: Path, lines: list[str]) -> None:
+    """Two of the three shares that were promised open the copy in the backup place, and so does what is under it now."""
+    promised = [line.split()[1] for line in lines if line.startswith("shared ")]
+    if not promised:
+        return
+    for name in ("two", "one"):
+        paths = sorted((root / f"shares-{name}").glob("*.txt"))
+        if len(paths) < 3:
+            continue
+        with contextlib.suppress(WrongKey):  # of a set that is not active yet
+            opened = recover(root / "backup", h.session.domain, share_files.joined([share_files.read(path) for path in paths[1:]]))
+            assert opened.how == "shares"
+            return
+    raise AssertionError(f"no shares of {promised} open the copy")
 
 
 def roots_are_whole(h: hermetic.Workspace, lines: list[str]) -> None:
@@ -92,7 +119,8 @@ def roots_are_whole(h: hermetic.Workspace, lines: list[str]) -> None:
     rows = h.connection.ask(ListRoots()).roots
     living = {row.root for row in rows if row.state != "destroyed"}
     for row in rows:
-        wanted = ("active", "ready", row.keys, True) if row.root in living else ("destroyed", "absent", 0, False)
+        now = "locked" if row.provider.startswith("recovery:") else "ready"
+        wanted = ("active", now, row.keys, True) if row.root in living else ("destroyed", "absent", 0, False)
         assert (row.state, row.status, row.slots, row.opens_domain) == wanted, row
     folder = h.connection.home.domain_data(h.session.domain)
     assert {path.name for path in folder.glob("root-*")} == {f"root-{root}.json" for root in living}

@@ -7,6 +7,7 @@ What a scenario says is a promise that a crash afterwards must keep:
     ended NAME       the exposed file is gone
     copied           the backup place holds all objects
     changed          the recovery passphrase is another one
+    shared SET       the shares in that folder, or in a later one, open the copy in the backup place
     moved            the domain hangs on its new root alone
     made             the second domain is there
     restored         the domain is there again
@@ -256,6 +257,32 @@ def move(root: Path, say: Say) -> None:
         set_recovery(h.connection, Secret(PASSPHRASE))
 
 
+def shares(root: Path, say: Say) -> None:
+    """Give the domain recovery shares, replace them, and put a key into escrow."""
+    from hermetic.domain import escrow, recovery_roots
+
+    with _workspace(root) as h:
+        _share(h.connection, root / "shares-one")
+        say("shared one")
+        say("sealed " + h.seal(root / "project" / "one.bin", name="dataset/one", data_class="internal", purpose="ingest").ref)
+        (old,) = recovery_roots.listing(h.connection)
+        _share(h.connection, root / "shares-two", replace=old, reason="drill")
+        say("shared two")
+        public, recipient = escrow.new_key(root / "ada", "Ada", Secret(PASSPHRASE))
+        assert escrow.read_recipient(public) == recipient
+        recovery_roots.add(h.connection, escrow.in_escrow(h.connection.project.domain, recipient, now_ms=0))
+
+
+def _share(connection, folder: Path, **more) -> None:
+    from hermetic.crypto.hpke import PrivateKey
+    from hermetic.domain import escrow, recovery_roots, share_files
+
+    private = PrivateKey.generate()
+    made = share_files.split(private, 3, 2)
+    share_files.write(connection, folder, made)
+    recovery_roots.add(connection, escrow.in_shares(connection.project.domain, private, made, "", now_ms=0), private, **more)
+
+
 def upkeep(root: Path, _say: Say) -> None:
     """The database's own maintenance."""
     from hermetic.db import migrate
@@ -300,4 +327,6 @@ def restore(root: Path, say: Say) -> None:
     release(root, say)
 
 
-SCENARIOS = {made.__name__: made for made in (seal, release, rotate, run, locate, expose, manage, backup, move, upkeep, init, restore)}
+SCENARIOS = {
+    made.__name__: made for made in (seal, release, rotate, run, locate, expose, manage, backup, move, shares, upkeep, init, restore)
+}
