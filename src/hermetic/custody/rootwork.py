@@ -1,0 +1,141 @@
+"""What the handlers of roots share: finding one, what has to hold before it changes, how it is shown and logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.audit.leaf import Entry, Hidden
+from hermetic.crypto.secret import Secret
+from hermetic.custody import callers
+from hermetic.custody.call import receipt
+from hermetic.custody.decide import allowed_caller
+from hermetic.errors import Conflict, KeyServiceUnavailable, NotFound, Unsupported, UsageError
+from hermetic.formats.messages.base import Pair
+from hermetic.formats.messages.roots import RootRow
+from hermetic.ids import KeyState
+from hermetic.keys import migration, roots, slots
+from hermetic.policy.request import Action
+
+if TYPE_CHECKING:
+    from hermetic.custody.call import Call
+    from hermetic.custody.callers import Caller
+    from hermetic.custody.custodian import RootHome
+    from hermetic.custody.work import Work
+    from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
+    from hermetic.formats.messages.base import Receipt
+    from hermetic.keys.domain_file import DomainRoot
+    from hermetic.keys.provider import RootId
+    from hermetic.keys.roots import Root
+
+PREFIX = 4  # shortest prefix of an id that names a root
+
+
+def find_root(session: ReadSession, text: str) -> Root:
+    """Return the root whose id starts with `text`. Raises NotFound, UsageError when several do."""
+    found = [root for root in roots.ls(session) if root.root_id.startswith(text)] if len(text) >= PREFIX else []
+    if not found:
+        raise NotFound(f"no root {text!r}", hint="`hermetic key root ls` lists them; four letters of an id are enough")
+    if len(found) > 1:
+        raise UsageError(f"{text!r} names {len(found)} roots", hint="write more of the id")
+    return found[0]
+
+
+def administrator(call: Call, text: str) -> tuple[Caller, Root]:
+    """Return the caller, who may administer keys, and the root that `text` names. Raises PolicyDenied, NotFound, UsageError."""
+    caller = allowed_caller(call, Action.ADMINISTER_KEYS)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
+        return caller, find_root(session, text)
+
+
+def home_of(call: Call) -> RootHome:
+    """Return where roots are kept track of. Raises Unsupported for a custody that was opened without it."""
+    if call.custodian.roots is None:
+        raise Unsupported("this custody cannot change roots", hint="run the command where custody runs")
+    return call.custodian.roots
+
+
+def living(session: ReadSession) -> list[Root]:
+    """Return the roots that are not destroyed."""
+    return [root for root in roots.ls(session) if root.state is not KeyState.DESTROYED]
+
+
+def entry(home: RootHome, root: Root, *, of_any: bool = False) -> DomainRoot | None:
+    """Return what domain.json says of a root; with `of_any` whatever provider it names there."""
+    return next(
+        (item for item in home.file().roots if item.root_id == root.root_id and (of_any or item.provider == root.provider_uri)), None
+    )
+
+
+def require_state(session: ReadSession, root: Root) -> None:
+    """Raises Conflict unless a root is in the state in which it was read."""
+    if roots.get(session, root.root_id).state is not root.state:
+        raise Conflict("the root's state changed meanwhile", hint="`hermetic key root ls`, then try again")
+
+
+def require_another(session: ReadSession, root: Root) -> None:
+    """Raises Conflict unless another root is active: it has a slot for every key, and new keys need one."""
+    if not any(one.state is KeyState.ACTIVE and one.root_id != root.root_id for one in roots.ls(session)):
+        raise Conflict("no other root of this domain is active", hint="add another one first: `hermetic key root add URI`")
+
+
+def require_working(call: Call, root: Root) -> None:
+    """Wrap something, and unwrap it, before new keys depend on a root. Raises KeyServiceUnavailable, Locked, IntegrityError."""
+    provider = home_of(call).provider(root.provider_uri, root.root_id)
+    context = slots.domain_secret_context(call.custodian.domain, root.root_id)
+    migration.wrapped_checked(provider, Secret.random(32), context)
+
+
+def require_opening_without(call: Call, root: Root) -> None:
+    """Open the domain secret through the other roots that may be used, to see that this one can be done without. Raises Conflict."""
+    custodian = call.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        usable = roots.for_opening(session, custodian.anchors, recovering=True)
+    usable.pop(root.root_id, None)
+    try:
+        home_of(call).file().open(usable).wipe()
+    except KeyServiceUnavailable as error:
+        raise Conflict(f"without this root nothing opens the domain: {error.message}", hint=error.hint) from error
+
+
+def show(call: Call, root_id: RootId) -> RootRow:
+    """Return a root as it is now. Never within a transaction that writes: its provider is asked how it is, which may take a while."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return row_of(call, session, roots.get(session, root_id))
+
+
+def row_of(call: Call, session: ReadSession, root: Root) -> RootRow:
+    """Return what catalogue, domain.json and provider say of a root."""
+    have, all_ = migration.coverage(session, root.root_id)
+    provider = None if root.state is KeyState.DESTROYED else call.custodian.anchors.providers.get(root.root_id)
+    status = None if provider is None else provider.status()
+    return RootRow(
+        root=root.root_id,
+        provider=root.provider_uri,
+        state=root.state.value,
+        created_ms=root.created_ms,
+        status="absent" if status is None else status.state.value,
+        detail="" if status is None else status.detail,
+        expires_ms=None if status is None else status.expires_ms,
+        root_in_process=status is not None and status.root_in_process,
+        slots=have,
+        keys=all_,
+        opens_domain=entry(home_of(call), root) is not None,
+        wiped_ms=root.parameters.get("wiped_ms"),
+        findings=() if status is None else tuple(Pair(item.code, item.message) for item in status.findings),
+    )
+
+
+def log_change(work: Work, caller: Caller, what: tuple[str, str], facts: dict[str, JsonValue]) -> None:
+    """Log an event (kind, reason) with the caller and the policies that permitted it."""
+    kind, reason = what
+    hidden = {"principal": caller.hidden()}
+    if reason:
+        hidden["reason"] = Hidden(reason, f"principal:{caller.id}")
+    work.log(Entry(kind, {**facts, "policies": list(caller.policies)}, hidden))
+
+
+def receipt_of(call: Call, work: Work) -> Receipt:
+    """Return the receipt of what a unit logged first."""
+    return receipt(call.custodian.generation, work.logged())
