@@ -51,6 +51,9 @@ ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME
     "transformers": "transformers",
     "mlflow": "mlflow",
     "root-in-openbao": "openbao",
+    "root-in-aws-kms": "aws",
+    "root-in-google-cloud-kms": "gcp",
+    "root-in-azure-key-vault": "azure",
 }
 
 pytest.importorskip("pyarrow")

@@ -1,6 +1,6 @@
 """A domain whose root is in a key service, from `init` to `cat` in other processes, and what they say when the key is taken away.
 
-`journey` is the same for every service: `take_away` and `give_back` act on the key behind our back.
+`journey` is the same for every service: `take_away` and `give_back` act on the key behind our back. `check_page` runs a how-to.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import hermetic
 from hermetic.domain.create import create_domain
+from tests.docs.pages import ROOT, check, run, steps
 
 DATA = b"id,age\n1,44\n2,53\n" * 1000
 
@@ -52,3 +54,13 @@ def journey(project, provider, *, take_away, give_back, says):
     (kept,) = home.glob("config/*/config.yaml")
     assert uri in kept.read_text()
     assert not list(home.rglob("root-*.json"))
+
+
+def check_page(name, settings, folder, home):
+    """Run a how-to whose service is reached elsewhere: its `init` is given `settings` besides."""
+    (folder / "patients.parquet").write_bytes(b"PAR1 not really PAR1")
+    page = ROOT / "docs" / "how-to" / f"{name}.md"
+    more = "".join(f" --root-setting {key}={value}" for key, value in settings.items())
+    asked = [replace(step, command=step.command + more) if " init --root " in step.command else step for step in steps(page)]
+    assert sum(more in step.command for step in asked) == 1
+    check(page, run(asked, folder, home))
