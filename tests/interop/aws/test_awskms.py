@@ -13,6 +13,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.errors import IntegrityError, KeyServiceUnavailable, UsageError, WrongKey
 from hermetic.keys.provider import ProviderState
 from hermetic.providers import awskms, conformance, registry
+from scripts.providers_table import record
 from tests.interop import front as faults
 from tests.interop.aws.conftest import REGION, client
 from tests.interop.front import Answer, Front, forward
@@ -396,6 +397,7 @@ def test_a_region_that_says_no_is_not_gone_around(replicated, between, ministack
 
 def test_the_conformance_report(stated):
     report = conformance.measure(stated, seconds=0.2)
+    record(report, against="ministack 1.5.33: protocol-tested")
     found = {probe.name: probe.outcome for probe in report.probes}
     assert {found[name] for name in conformance.CORE} == {"enforced"}
     assert found[conformance.CONTEXT_IN_PROVIDER] == "enforced"

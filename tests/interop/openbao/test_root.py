@@ -17,6 +17,7 @@ from hermetic.providers import conformance
 from hermetic.providers.openbao_transit import CHUNK
 from hermetic.providers.place import Asked
 from hermetic.providers.registry import create_root
+from scripts.providers_table import record
 from tests.interop.openbao.conftest import seat
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
@@ -302,6 +303,7 @@ def test_a_forked_child_uses_connections_of_its_own(desk):
 def test_conformance(desk):
     provider = desk.create()
     report = conformance.measure(provider, seconds=0.2)
+    record(report, against="OpenBao 2.7.2")
     outcomes = {probe.name: probe.outcome for probe in report.probes}
     assert [probe for probe in report.probes if probe.contradicts] == []
     enforced = {*conformance.CORE, conformance.CONTEXT_IN_PROVIDER, conformance.EXTRACTION, conformance.POLICY}

@@ -42,7 +42,7 @@ def test_into_a_token_and_out_again(project, hsm, tmp_path):
             assert file.read() == DATA
         (report,) = ask(CheckRoots()).reports
         assert [probe for probe in report.probes if probe.contradicts] == []
-        record(report, against="SoftHSM2")
+        record(report, against="SoftHSM 2.6.1")
         back = root_moves.add_root(h.connection, "local:insecure-file", reason="out again").root
         hsm.tokens.rename(tmp_path / "pulled")
         with hermetic.connect(project) as alone, alone.open(made.ref, purpose="prepare") as file:

@@ -12,6 +12,7 @@ from hermetic.providers import conformance, unlock
 from hermetic.providers.local_root import root_path
 from hermetic.providers.place import Asked
 from hermetic.providers.registry import create_root, open_provider, remove_root
+from scripts.providers_table import record
 from tests.interop.tpm.conftest import URI
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
@@ -41,6 +42,7 @@ def test_banks_and_numbers_of_registers(new_place, tpm, registers):
 
 def test_what_it_enforces(provider):
     report = conformance.measure(provider, seconds=0.05)
+    record(report, against="swtpm 0.7.1")
     found = {probe.name: (probe.outcome, probe.contradicts) for probe in report.probes}
     for name in (
         conformance.ROUND_TRIP,
