@@ -36,6 +36,7 @@ BEFORE = {
     "rotate-keys": SEALED,
     "move-the-root": SEALED,
     "back-up-and-restore": [],
+    "recover-from-shares": [],
     "change-the-policy": SEALED,
     "anchor-the-log": SEALED,
     "benchmark": BENCH,
@@ -54,6 +55,8 @@ ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME
     "root-in-aws-kms": "aws",
     "root-in-google-cloud-kms": "gcp",
     "root-in-azure-key-vault": "azure",
+    "root-in-an-hsm": "pkcs11",
+    "root-in-a-tpm": "tpm",
 }
 
 pytest.importorskip("pyarrow")
