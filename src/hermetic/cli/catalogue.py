@@ -63,7 +63,7 @@ def _versions(found: tuple[VersionDetails, ...]) -> Table:
             row.writer,
             size(row.length),
             moment(row.published_ms)[:16],
-            Mark(row.kek_state, "bad" if row.kek_state == KeyState.COMPROMISED else ""),
+            Mark(row.kek_state, "bad" if row.kek_state in {KeyState.COMPROMISED, KeyState.DESTROYED} else ""),
         )
         for row in found
     ]
@@ -128,7 +128,7 @@ def _details(row: VersionDetails) -> list[Block]:
         ("environment", row.environment),
         ("owner", row.owner or Mark("nobody", "warn")),
         ("project", row.project),
-        ("state", row.state),
+        ("state", Mark(row.gone, "bad") if row.gone else row.state),
         ("purpose", row.purpose),
         ("written", f"{moment(row.published_ms)} by {row.writer}" + (f" in run {row.run}" if row.run else "")),
         ("kept", "for good" if row.retention_days is None else f"{row.retention_days} days"),

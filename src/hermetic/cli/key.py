@@ -222,11 +222,16 @@ def _details(row: KeyRow) -> list[Block]:
         ("last use", moment(row.last_use_ms)),
         ("roots", ", ".join(row.roots)),
     ]
-    versions = [(item.number, _state(item.state), moment(item.created_ms), item.wraps, item.data_keys) for item in row.versions]
+    versions = [
+        (item.number, _state(item.state), moment(item.created_ms), item.wraps, item.data_keys, moment(item.destroy_after_ms))
+        for item in row.versions
+    ]
     return [
         Facts(facts),
         Heading("Versions"),
-        Table(("number", "state", "made", "wraps", "data keys"), versions, frozenset({"number", "wraps", "data keys"})),
+        Table(
+            ("number", "state", "made", "wraps", "data keys", "destroyed after"), versions, frozenset({"number", "wraps", "data keys"})
+        ),
         Heading(f"Blast radius: {count(len(row.assets), 'asset')}"),
         *(Line(Mark(name, "name"), 2) for name in row.assets),
     ]

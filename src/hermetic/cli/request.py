@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from hermetic.cli.passphrase import asker
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.errors import Conflict, StorageError, UsageError
-from hermetic.formats.messages.approvals import AddStatement, ListRequests, ShowRequest
+from hermetic.formats.messages.approvals import AddStatement, EnrolApprover, ListRequests, ShowRequest
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
@@ -127,7 +128,10 @@ def approve(out: Out, *, request: str, key_file: Path, offline: bool, reason: st
 @passphrase_file()
 @output
 def deny(out: Out, *, request: str, key_file: Path, offline: bool, reason: str, passphrase_file: Path | None) -> int:
-    """Say no to a request, with your own key. It is closed by that."""
+    """Say no to a request, with your own key.
+
+    The request is closed by that; the same may be asked again when a day has passed.
+    """
     return _answer(out, request, (key_file, passphrase_file), ("deny", reason), offline=offline)
 
 
@@ -166,14 +170,18 @@ def _asks(asked: Shown) -> list[tuple[str, str]]:
     """Return what the signed bytes themselves ask, not what somebody says about them."""
     import dataclasses  # noqa: PLC0415 - only here
 
+    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
+
     message = asked.checked()
     fields = [(field.name, getattr(message, field.name)) for field in dataclasses.fields(message)]
-    return [("asked by", asked.requester), ("asks", type(message).__name__), *((name, _text(value)) for name, value in fields)]
+    keys = [("key", approving.public_of(message.public))] if isinstance(message, EnrolApprover) else []
+    named = ((name, _text(value)) for name, value in fields)
+    return [("asked by", asked.requester), ("asks", type(message).__name__), *named, *keys]
 
 
 def _text(value: object) -> str:
     if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+        return f"{len(value)} bytes, SHA-256 {hashlib.sha256(value).hexdigest()}"
     return ", ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 

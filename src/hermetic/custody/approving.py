@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermetic.access import approvals
 from hermetic.audit.leaf import Entry, Hidden
+from hermetic.crypto.mac import sha256
 from hermetic.custody import callers
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.work import unit
@@ -100,7 +101,7 @@ def _asks(raw: bytes) -> tuple[Pair, ...]:
 
 def _text(value: object) -> str:
     if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+        return f"{len(value)} bytes, SHA-256 {sha256(value).hex()}"
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value)[:SHOWN]
     return (value if isinstance(value, str) else json.dumps(value))[:SHOWN]

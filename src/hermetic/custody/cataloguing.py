@@ -10,10 +10,11 @@ from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
+from hermetic.custody.copies import digest_handle, strictest_copies
 from hermetic.custody.decide import allowed_caller, may, still_the_same
 from hermetic.custody.due import do_due
-from hermetic.custody.publishing import abandon, digest_handle
-from hermetic.custody.resolve import as_resource
+from hermetic.custody.publishing import abandon
+from hermetic.custody.resolve import as_resource, gone
 from hermetic.custody.views import labels_of, members_of, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -41,7 +42,7 @@ from hermetic.formats.messages.catalogue import (
     VersionDetails,
 )
 from hermetic.formats.messages.versions import Recognised, RecogniseDigests
-from hermetic.ids import AssetName, KekId, Ref, VersionId
+from hermetic.ids import AssetName, KekId, KeyState, Ref, VersionId
 from hermetic.keys import kek as keks
 from hermetic.policy import globs
 from hermetic.policy.request import Action
@@ -141,7 +142,7 @@ def _details(session: ReadSession, asset: Asset, version: Version, policy: InFor
         store=version.store,
         kek=kek.kek_id,
         kek_number=key["kek_number"],
-        kek_state=kek.counting(key["kek_number"]).value,
+        kek_state=(kek.counting(key["kek_number"]) if version.state is not VersionState.DELETED else KeyState.DESTROYED).value,
         manifest=version.manifest or b"",
         openings=openings_of(version),
         members=members_of(version),
@@ -150,6 +151,7 @@ def _details(session: ReadSession, asset: Asset, version: Version, policy: InFor
         releases=count,
         last_release_ms=last,
         place=place_of(version),
+        gone=gone(session, asset, version) if version.state is VersionState.DELETED else "",
     )
 
 

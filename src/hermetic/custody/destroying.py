@@ -55,7 +55,8 @@ def plan_destruction(call: Call, request: PlanDestruction) -> DestructionPlan:
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         kek = find_key(session, request.kek)
-        version = _version(kek, request.number)
+        only_active = not request.number and len(kek.versions) == 1
+        version = kek.versions[0] if only_active else _version(kek, request.number)
         return DestructionPlan(
             kek.kek_id, version.number, version.state.value, version.destroy_after_ms, _radius(session, kek, version)
         )

@@ -11,6 +11,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import assets, exposures, runs, versions
 from hermetic.catalog.values import VersionState
+from hermetic.custody import attention
 from hermetic.custody.callers import Caller
 from hermetic.custody.cataloguing import asset_row, exposure_row
 from hermetic.custody.decide import Question, allowed_caller, decide, still_the_same
@@ -70,6 +71,7 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
             policy_digest=policy.digest,
             backup=tuple(Pair(row["key"], row["value"]) for row in session.find(tables.backup_state) if isinstance(row["value"], str)),
             edges=_edges(session),
+            critical=attention.gather(call, session, policy),
         )
 
 

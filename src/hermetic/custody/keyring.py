@@ -96,7 +96,9 @@ def key_row(session: ReadSession, kek: Kek) -> KeyRow:
         last_use_ms=_last_use(session, kek),
         roots=tuple(roots.get(session, root).provider_uri for root in sorted(slots_of(session, kek.kek_id, kek.versions[-1].number))),
         versions=tuple(
-            KeyVersionRow(item.number, item.state.value, item.created_ms, item.wraps, counts.get(item.number, 0))
+            KeyVersionRow(
+                item.number, item.state.value, item.created_ms, item.wraps, counts.get(item.number, 0), item.destroy_after_ms
+            )
             for item in kek.versions
         ),
         assets=tuple(_assets(session, kek)),

@@ -7,7 +7,6 @@ request_file(row) / read_request_file(raw)      a request on its way to an appro
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ from hermetic.formats import canonical, codec
 from hermetic.formats.approval import PAYLOAD_TYPE, Decided, Statement
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.fields import Fields
+from hermetic.formats.messages.base import hash_of
 from hermetic.ids import DomainId
 from hermetic.keys import approver_key
 from hermetic.providers import private_file
@@ -46,7 +46,7 @@ class Shown:
 
     def checked(self) -> Any:
         """Return the request itself, decoded. Raises IntegrityError when its bytes are not those of the hash, FormatError."""
-        if hashlib.sha256(b"hermetic/v1/request\n" + self.request).digest() != self.hash:
+        if hash_of(self.request) != self.hash:
             raise IntegrityError("the request shown is not the one its hash names", hint="do not sign it; ask who gave it to you")
         return codec.decode(self.request)
 

@@ -76,4 +76,9 @@ def request_hash(request: Request[Answer]) -> bytes:
     bare: Any = request
     if any(field.name == "approvals" for field in dataclasses.fields(bare)):
         bare = dataclasses.replace(bare, approvals=())
-    return hashlib.sha256(b"hermetic/v1/request\n" + codec.encode(bare)).digest()
+    return hash_of(codec.encode(bare))
+
+
+def hash_of(request: bytes) -> bytes:
+    """Return the request hash of canonical bytes without approvals."""
+    return hashlib.sha256(b"hermetic/v1/request\n" + request).digest()

@@ -99,6 +99,7 @@ class VersionDetails:
     releases: int
     last_release_ms: int | None
     place: str | None = None
+    gone: str = ""  # since when it is shredded, and by whom
 
 
 @message("rename-asset")

@@ -73,6 +73,7 @@ class Facts:
     policy_digest: bytes
     backup: tuple[Pair, ...]
     edges: tuple[Pair, ...]
+    critical: tuple[Pair, ...] = ()  # what stands out about approvals, destruction and duties: code, and subject with a detail
 
 
 @message("record-recovery")

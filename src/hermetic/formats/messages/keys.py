@@ -24,6 +24,7 @@ class KeyVersionRow:
     created_ms: int
     wraps: int
     data_keys: int
+    destroy_after_ms: int | None = None  # when its announced destruction is due, or was
 
 
 @message("key-row")

@@ -1,0 +1,96 @@
+"""What people should look at around approvals, destruction and duties, for `status`: code and subject of each, findings elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from hermetic.access import approvals, identity
+from hermetic.audit.leaf import Leaf
+from hermetic.catalog.values import VersionState
+from hermetic.custody import blast
+from hermetic.custody.cataloguing import ref_of
+from hermetic.db import tables
+from hermetic.formats.certificate import LIMIT, parse_certificate
+from hermetic.formats.dsse import parse_envelope
+from hermetic.formats.messages.base import Pair
+from hermetic.ids import VersionId
+from hermetic.keys import destruction
+from hermetic.keys import kek as keks
+from hermetic.policy import duties
+from hermetic.policy.obligations import most_approvals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hermetic.custody.call import Call
+    from hermetic.custody.inforce import InForce
+    from hermetic.db.rows import ReadSession
+
+LISTED = 100  # subjects of one code
+_CRITICAL = ("key.destruction-announced", "version.deleted")
+
+
+def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...]:
+    """Return what stands out; the value is the subject, then `|` and a detail where there is one."""
+    return (
+        *_approvers(call, session, policy),
+        *_unapproved(call, session),
+        *_held_up(call, session),
+        *_incomplete(session),
+        *_duties(session, policy),
+    )
+
+
+def _approvers(call: Call, session: ReadSession, policy: InForce) -> Iterator[Pair]:
+    active = [item for item in approvals.approvers(session) if item.active]
+    for item in active:
+        if item.alone:
+            yield Pair("approver-enrolled-alone", item.name)
+    most = most_approvals(policy.document, call.custodian.enforcement)
+    if active and len(active) <= most:
+        yield Pair("few-approvers", f"{len(active)}|{most}")
+
+
+def _unapproved(call: Call, session: ReadSession) -> Iterator[Pair]:
+    """Count what was destroyed without anybody else's yes, as policies of development allow."""
+    leaf = tables.log_leaf
+    query = sa.select(leaf.c.leaf).where(leaf.c.generation == call.custodian.generation, leaf.c.kind.in_(_CRITICAL))
+    found = [
+        Leaf.parse(bytes(row[0])).facts for row in session.connection.execute(query.order_by(leaf.c.idx.desc()).limit(10 * LISTED))
+    ]
+    count = sum(facts.get("approvals") == 0 for facts in found)
+    if count:
+        yield Pair("destroyed-without-approval", f"{call.custodian.domain}|{count}")
+
+
+def _held_up(call: Call, session: ReadSession) -> Iterator[Pair]:
+    for kek_id, number in destruction.due(session, now_ms=call.now_ms)[:LISTED]:
+        version = keks.get(session, kek_id).version(number)
+        problem = blast.copies_may_hold(session, version.updated_ms)
+        needed = destruction.count_data_keys(session, kek_id, number)
+        why = f"{needed} data keys hang on it" if needed else problem
+        if why:
+            yield Pair("destruction-held-up", f"{kek_id}/{number}|{why}")
+
+
+def _incomplete(session: ReadSession) -> Iterator[Pair]:
+    gone = session.find(tables.version, state=VersionState.DELETED.value)
+    for row in sorted(gone, key=lambda row: (row["published_ms"] or 0, row["id"]))[-LISTED:]:
+        stored = session.find(tables.certificate, subject=row["id"])
+        newest = max(stored, key=lambda item: (item["made_ms"], item["id"]), default=None)
+        said = None if newest is None else parse_certificate(parse_envelope(newest["envelope"], limit=LIMIT).payload)
+        if said is None or said.missing:
+            yield Pair("shred-incomplete", ref_of(session, VersionId(row["id"])))
+
+
+def _duties(session: ReadSession, policy: InForce) -> Iterator[Pair]:
+    """Name who both reads data and administers its keys; where there is only one person, there is nobody to share the work with."""
+    people = [item.principal for item in identity.listing(session) if item.active]
+    if len(people) < 2:
+        return
+    for person in people:
+        classes = duties.together(policy.rulebook.engine, person.roles)
+        if classes:
+            yield Pair("duties-together", f"{person.name}|{', '.join(classes)}")

@@ -1,0 +1,86 @@
+"""Findings about approvals, destruction, shredding and duties, from what custody noted (`Facts.critical`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermetic.formats.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hermetic.formats.messages.domain import Facts
+
+
+def find(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding for each note; a note that this release does not know is passed over."""
+    for note in facts.critical:
+        subject, _, detail = note.value.partition("|")
+        if note.name in _FINDINGS:
+            yield _FINDINGS[note.name](subject, detail)
+
+
+def _alone(name: str, _detail: str) -> Finding:
+    return Finding(
+        "approver-enrolled-alone",
+        "low",
+        name,
+        "this approver was enrolled by the owner without anybody's approval, as the first ones are",
+        "compare the key of `hermetic approver ls` with the approver, then accept the finding in `exceptions:`",
+    )
+
+
+def _few(count: str, needed: str) -> Finding:
+    return Finding(
+        "few-approvers",
+        "low",
+        "approvers",
+        f"there are {count} approvers and some operations need {needed}: one lost key, and nothing can be approved",
+        "hermetic approver enrol NAME --public-key FILE --reason WHY",
+    )
+
+
+def _unapproved(domain: str, count: str) -> Finding:
+    return Finding(
+        "destroyed-without-approval",
+        "low",
+        domain,
+        f"{count} times something was shredded or its destruction announced with nobody else's approval, as this policy allows",
+        "raise `approvals_in` of `operations:` in hermetic.yaml where that is not meant",
+    )
+
+
+def _held_up(key: str, why: str) -> Finding:
+    return Finding(
+        "destruction-held-up", "medium", key, f"its destruction is due and cannot be done: {why}", "hermetic key destroy --due"
+    )
+
+
+def _incomplete(ref: str, _detail: str) -> Finding:
+    return Finding(
+        "shred-incomplete",
+        "medium",
+        ref,
+        "it was shredded here, and a copy of custody from before may still open it",
+        f"hermetic key certificate {ref}",
+    )
+
+
+def _together(name: str, classes: str) -> Finding:
+    return Finding(
+        "duties-together",
+        "low",
+        name,
+        f"reads data of {classes} and administers its keys: nothing but the log stands between them",
+        "give one of the two to somebody else, then say `separation: required` of the class",
+    )
+
+
+_FINDINGS: dict[str, Callable[[str, str], Finding]] = {
+    "approver-enrolled-alone": _alone,
+    "few-approvers": _few,
+    "destroyed-without-approval": _unapproved,
+    "destruction-held-up": _held_up,
+    "shred-incomplete": _incomplete,
+    "duties-together": _together,
+}
