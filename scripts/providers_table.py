@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "providers.json"
 SWITCH = "HERMETIC_PROVIDERS_TABLE"
+ASKED = bool(os.environ.get(SWITCH))  # at import: a test has an environment of its own
 LOCAL = ("local:passphrase", "local:insecure-file")
 
 
 def record(report: ProviderReport, *, against: str) -> None:
     """Put a report into the file when `HERMETIC_PROVIDERS_TABLE` is set; `against` says what was running, with its version."""
-    if os.environ.get(SWITCH):
+    if ASKED:
         put(asdict(report), against)
 
 

@@ -117,7 +117,8 @@ def providers() -> str:
     probes = list(dict.fromkeys(probe["name"] for name in names for probe in rows[name]["report"]["probes"]))
     intro = (
         "Measured by `hermetic key providers --check`, one run of each; your own run says what yours does. `?` is not checkable from "
-        "where it ran. A wrap or path is *exposed* when who records it today can open it with a quantum computer later."
+        "where it ran. A wrap or path is *exposed* when who records it today can open it with a quantum computer later. "
+        "*Protocol-tested* means that the vendor's own service was not asked: rates are those of what answered instead."
     )
     compared = [*_facts(rows, names), *([f"**{one}**", *_outcomes(rows, names, one)] for one in probes)]
     parts = ["# Providers: what each enforces", NOTE, intro, _table(["", *(f"`{name}`" for name in names)], compared)]
