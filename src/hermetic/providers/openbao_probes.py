@@ -40,9 +40,7 @@ def probes(provider: Provider) -> Iterator[Probe]:
     yield Probe(
         conformance.ATTESTATION, Outcome.NOT_ENFORCED, "transit keys lie in the storage of the server, with no device to vouch"
     )
-    yield Probe(
-        conformance.AUDIT, Outcome.NOT_CHECKABLE, "`bao audit list` says whether it writes a record; this login need not see that"
-    )
+    yield _audit(key)
 
 
 def protections(provider: Provider) -> Iterator[Protection]:
@@ -107,3 +105,13 @@ def _policy(key: TransitKey) -> Probe:
     if answer.status == 403:
         return Probe(conformance.POLICY, Outcome.ENFORCED, "this login was denied another key of the same engine", promised=True)
     return Probe(conformance.POLICY, Outcome.NOT_ENFORCED, "this login may use other keys of the same engine as well")
+
+
+def _audit(key: TransitKey) -> Probe:
+    """Ask for the audit devices, which few logins may see. With one, the server answers nothing that it could not record."""
+    answer = key.session.call("GET", "sys/audit")
+    if answer.status == 200:
+        outcome = Outcome.ENFORCED if answer.body.get("data") else Outcome.NOT_ENFORCED
+        return Probe(conformance.AUDIT, outcome, f"the server lists {len(answer.body.get('data') or ())} audit devices")
+    how = "this login may not see the audit devices; `bao audit list` tells"
+    return Probe(conformance.AUDIT, Outcome.NOT_CHECKABLE, how)

@@ -55,6 +55,23 @@ def test_a_domain(own_desk, project, domain_home):
     assert b"denies this login to decrypt with transit key" in denied.stderr
 
 
+def test_a_domain_moves_there_and_holds_two_roots(own_desk, project, domain_home):
+    hermetic("init", "--root", "local:insecure-file")
+    hermetic("seal", "visits.csv", "--as", "dataset/visits", "--class", "restricted")
+    settings = [word for name, value in own_desk.settings.items() for word in ("--setting", f"{name}={value}")]
+    hermetic("key", "root", "add", own_desk.uri, *settings, "--reason", "to the server")
+    own_desk.server.stop()
+    assert hermetic("cat", "dataset/visits", "--purpose", "prepare").stdout == DATA, "the other root opens it"
+    own_desk.server.start()
+    roots = json.loads(hermetic("key", "root", "ls", "--json").stdout)["roots"]
+    (local,) = [root["root"] for root in roots if root["provider"].startswith("local:")]
+    for step in ("deactivate", "drop"):
+        hermetic("key", "root", step, local, "--reason", "moved")
+    assert hermetic("cat", "dataset/visits", "--purpose", "prepare").stdout == DATA
+    own_desk.server.stop()
+    hermetic("cat", "dataset/visits", "--purpose", "prepare", code=6)
+
+
 def test_an_init_that_fails_leaves_no_domain(desk, project, domain_home):
     desk.settings["token_file"] = desk.give("other", desk.server.new_token("default"))
     settings = [word for name, value in desk.settings.items() for word in ("--root-setting", f"{name}={value}")]

@@ -309,11 +309,12 @@ def test_conformance(desk):
     enforced = {*conformance.CORE, conformance.CONTEXT_IN_PROVIDER, conformance.EXTRACTION, conformance.POLICY}
     assert {name for name, outcome in outcomes.items() if outcome == "enforced"} == enforced
     assert outcomes[conformance.DELETION_WAIT] == "not enforced"
+    assert outcomes[conformance.AUDIT] == "not checkable here"
     assert report.wraps_per_s > 0
     assert {item.part for item in report.protections} == {"wrap", "path"}
     wide = desk.open(replace(provider.place), token_file=desk.give("root-token", desk.server.token))
     wide_outcomes = {probe.name: probe.outcome for probe in conformance.measure(wide, seconds=0.1).probes}
-    assert wide_outcomes[conformance.POLICY] == "not enforced"
+    assert (wide_outcomes[conformance.POLICY], wide_outcomes[conformance.AUDIT]) == ("not enforced", "enforced")
     desk.do("POST", f"transit/keys/{desk.key}/config", {"exportable": True})
     weak = conformance.measure(wide, seconds=0.1)
     assert weak.wraps_per_s == 0
