@@ -7,20 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.crypto.hpke import PrivateKey
 from hermetic.crypto.secret import Secret
 from hermetic.domain.pins import Pins
-from hermetic.errors import FormatError, IntegrityError, Unsupported, WrongKey
+from hermetic.errors import FormatError, IntegrityError, Locked, Unsupported, WrongKey
 from hermetic.formats import canonical
 from hermetic.ids import AssetId, DataClass, DataKeyId, DomainId, Environment, KekId, VersionId
-from hermetic.keys import slots
+from hermetic.keys import recipient_key, slots
 from hermetic.keys.derived import DomainKeys
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.passphrase_wrap import PassphraseWrap
 from hermetic.keys.provider import RootId
+from hermetic.keys.recovery_root import RecoveryRootFile
 from hermetic.keys.wrap import DataKeyContext, KekContext, unwrap_data_key
 from hermetic.providers import kernel_keyring, local_insecure_file
 from hermetic.providers.local_memory import MemoryRoot
 from hermetic.providers.place import Place
+from hermetic.providers.recovery import RecoveryRoot
 
 PAGE = (Path(__file__).resolve().parents[2] / "spec" / "custody-home.md").read_text()
 EXAMPLES = {
@@ -130,3 +133,25 @@ def test_a_root_in_the_kernel():
     boot, wall, root = kernel_keyring._parse(bytearray(_bytes("kernel-key")))
     assert (boot, wall) == (60_000, 1_800_000_000_000)
     assert root.same_as(SECRETS[0])
+
+
+def test_recovery_roots():
+    file = RecoveryRootFile.decode(_raw("recovery-root"))
+    assert file.encode() == _raw("recovery-root")
+    assert f"`{file.uri}`" in PAGE
+    private = PrivateKey(Secret(bytes(range(0x80, 0xA0))))
+    assert private.public == file.public
+    opener = RecoveryRoot(file.uri, PLACE, private)
+    assert opener.unwrap(_bytes("recovery-wrap"), slots.domain_secret_context(DOMAIN, ROOT)).same_as(SECRETS[1])
+    with pytest.raises(WrongKey):
+        opener.unwrap(_bytes("recovery-wrap"), slots.kek_context(DOMAIN, ROOT, KEK_CONTEXT))
+    with pytest.raises(Locked):
+        RecoveryRoot(file.uri, PLACE).unwrap(_bytes("recovery-wrap"), slots.domain_secret_context(DOMAIN, ROOT))
+
+
+def test_recipients_keys():
+    passphrase = Secret(re.search(r"passphrase is `([^`]+)`", PAGE)[1].encode())
+    private = recipient_key.open_file(_raw("recipient-key"), passphrase)
+    assert private.seed().same_as(Secret(bytes(range(0x80, 0xA0))))
+    recipient = recipient_key.Recipient.decode(_raw("recipient"))
+    assert (recipient.public, recipient.encode()) == (private.public, _raw("recipient"))
