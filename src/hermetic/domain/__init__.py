@@ -12,7 +12,8 @@
     leases     keys in memory for a bounded time
     verify     checks that need no custody: receipts, manifests
     backup     the encrypted copy that follows every commit
-    recovering such a copy, opened with its recovery passphrase
+    recovering such a copy, opened with a recovery passphrase or a recovery root's private key
+    recovery_roots    adding and replacing recovery roots; share_files and escrow hold their keys
     restore    a domain from it; succession begins its next generation
     refusals   errors as messages and back
 

@@ -8,6 +8,8 @@
     slots            one secret wrapped under several roots
     derived          the keys that come from the domain secret, in one table
     passphrase_wrap  a secret under a passphrase (Argon2id): the local root file, and the recovery wrap of backups
+    recovery_root    the public half of a root that shares or an escrow key open
+    recipient_key    a hybrid key pair in two files
     domain_file      domain.json, the one place where the domain secret's wraps lie
 
     roots            roots in the custody database; Anchors: the domain and the providers at hand

@@ -4,6 +4,7 @@
                           Linux kernel keyring for a while
     local:keyring         a random root in the desktop keyring (extra `keyring`)
     local:insecure-file   a random root in a plain file, for development: always a finding
+    recovery:HOLDER/ID    a public key; shares or an escrow key open what is wrapped under it
 
     registry         scheme -> backend; open_provider, create_root
     place            Place: custody home, domain id, root id, settings
