@@ -1,8 +1,10 @@
 """One key of a transit secrets engine: what it may be, and encrypting, decrypting, rewrapping many small things with it.
 
 A batch goes in requests of at most `CHUNK` items, since the server takes a thousand JSON strings in one (`max_request_json_strings`),
-keys counted, and at most `CHUNK_BYTES`. Each item has its own result: text, or the error it met. Where the server refuses a
-whole batch for one bad item, as it does with rewrap, the batch is halved until the bad ones stand alone.
+keys counted. Each item has its own result: text, or the error it met. Where the server refuses a whole batch for one bad item, as
+older ones do with rewrap, the batch is halved until the bad ones stand alone.
+
+`requests` are the server's ids of what was asked and answered with values, the newest last, by which its audit file names them.
 
 What the key has to be, to be a root: AES-256-GCM, derived (so that a context is bound to it, and kept by rewrap), never exportable, no
 plaintext backup, not convergent. It is looked at before every wrap: exportable and plaintext backup can be switched on later.
@@ -10,6 +12,7 @@ plaintext backup, not convergent. It is looked at before every wrap: exportable 
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -17,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from hermetic.errors import FormatError, HermeticError, IntegrityError, KeyServiceUnavailable, WrongKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from hermetic.providers.openbao_auth import Session
     from hermetic.providers.openbao_http import Answer
 
 CHUNK: Final = 248  # four strings an item, and a few around them: below 1,000
-CHUNK_BYTES: Final = 1 << 20
 AT_ONCE: Final = 2  # requests of one batch: while the server works on one, the next is written and the last read
+REQUESTS: Final = 10_000
 KIND: Final = "aes256-gcm96"
 
 Item: TypeAlias = dict[str, str]
@@ -60,6 +63,7 @@ class TransitKey:
 
     def __init__(self, session: Session, mount: str, name: str) -> None:
         self.session, self.mount, self.name = session, mount, name
+        self.requests: deque[str] = deque(maxlen=REQUESTS)
 
     def info(self) -> KeyInfo | None:
         """Return what the key is, None if there is none. Raises KeyServiceUnavailable, FormatError."""
@@ -100,7 +104,7 @@ class TransitKey:
 
     def each(self, operation: str, items: Sequence[Item], wanted: str) -> list[Result]:
         """Return the field `wanted` of each item's result, or the item's error. Raises KeyServiceUnavailable, FormatError for all."""
-        chunks = list(_chunks(items))
+        chunks = [items[at : at + CHUNK] for at in range(0, len(items), CHUNK)]
         if len(chunks) < 2:
             return [result for chunk in chunks for result in self._chunk(operation, chunk, wanted)]
         with ThreadPoolExecutor(min(AT_ONCE, len(chunks)), "hermetic-openbao") as pool:
@@ -117,8 +121,10 @@ class TransitKey:
         alone = len(items) == 1  # the audit file of the server then says whether it was opened; of a batch with a bad item it does not
         body = items[0] if alone else {"batch_input": list(items)}
         answer = self.session.call("POST", f"{self.mount}/{operation}/{self.name}", body)
-        data = answer.body.get("data")
+        data, request = answer.body.get("data"), answer.body.get("request_id")
         results = data.get("batch_results") if isinstance(data, dict) else None
+        if isinstance(request, str):
+            self.requests.append(request[:100])
         if alone and answer.status == 200 and isinstance(data, dict):
             return [self._result(data, wanted)]
         if answer.status in {200, 400} and isinstance(results, list):
@@ -198,18 +204,6 @@ class TransitKey:
 _READING: Final = '"read"'
 _CREATING: Final = '"create", "update", "read"'
 _OPERATIONS: Final = ("encrypt", "decrypt", "rewrap")
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    start, size = 0, 0
-    for at, item in enumerate(items):
-        length = sum(map(len, item.values()))
-        if at > start and (at - start == CHUNK or size + length > CHUNK_BYTES):
-            yield items[start:at]
-            start, size = at, 0
-        size += length
-    if items:
-        yield items[start:]
 
 
 def _printable(text: str) -> str:

@@ -44,6 +44,20 @@ def test_every_opening_is_found(desk):
     assert uses(desk, operations=frozenset({"rewrap"}))[-1] == moved
 
 
+def test_requests_are_known_by_their_ids(desk):
+    """So that one made behind our back stands out."""
+    provider = desk.create()
+    seen = len(uses(desk))
+    provider.key.requests.clear()
+    wraps = [(provider.wrap(Secret.random(32), CONTEXT), CONTEXT) for _ in range(3)]
+    provider.unwrap(*wraps[0])
+    provider.unwrap_many(wraps)
+    provider.rewrap_many(wraps)
+    desk.open(provider).unwrap(*wraps[1])
+    mine = set(provider.key.requests)
+    assert [use.request in mine for use in uses(desk)[seen:]] == [True, True, True, False]
+
+
 def test_what_was_refused_opened_nothing(desk):
     provider = desk.create()
     wrapped = provider.wrap(Secret.random(32), CONTEXT)
