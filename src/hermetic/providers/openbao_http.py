@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import random
+import re
 import ssl
 import time
 from collections import deque
@@ -36,6 +37,7 @@ _PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 _PUT_OFF: Final = {412, 429, 502, 503, 504}
 _IDLE: Final = 4  # connections kept
+_LONG: Final = re.compile(r"[A-Za-z0-9+/=_.-]{20,}")
 _LOOK: Final = "is it running, and is the setting `address` right? `bao status` tells"
 
 
@@ -50,8 +52,13 @@ class Answer:
     def problem(self) -> str:
         """What the server says is wrong, in one printable line; "" where it says nothing."""
         errors = self.body.get("errors")
-        words = " ".join(item for item in errors if isinstance(item, str)) if isinstance(errors, list) else ""
-        return " ".join("".join(char if " " <= char <= "~" else " " for char in words).split())[:300]
+        return printable(" ".join(item for item in errors if isinstance(item, str)) if isinstance(errors, list) else "")
+
+
+def printable(text: str) -> str:
+    """Return what a server said as one short line, without what could be a token or a key that it says back."""
+    line = " ".join("".join(char if " " <= char <= "~" else " " for char in text).split())
+    return _LONG.sub("...", line)[:300]
 
 
 class _Request(NamedTuple):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hermetic.errors import FormatError, HermeticError, IntegrityError, KeyServiceUnavailable, WrongKey
+from hermetic.providers.openbao_http import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +162,7 @@ class TransitKey:
             )
         if any(words in problem for words in _GONE):
             return self._gone()
-        return KeyServiceUnavailable(f"OpenBao cannot use transit key {self.mount}/{self.name}: {_printable(problem)}")
+        return KeyServiceUnavailable(f"OpenBao cannot use transit key {self.mount}/{self.name}: {printable(problem)}")
 
     def _data(self, answer: Answer, operation: str) -> dict[str, Any]:
         if answer.status != 200:
@@ -204,7 +205,3 @@ class TransitKey:
 _READING: Final = '"read"'
 _CREATING: Final = '"create", "update", "read"'
 _OPERATIONS: Final = ("encrypt", "decrypt", "rewrap")
-
-
-def _printable(text: str) -> str:
-    return " ".join("".join(char if " " <= char <= "~" else " " for char in text).split())[:200]

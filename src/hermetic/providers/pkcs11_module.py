@@ -4,7 +4,9 @@ A module is loaded once a process, when it is first used. Its file, and every fo
 this user can exchange it: whoever can, runs code where the keys are.
 
     entered()    for the length of a block nobody finalises the module
-    restart()    C_Finalize and C_Initialize: makes a module look for its tokens again; waits until nobody is inside
+    restart()    C_Finalize and C_Initialize: makes a module look for its tokens again; waits until nobody is inside. Another library
+                 in this process that uses the same module loses its sessions by that
+    guarded()    for the length of a block no other thread comes in, restarts, or is guarded
 
 Every restart, and every fork, begins a new *generation*: session and object handles of an older one are void, and nothing may touch
 them, not even to close them. PKCS#11 wants C_Initialize from a child before anything else (v3.1, section 5.4); `entered` calls it.
@@ -69,6 +71,10 @@ class Module:
                 self._lib.lib.C_Finalize()
                 self.generation += 1
                 self._initialize = True
+
+    def guarded(self) -> threading.Condition:
+        """Return the lock of this module; the child of a fork has one of its own."""
+        return self._changed
 
     def forked(self) -> None:
         """Forget, in the child of a fork, what only its parent may use."""

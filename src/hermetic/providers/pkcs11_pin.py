@@ -2,12 +2,14 @@
 
 A token counts wrong PINs and locks itself after a few, often for good. So a PIN that was refused is not tried again, in this process
 or another, until its file changes: `root-<root id>.pin-refused` in the custody home says which file it was (device, inode, time,
-size; nothing of the PIN). And nobody but a person takes the last try (`pkcs11_token`).
+size; nothing of the PIN). Processes that start at once try one after the other. And nobody but a person takes the last try (`pkcs11_token`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,8 @@ from hermetic.providers import private_file
 from hermetic.providers.settings import secret_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermetic.crypto.secret import Secret
     from hermetic.providers.place import Place
 
@@ -33,6 +37,20 @@ class Pin:
         self.path = Path(value)
         self._ask = secret_file(uri, "pin_file", value)
         self._mark = place.home / f"root-{place.root_id}.pin-refused"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes with this PIN file waiting, so that they see what became of the PIN. Raises KeyServiceUnavailable."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def read(self) -> Secret:
         """Return the PIN. Raises Locked (refused before, or no PIN in there), KeyServiceUnavailable (no file), IntegrityError."""
@@ -57,13 +75,15 @@ class Pin:
         with contextlib.suppress(OSError):
             self._mark.unlink(missing_ok=True)
 
+    def _unreadable(self, error: OSError) -> KeyServiceUnavailable:
+        told = f"the PIN file {self.path} cannot be read: {error.strerror or error}"
+        return KeyServiceUnavailable(told, hint="`pin_file` in config.yaml names it")
+
     def _state(self) -> str:
         try:
             info = self.path.stat()
         except OSError as error:
-            raise KeyServiceUnavailable(
-                f"the PIN file {self.path} cannot be read: {error.strerror or error}", hint="`pin_file` in config.yaml names it"
-            ) from None
+            raise self._unreadable(error) from None
         return f"{info.st_dev}:{info.st_ino}:{info.st_mtime_ns}:{info.st_size}"
 
     def _refused(self) -> str | None:

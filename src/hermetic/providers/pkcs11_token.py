@@ -5,7 +5,7 @@ session in which anything failed is not used again. When session, slot or token 
 again, so `work` has to be such that a second run does no harm. The pauses are for SoftHSM, which does not see a token that another
 process is writing to.
 
-Logging in: once, with the PIN of the file; a wrong one is never tried again (`pkcs11_pin`), and where the token says that one try is
+Logging in: by one thread of one process at a time, with the PIN of the file; a wrong one is never tried again (`pkcs11_pin`), and where the token says that one try is
 left, nobody tries but a person with the token's own tool.
 """
 
@@ -48,7 +48,6 @@ class Token:
         self.module = module_at(given["module"], uri)
         self.pin = Pin(uri, place, given["pin_file"])
         self._pool = _Pool(self.module.generation)
-        self._logging_in = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -96,15 +95,16 @@ class Token:
                 pool.idle.append(session)
 
     def _current_pool(self) -> _Pool:
-        if self._pool.generation != self.module.generation:  # what the old one holds is void: dropped, never closed
-            self._pool, self._logging_in = _Pool(self.module.generation), threading.Lock()
-        return self._pool
+        with self.module.guarded():
+            if self._pool.generation != self.module.generation:  # what the old one holds is void: dropped, never closed
+                self._pool = _Pool(self.module.generation)
+            return self._pool
 
     def _opened(self, lib: Any, *, write: bool) -> Any:
         slot = self.slot(lib)
         session = lib.openSession(slot, library().CKF_RW_SESSION if write else 0)
         try:
-            with self._logging_in:
+            with self.module.guarded():
                 self._log_in(lib, slot, session)
         except BaseException:
             self._close(session)
@@ -131,20 +131,20 @@ class Token:
 
     def _log_in(self, lib: Any, slot: int, session: Any) -> None:
         pykcs11 = library()
-        info = lib.getTokenInfo(slot)
         if session.getSessionInfo().state in {pykcs11.CKS_RO_USER_FUNCTIONS, pykcs11.CKS_RW_USER_FUNCTIONS}:
             return
-        if not info.flags & pykcs11.CKF_LOGIN_REQUIRED:
+        if not lib.getTokenInfo(slot).flags & pykcs11.CKF_LOGIN_REQUIRED:
             return
-        self._check_tries(info.flags)
-        pin = self.pin.read()
-        try:
-            session.login(bytes(pin.view()))
-        except pykcs11.PyKCS11Error as error:
-            if error.value not in ALREADY_LOGGED_IN:
-                self._login_failed(error, lib.getTokenInfo(slot).flags)
-        else:
-            self.pin.forget()
+        with self.pin.alone():
+            self._check_tries(lib.getTokenInfo(slot).flags)
+            pin = self.pin.read()
+            try:
+                session.login(bytes(pin.view()))
+            except pykcs11.PyKCS11Error as error:
+                if error.value not in ALREADY_LOGGED_IN:
+                    self._login_failed(error, lib.getTokenInfo(slot).flags)
+            else:
+                self.pin.forget()
 
     def _check_tries(self, flags: int) -> None:
         """Refuse to log in where a wrong PIN would lock the token, or has locked it."""

@@ -283,8 +283,15 @@ def test_a_child_leaves_the_connections_of_its_parent_alone():
 
 
 def test_what_a_server_says_is_one_printable_line():
-    answer = Answer(400, {"errors": ["a\x1b[31m\nb", 7, "c" * 1000]})
-    assert answer.problem.startswith("a [31m b ccc")
+    answer = Answer(400, {"errors": ["a\x1b[31m\nb", 7, "c " * 1000]})
+    assert answer.problem.startswith("a [31m b c c")
     assert len(answer.problem) == 300
+    for secret in (
+        "s.BUxDuKcz5u7iYDgAVVtywv5w",
+        "a1b2c3d4-0a6b-f3f4-6f37-5c4be1c28b4f",
+        "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln",
+        "QUJD" * 11,
+    ):
+        assert Answer(400, {"errors": [f"invalid: {secret}!"]}).problem == "invalid: ...!"
     assert Answer(400, {"errors": "x"}).problem == ""
     assert "secret" not in repr(Answer(200, {"data": "secret"}))

@@ -310,3 +310,28 @@ def test_no_token_in_errors_and_reprs(opened):
             caught.value.diagnostics(),
         ]
     assert not any("s.one" in text for text in shown)
+
+
+def test_a_server_that_says_secrets_back(opened, secret_file):
+    """What it was sent must not come into a message, and so into a log."""
+    secret = "6a7f2c1e-0a6b-f3f4-6f37-5c4be1c28b4f"
+    files = {"auth": "approle", "role_id": "r", "secret_id_file": secret_file(secret, "secret-id")}
+    with stand_in((400, {"errors": [f"no such secret id {secret}"]})) as server:
+        with pytest.raises(KeyServiceUnavailable, match="refuses the login") as caught:
+            opened(server, **files).wrap(Secret(b"x"), b"")
+        status = opened(server, **files).status()
+    assert secret not in caught.value.diagnostics() + status.detail
+
+
+def test_a_server_that_says_keys_back(opened):
+    def echo(handler):
+        sent = json.loads(handler.server.asked[-1][3])["plaintext"]
+        raw = json.dumps({"errors": [f"cannot take {sent}"]}).encode()
+        handler.send_response(400)
+        handler.send_header("Content-Length", str(len(raw)))
+        handler.end_headers()
+        handler.wfile.write(raw)
+
+    with stand_in(told(), INFO, echo) as server, pytest.raises(KeyServiceUnavailable, match="cannot take") as caught:
+        opened(server).wrap(Secret(b"x"), b"")
+    assert json.loads(server.asked[-1][3])["plaintext"][:20] not in caught.value.diagnostics()
