@@ -17,7 +17,7 @@ from hermetic.errors import LogTampered
 from hermetic.ids import Enforcement
 from hermetic.keys import secret_keys
 from hermetic.keys.derived import DomainKeys
-from hermetic.keys.roots import Anchors
+from hermetic.keys.roots import Anchors, Away
 from hermetic.providers.place import boot_ms
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def custodian_of(
     keys, providers = have
     database = Database.open(folder / DATABASE)
     try:
-        made = _custodian(database, domain, (keys, Anchors(domain, providers)), clock)
+        made = _custodian(database, domain, (keys, Anchors(domain, providers, Away(boot_ms))), clock)
     except BaseException:
         database.close()
         raise

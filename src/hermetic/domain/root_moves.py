@@ -12,13 +12,12 @@ never passes through the port: whoever makes it runs where custody runs, and giv
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from hermetic.domain import config
 from hermetic.domain.home import private_folder
 from hermetic.errors import Conflict, Locked, Unsupported
-from hermetic.formats.messages.roots import AddRoot, ExtendRoot, SetRootState
+from hermetic.formats.messages.roots import AddRoot, ExtendRoot, ListRoots, RootChanged, SetRootState
 from hermetic.ids import KeyState
 from hermetic.keys.domain_file import check_uri
 from hermetic.keys.provider import ProviderState, RootId
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
-    from hermetic.formats.messages.roots import RootChanged, RootRow
+    from hermetic.formats.messages.roots import RootRow
     from hermetic.keys.provider import Provider
 
 UNLOCK_S = 8 * 3600
@@ -88,13 +87,18 @@ def resume(connection: Connection, row: RootRow, *, reason: str = "") -> RootCha
 
 
 def _activate(connection: Connection, request: SetRootState, progress: Callable[[int, int], None] | None = None) -> RootChanged:
-    """Extend a root and make it active; again, when many keys were made in between."""
-    for _ in range(TRIES):
+    """Extend a root and make it active; again, when many keys were made in between. Another process may have been faster."""
+    for left in reversed(range(TRIES)):
         extend(connection, request.root, progress=progress)
-        with contextlib.suppress(Conflict):
+        try:
             return connection.ask(request)
-    extend(connection, request.root, progress=progress)
-    return connection.ask(request)
+        except Conflict:
+            row = next(row for row in connection.ask(ListRoots()).roots if row.root == request.root)
+            if row.state == KeyState.ACTIVE:
+                return RootChanged(row, None)
+            if not left:
+                raise
+    raise Conflict(f"root {request.root} could not be made active", hint="try again")
 
 
 def _made(uri: str, place: Place, ask: Callable[..., Secret] | None) -> Provider:

@@ -27,11 +27,12 @@ from hermetic.keys import kek as keks
 from hermetic.keys import roots
 from hermetic.keys.kek import Kek, KekScope, KekVersion, find, get, ls
 from hermetic.keys.limits import check_wraps
-from hermetic.keys.slots import kek_context, open_first
+from hermetic.keys.slots import kek_context
 from hermetic.keys.states import check_transition
 
 if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession, Session
+    from hermetic.keys.provider import RootId
     from hermetic.keys.roots import Anchors
     from hermetic.keys.states import Use
 
@@ -187,9 +188,12 @@ def set_schedule(session: Session, kek_id: KekId, *, owner: str | None, rotate_a
 
 
 def _open(session: ReadSession, anchors: Anchors, kek: Kek, number: int, *, recovering: bool) -> Secret:
-    slots = keks.slots_of(session, kek.kek_id, number)
-    providers = roots.for_opening(session, anchors, recovering=recovering)
-    return open_first(slots, providers, lambda root_id: kek_context(anchors.domain, root_id, kek.context(number)))
+    wraps = keks.slots_of(session, kek.kek_id, number)
+
+    def context_of(root_id: RootId) -> bytes:
+        return kek_context(anchors.domain, root_id, kek.context(number))
+
+    return roots.open_key(session, anchors, wraps, context_of, recovering=recovering)
 
 
 def _add_version(session: Session, anchors: Anchors, kek: Kek, *, now_ms: int) -> KekVersion:

@@ -175,7 +175,7 @@ def _check_droppable(session: ReadSession, root_id: RootId) -> None:
 
 
 def _opened(session: ReadSession, anchors: Anchors, wraps: dict[RootId, bytes], context_of: slots.ContextOf) -> Secret:
-    return slots.open_first(wraps, roots.for_opening(session, anchors, recovering=True), context_of)
+    return roots.open_key(session, anchors, wraps, context_of, recovering=True)
 
 
 def _kek_context(anchors: Anchors, kek: Kek, number: int) -> slots.ContextOf:

@@ -11,7 +11,7 @@ same URI: else whoever can write that file could put a service of their own behi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hermetic.db import tables
@@ -20,18 +20,38 @@ from hermetic.ids import DomainId, KeyState
 from hermetic.keys.domain_file import check_uri
 from hermetic.keys.kek import state_of
 from hermetic.keys.provider import Provider, ProviderState, RootId
-from hermetic.keys.slots import wrap_under_all
+from hermetic.keys.slots import open_first, wrap_under_all
 from hermetic.keys.states import check_transition, check_use
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from hermetic.crypto.secret import Secret
     from hermetic.db.rows import ReadSession, Session
     from hermetic.keys.slots import ContextOf
 
+AWAY_MS: Final = 30_000  # a provider that could not be reached is tried last for so long
 NEEDED: Final = "new keys need every active root"
+
+
+class Away:
+    """Roots whose provider could not be reached a moment ago: they are tried last, so that not every opening waits for them.
+
+    `clock` gives milliseconds. Nothing but the order of trying depends on it.
+    """
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock or (lambda: 0)
+        self._since: dict[RootId, int] = {}
+
+    def note(self, root_id: RootId) -> None:
+        """Remember that a root could not be reached."""
+        self._since[root_id] = self._clock()
+
+    def __contains__(self, root_id: RootId) -> bool:
+        since = self._since.get(root_id)
+        return since is not None and self._clock() - since < AWAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +60,7 @@ class Anchors:
 
     domain: DomainId
     providers: Mapping[RootId, Provider]
+    away: Away = field(default_factory=Away, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +171,25 @@ def _is_down(provider: Provider) -> bool:
 
 
 def for_opening(session: ReadSession, anchors: Anchors, *, recovering: bool = False) -> dict[RootId, Provider]:
-    """Return the providers whose roots may open keys now: active ones first, otherwise in the order of `anchors`."""
+    """Return the providers whose roots may open keys now, in the order in which to try them.
+
+    Those that could just not be reached come last, active ones before others, otherwise in the order of `anchors`.
+    """
     found = {root.root_id: root for root in ls(session)}
     usable = [
         (found[root_id], provider)
         for root_id, provider in anchors.providers.items()
         if root_id in found and _opens(found[root_id].state, recovering=recovering)
     ]
-    usable.sort(key=lambda item: item[0].state is not KeyState.ACTIVE)
+    usable.sort(key=lambda item: (item[0].root_id in anchors.away, item[0].state is not KeyState.ACTIVE))
     return {root.root_id: checked(root, provider) for root, provider in usable}
+
+
+def open_key(
+    session: ReadSession, anchors: Anchors, wraps: Mapping[RootId, bytes], context_of: ContextOf, *, recovering: bool = False
+) -> Secret:
+    """Return the key in `wraps` through the first root that may open it and can be reached. Raises as `slots.open_first`."""
+    return open_first(wraps, for_opening(session, anchors, recovering=recovering), context_of, missed=anchors.away.note)
 
 
 def checked(root: Root, provider: Provider) -> Provider:

@@ -93,8 +93,7 @@ def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId) -> Signing
     row = session.require(tables.secret_key, key_id)
     key = _key(row)
     check_use(key.state, "wrap")
-    providers = roots.for_opening(session, anchors)
-    signing = SigningKey(slots.open_first(slots.decode(row["wrapped"]), providers, context_of(anchors, key)))
+    signing = SigningKey(roots.open_key(session, anchors, slots.decode(row["wrapped"]), context_of(anchors, key)))
     if signing.public != key.public:
         raise IntegrityError(f"signing key {key_id} is not the recorded one")
     return signing

@@ -76,8 +76,10 @@ def wrap_under_all(secret: Secret, providers: Providers, context_of: ContextOf) 
     return {root_id: provider.wrap(secret, context_of(root_id)) for root_id, provider in providers.items()}
 
 
-def open_first(slots: Slots, providers: Providers, context_of: ContextOf) -> Secret:
+def open_first(slots: Slots, providers: Providers, context_of: ContextOf, *, missed: Callable[[RootId], None] | None = None) -> Secret:
     """Return the 32-byte secret through the first slot whose provider can be reached, in the order of `providers`.
+
+    `missed` is told of each root that could not be reached (one that only waits to be unlocked could).
 
     Raises Locked when a provider only waits to be unlocked, KeyServiceUnavailable when none can be reached, IntegrityError
     (WrongKey, FormatError) from the first that answers wrong.
@@ -90,6 +92,8 @@ def open_first(slots: Slots, providers: Providers, context_of: ContextOf) -> Sec
             secret = provider.unwrap(slots[root_id], context_of(root_id))
         except KeyServiceUnavailable as error:
             failures.append(error)
+            if missed is not None and not isinstance(error, Locked):
+                missed(root_id)
             continue
         return _checked(secret, root_id)
     raise _unreachable(failures, slots)

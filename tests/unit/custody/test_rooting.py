@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import pwd
 
 import pytest
 
 from hermetic.crypto.secret import Secret
 from hermetic.custody import rooting
+from hermetic.domain import root_moves
 from hermetic.domain.root_home import HomeRoots
 from hermetic.errors import Conflict, IntegrityError, KeyServiceUnavailable, NotFound, PolicyDenied, Unsupported, UsageError
 from hermetic.formats.messages import keys, log, roots
@@ -415,3 +417,38 @@ def test_the_secret_of_a_root_is_in_no_message(world):
     drop(port, old)
     for needle in (bytes(secret.view()), Secret(bytes(secret.view())).view().hex().encode()):
         assert not any(needle in raw for raw in seen)
+
+
+def test_two_processes_add_one_root_at_once(world):
+    connections = [world.connect() for _ in range(4)]
+    for number, data_class in enumerate(DataClass):
+        w.seal(connections[0], f"dataset/of-{number}", data_class)
+    with concurrent.futures.ThreadPoolExecutor(len(connections)) as pool:
+        added = list(pool.map(lambda one: root_moves.add_root(one, LOCAL).root, connections))
+    listing = listed(connections[0])
+    assert {row.root for row in added} <= set(listing)
+    assert {(row.state, row.status, row.slots, row.keys) for row in listing.values()} == {("active", "ready", 6, 6)}
+    assert len(list(world.data.glob("root-*"))) == len(listing)
+    assert not list(world.data.glob(".root-*"))
+
+
+def test_two_processes_drop_at_once(world):
+    connections = [world.connect() for _ in range(3)]
+    w.seal(connections[0])
+    old = first(connections[0])
+    root_moves.add_root(connections[0], LOCAL)
+    connections[0].ask(roots.SetRootState(old, "deactivate", "x"))
+
+    def attempt(connection):
+        try:
+            return connection.ask(roots.DropRoot(old, "x")).root.state
+        except Conflict:
+            return "conflict"
+
+    with concurrent.futures.ThreadPoolExecutor(len(connections)) as pool:
+        done = list(pool.map(attempt, connections))
+    assert set(done) <= {"destroyed", "conflict"}
+    assert "destroyed" in done
+    row = listed(connections[0])[old]
+    assert (row.state, row.slots, row.opens_domain, row.wiped_ms is not None) == ("destroyed", 0, False, True)
+    assert len(list(world.data.glob("root-*"))) == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hermetic.domain import config
-from hermetic.errors import ConfigError
+from hermetic.errors import ConfigError, Conflict
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,25 @@ def test_bytes_that_are_no_text(tmp_path):
     path.chmod(0o600)
     with pytest.raises(ConfigError):
         config.load(tmp_path)
+
+
+def test_settings_of_a_provider_are_added_and_the_rest_stays(tmp_path):
+    tmp_path.chmod(0o700)
+    path = tmp_path / config.CONFIG_FILE
+    config.add_provider(tmp_path, "fake:a", {})
+    assert not path.exists(), "nothing to say"
+    config.add_provider(tmp_path, "fake:a", {"address": "https://a.example.org"})
+    assert path.read_text().startswith("# Your own settings")
+    path.write_text("# mine\nbackup: {place: /media/usb}  # the blue one\n" + path.read_text())
+    config.add_provider(tmp_path, "fake:b", {"pin_file": "/run/pin"})
+    text = path.read_text()
+    assert "# mine" in text
+    assert "# the blue one" in text
+    loaded = config.load(tmp_path)
+    assert loaded.backup_place == Path("/media/usb")
+    assert loaded.providers == {"fake:a": {"address": "https://a.example.org"}, "fake:b": {"pin_file": "/run/pin"}}
+    config.add_provider(tmp_path, "fake:b", {"pin_file": "/run/pin"})
+    with pytest.raises(Conflict, match="other settings for fake:b"):
+        config.add_provider(tmp_path, "fake:b", {"pin_file": "/run/other"})
+    assert path.read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o600
