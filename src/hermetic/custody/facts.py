@@ -24,7 +24,7 @@ from hermetic.errors import Denied, LogTampered
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Done, Pair
 from hermetic.formats.messages.domain import Facts, GatherFacts, OpenerFact, RecordRecovery, RecordRestoreCheck, RootFact, UseFact
-from hermetic.ids import AssetId, Kind, Purpose, VersionId, check_id
+from hermetic.ids import AssetId, KeyState, Kind, Purpose, VersionId, check_id
 from hermetic.keys import roots
 from hermetic.keys.provider import RootId
 from hermetic.policy.request import Action
@@ -76,8 +76,13 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
 
 
 def _roots(call: Call, session: ReadSession) -> tuple[RootFact, ...]:
+    """Return the roots that there are, and those whose drop was interrupted."""
     found = []
     for root in roots.ls(session):
+        if root.state is KeyState.DESTROYED:
+            if "wiped_ms" not in root.parameters:
+                found.append(RootFact(root.root_id, root.provider_uri, root.state.value, ()))
+            continue
         provider = call.custodian.anchors.providers.get(root.root_id)
         remarks = ("its provider is not at hand",)
         if provider is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hermetic.formats.findings import Finding
 from hermetic.ids import Enforcement, Environment, KeyState
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hermetic.evidence.answers import Protection
     from hermetic.evidence.surroundings import Surroundings
+    from hermetic.formats.findings import Severity
     from hermetic.formats.messages.catalogue import AssetRow
     from hermetic.formats.messages.domain import Facts
     from hermetic.formats.messages.keys import KeyRow
@@ -20,6 +21,34 @@ INSECURE_ROOT = "local:insecure-file"
 INSECURE_CODE = "insecure-root"  # what that provider remarks about itself
 DAY_MS = 86_400_000
 WRAPS_WARNING = 2**31 // 10 * 9  # nine tenths of what one KEK version may wrap (DESIGN section 6)
+
+_ROOT_STATES: Final[dict[str, tuple[str, Severity, str, str]]] = {
+    KeyState.PRE_ACTIVE: (
+        "root-unfinished",
+        "low",
+        "this root was begun and is not in use",
+        "hermetic key root add URI goes on, or key root resume ID; key root drop ID gives it up",
+    ),
+    KeyState.SUSPENDED: (
+        "root-suspended",
+        "medium",
+        "keys that are made now cannot be recovered through this root",
+        "hermetic key root resume ID, or drop it",
+    ),
+    KeyState.DEACTIVATED: (
+        "root-retiring",
+        "low",
+        "this root opens keys and gets no new ones",
+        "hermetic key root drop ID, once nobody needs it",
+    ),
+    KeyState.DESTROYED: (
+        "root-not-wiped",
+        "high",
+        "the drop of this root was interrupted before it was wiped",
+        "hermetic key root drop ID",
+    ),
+}
+"""Findings on roots by state: code, severity, message, remedy, where ID and URI stand for the root's own."""
 
 
 def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -> Iterator[Finding]:
@@ -40,6 +69,11 @@ def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -
 
 def _roots(facts: Facts, *, production: bool) -> Iterator[Finding]:
     for root in facts.roots:
+        if root.state in _ROOT_STATES:
+            code, severity, message, remedy = _ROOT_STATES[root.state]
+            yield Finding(code, severity, root.uri, message, remedy.replace("ID", root.id[:8]).replace("URI", root.uri))
+        if root.state == KeyState.DESTROYED:
+            continue
         if root.uri.startswith(INSECURE_ROOT):
             yield Finding(
                 "insecure-root",

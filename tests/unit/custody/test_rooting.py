@@ -13,6 +13,7 @@ from hermetic.domain import root_moves
 from hermetic.domain.root_home import HomeRoots
 from hermetic.errors import Conflict, IntegrityError, KeyServiceUnavailable, NotFound, PolicyDenied, Unsupported, UsageError
 from hermetic.formats.messages import keys, log, roots
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.ids import DataClass
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.provider import RootId
@@ -196,8 +197,10 @@ def test_a_drop_that_stopped_before_the_wipe_is_finished(world, monkeypatch):
             port.ask(roots.DropRoot(old, "moving"))
     assert (listed(port)[old].state, listed(port)[old].wiped_ms) == ("destroyed", None)
     assert listed(world.port())[new].state == "active"
+    assert {(fact.id, fact.state) for fact in port.ask(GatherFacts()).roots} == {(old, "destroyed"), (new, "active")}
     done = port.ask(roots.DropRoot(old, "moving"))
     assert (done.slots, done.root.wiped_ms) == (0, w.START)
+    assert [fact.id for fact in port.ask(GatherFacts()).roots] == [new], "what is gone is no news"
 
 
 def test_what_is_refused(world, port):

@@ -108,6 +108,10 @@ OLD = (KeyVersionRow(1, "active", sample.NOW - 91 * sample.DAY, 1, 1),)
 LEFT = (KeyVersionRow(1, "deactivated", 0, 1, 3), KeyVersionRow(2, "active", sample.NOW, 1, 1))
 CASES = {
     "insecure-root": replace(SOUND, roots=(RootFact("r", "local:insecure-file", "unlocked", ()),)),
+    "root-unfinished": replace(SOUND, roots=(RootFact("r", "local:keyring", "pre-active", ()),)),
+    "root-suspended": replace(SOUND, roots=(RootFact("r", "local:keyring", "suspended", ()),)),
+    "root-retiring": replace(SOUND, roots=(RootFact("r", "local:keyring", "deactivated", ()),)),
+    "root-not-wiped": replace(SOUND, roots=(RootFact("r", "local:insecure-file", "destroyed", ()),)),
     "root-remark": replace(SOUND, roots=(RootFact("r", "local:keyring", "unlocked", ("the keyring is not locked",)),)),
     "production-cooperative": replace(SOUND, assets=(PRODUCTION,)),
     "asset-without-owner": replace(SOUND, assets=(replace(PATIENTS, owner=""),)),
