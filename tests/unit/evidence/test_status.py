@@ -159,7 +159,8 @@ def test_an_asset_that_is_not_in_its_store_is_a_finding():
 def test_recovery_roots_count_as_recovery_while_they_are_active(state, enough, holder):
     without = CASES["backup-without-recovery"]
     held = RootFact("r2", f"recovery:{holder}/x", state, ())
-    assert codes(replace(without, roots=(*without.roots, held))) == ([] if enough else ["backup-without-recovery"])
+    found = [code for code in codes(replace(without, roots=(*without.roots, held))) if not code.startswith("root-")]
+    assert found == ([] if enough else ["backup-without-recovery"])
 
 
 def test_a_stale_backup_is_a_finding_only_if_it_lacks_something():
