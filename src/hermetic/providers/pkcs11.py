@@ -179,7 +179,7 @@ def create(uri: str, place: Place, asked: Asked) -> Pkcs11Root:
     try:
         provider.token.run(work, write=True)
     except HermeticError:
-        provider.token.pin.forget()  # nothing is made, so nothing is left in the custody home
+        provider.token.pin.leave_none()
         raise
     try:
         provider.wrap(Secret.random(32), b"")  # which opens it too

@@ -1,14 +1,15 @@
 """The PIN, from the file that `pin_file` names; and the promise that a wrong one is tried once.
 
 A token counts wrong PINs and locks itself after a few, often for good. So a PIN that was refused is not tried again, in this process
-or another, until its file changes: `root-<root id>.pin-refused` in the custody home says which file it was (device, inode, time,
-size; nothing of the PIN). Processes that start at once try one after the other. And nobody but a person takes the last try (`pkcs11_token`).
+or another, until its file changes: `pin-refused-….json` in the custody home says which file it was (device, inode, time, size; nothing
+of the PIN). Processes that start at once try one after the other. And nobody but a person takes the last try (`pkcs11_token`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,7 +37,12 @@ class Pin:
         """Raises ConfigError for a relative path."""
         self.path = Path(value)
         self._ask = secret_file(uri, "pin_file", value)
-        self._mark = place.home / f"root-{place.root_id}.pin-refused"
+        self._mark = place.home / mark_name(self.path)
+
+    def leave_none(self) -> None:
+        """Forget an earlier refusal where it is all that a custody home holds: what did not begin leaves nothing."""
+        if [path.name for path in self._mark.parent.iterdir()] == [self._mark.name]:
+            self.forget()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -99,3 +105,8 @@ class Pin:
             return documents.parse(raw, FORMAT, {"file", "format"}, limit=_LIMIT).text("file", limit=200)
         except HermeticError:
             raise KeyServiceUnavailable(f"{self._mark} is damaged", hint="make sure that the PIN is right, then remove it") from None
+
+
+def mark_name(path: Path) -> str:
+    """Return the name of the file that says that the PIN in `path` was refused."""
+    return f"pin-refused-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.json"

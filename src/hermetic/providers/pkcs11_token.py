@@ -5,8 +5,8 @@ session in which anything failed is not used again. When session, slot or token 
 again, so `work` has to be such that a second run does no harm. The pauses are for SoftHSM, which does not see a token that another
 process is writing to.
 
-Logging in: by one thread of one process at a time, with the PIN of the file; a wrong one is never tried again (`pkcs11_pin`), and where the token says that one try is
-left, nobody tries but a person with the token's own tool.
+Logging in: by one thread of one process at a time, with the PIN of the file; a wrong one is never tried again (`pkcs11_pin`), and
+where the token says that one try is left, nobody tries but a person with the token's own tool.
 """
 
 from __future__ import annotations

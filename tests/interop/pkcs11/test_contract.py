@@ -181,11 +181,16 @@ def test_a_root_that_does_not_work_is_taken_back(provider, hsm, home, monkeypatc
     assert [key.label for key in keys(provider)] == ["hermetic"]
 
 
-def test_a_wrong_pin_while_making_leaves_nothing(hsm, home):
+def test_a_wrong_pin_while_making_leaves_nothing(hsm, home, logins):
     hsm.write_pin("wrong-wrong")
     with pytest.raises(Locked):
         create_root(hsm.uri(), hsm.place(home))
     assert list(home.iterdir()) == []
+    (home / "domain.json").touch(mode=0o600)
+    for _ in range(2):
+        with pytest.raises(Locked):
+            create_root(hsm.uri(), hsm.place(home))
+    assert logins == [b"wrong-wrong"] * 2  # one for each home
 
 
 @pytest.mark.parametrize("settings", [{}, {"module": softhsm.MODULE}, {"module": softhsm.MODULE, "pin_file": "/p", "pin": "1234"}])

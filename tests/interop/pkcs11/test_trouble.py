@@ -16,6 +16,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.errors import ConfigError, IntegrityError, KeyServiceUnavailable, Locked, WrongKey
 from hermetic.keys.provider import ProviderState
 from hermetic.providers import pkcs11_token
+from hermetic.providers.pkcs11_pin import mark_name
 from hermetic.providers.registry import create_root, open_provider
 from tests.interop.pkcs11 import softhsm
 from tests.unit.providers.contract import CONTEXT
@@ -26,6 +27,7 @@ from pathlib import Path
 from hermetic.crypto.secret import Secret
 from hermetic.errors import HermeticError
 from hermetic.providers.place import Place
+from hermetic.providers.pkcs11_pin import mark_name
 from hermetic.providers.registry import create_root, open_provider
 what, uri, home, domain, root, module, pin_file, wrapped = sys.argv[1:]
 place = Place(Path(home), domain, root, settings={"module": module, "pin_file": pin_file})
@@ -98,6 +100,25 @@ class TestPin:
             assert said(child("use", hsm, provider.place, wrapped)).startswith("Locked the token refused the PIN")
         assert len(logins) == 1
 
+    def test_processes_that_start_at_once_try_it_once(self, fresh, hsm, wrapped):
+        hsm.write_pin("wrong-wrong")
+        place = fresh().place
+        told = [said(one) for one in [child("use", hsm, place, wrapped) for _ in range(5)]]
+        assert sorted("refuses the PIN" in text for text in told) == [False] * 4 + [True]
+        assert sorted("the token refused the PIN" in text for text in told) == [False] + [True] * 4
+
+    def test_several_roots_in_one_token_try_it_once(self, fresh, hsm, home, wrapped, logins):
+        second = create_root(hsm.uri("second"), hsm.place(home))
+        logins.clear()
+        hsm.write_pin("wrong-wrong")
+        softhsm.turn()
+        providers = [fresh(), *(open_provider(fresh().uri, fresh().place) for _ in range(3))]
+        with ThreadPoolExecutor(4) as pool:
+            failures = [task.exception() for task in [pool.submit(one.unwrap, wrapped, CONTEXT) for one in providers]]
+        assert {type(failure) for failure in failures} == {Locked}
+        assert second.status().state is ProviderState.LOCKED
+        assert len(logins) == 1
+
     def test_three_wrong_pins_and_the_right_one(self, fresh, hsm, wrapped, logins):
         for pin in ("wrong-one", "wrong-two", "wrong-three"):
             hsm.write_pin(pin)
@@ -168,7 +189,7 @@ class TestPin:
 
     def test_a_damaged_mark_is_no_permission(self, fresh, hsm, wrapped, logins):
         provider = fresh()
-        mark = provider.place.home / f"root-{provider.root_id}.pin-refused"
+        mark = provider.place.home / mark_name(hsm.pin_file)
         mark.touch(mode=0o600)
         mark.write_text("{}")
         with pytest.raises(KeyServiceUnavailable, match="is damaged"):
