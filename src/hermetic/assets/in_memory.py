@@ -47,9 +47,18 @@ def memory_path(
             wanted = version.members if whole else (version.member(chosen),)
             for each in wanted:
                 link = folder / (each.path if whole else PurePosixPath(each.path).name)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(f"/proc/{os.getpid()}/fd/{_filled(stack, version, each)}")
+                _link(link, _filled(stack, version, each))
         yield folder if whole else link
+
+
+def _link(link: Path, fd: int) -> None:
+    """Raises StorageError where a folder would stand in a file's place, or a name is longer than names may be."""
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"/proc/{os.getpid()}/fd/{fd}")
+    except OSError as error:
+        hint = "ask for one member alone: member=…"
+        raise StorageError(f"{link.name[:100]!r} cannot stand in a folder: {error.strerror}", hint=hint) from None
 
 
 def _filled(stack: ExitStack, version: OpenVersion, member: Member) -> int:

@@ -29,6 +29,11 @@ class _Guarded(SealedFile):
         super().__init__(reader)
         self._leased, self._on_close = leased, on_close
 
+    def guard(self) -> None:
+        """Confirm that the lease holds, unless the file is closed, which reading says. Raises LeaseEnded."""
+        if not self.closed:
+            self._leased.guard()
+
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill `buffer` after the check. Raises LeaseEnded and what the reader raises."""
         self._leased.guard()
@@ -70,9 +75,37 @@ class MemberFile(TurnTakingReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to `size` bytes, everything up to the end by default; straight into the result, without a copy."""
+        self._guarded.guard()
         if size is None or size < 0:
             size = max(0, self.size - self.tell())
         return super().read(size)
+
+    # What lies in the buffer was decrypted under a lease that may have ended since: every way to it asks first.
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return some bytes, at most `size`."""
+        self._guarded.guard()
+        return super().read1(size)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill `buffer`; the count is short only at the end."""
+        self._guarded.guard()
+        return super().readinto(buffer)
+
+    def readinto1(self, buffer: Buffer, /) -> int:
+        """Fill some of `buffer`."""
+        self._guarded.guard()
+        return super().readinto1(buffer)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return one line."""
+        self._guarded.guard()
+        return super().readline(size)
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """Return some bytes without moving."""
+        self._guarded.guard()
+        return super().peek(size)
 
     def read_at(self, offset: int, buffer: memoryview) -> int:
         """Fill `buffer` from `offset` without moving, from any thread; the count is short only at the end."""

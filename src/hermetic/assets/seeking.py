@@ -16,6 +16,7 @@ import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,24 +24,32 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+class _Token:
+    """Stands for one thread, as long as it lives."""
+
+    __slots__ = ("__weakref__",)
+
+
 class TurnTakingReader(io.BufferedReader):
     """See the module's text."""
 
     def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
         super().__init__(raw, buffer_size)
-        self._sought: dict[int, int] = {}  # thread to the position that its next read begins at
+        # A thread's token to the position that its next read begins at. The token ends with its thread, whose number is used again.
+        self._sought: WeakKeyDictionary[_Token, int] = WeakKeyDictionary()
+        self._own = threading.local()
         self._turn = threading.RLock()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move; the next read of this thread begins there, whatever other threads do."""
         with self._turn:
             position = super().seek(offset, whence)
-            self._sought[threading.get_ident()] = position
+            self._sought[self._token()] = position
             return position
 
     def tell(self) -> int:
         """Return where the next read of this thread begins."""
-        sought = self._sought.get(threading.get_ident())
+        sought = self._sought.get(self._token())
         return super().tell() if sought is None else sought
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -85,10 +94,17 @@ class TurnTakingReader(io.BufferedReader):
         with self._taken():
             return super().peek(size)
 
+    def _token(self) -> _Token:
+        try:
+            token: _Token = self._own.token
+        except AttributeError:
+            token = self._own.token = _Token()
+        return token
+
     @contextmanager
     def _taken(self) -> Iterator[None]:
         with self._turn:
-            wanted = self._sought.pop(threading.get_ident(), None)
+            wanted = self._sought.pop(self._token(), None)
             if wanted is None:
                 self._sought.clear()
             elif wanted != super().tell():

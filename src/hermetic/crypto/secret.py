@@ -43,8 +43,10 @@ class Secret:
         return memoryview(self._data).toreadonly()
 
     def wipe(self) -> None:
-        """Overwrite the bytes with zeros and forget them."""
-        self._data[:] = bytes(len(self._data))
+        """Forget the bytes, which are overwritten with zeros: at once, or once nobody works with a view of them any more.
+
+        Zeros under somebody's hands would be a key that everybody knows.
+        """
         self._data = _Wiping()
 
     def __len__(self) -> int:

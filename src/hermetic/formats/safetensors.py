@@ -84,8 +84,8 @@ def parse_head(raw: bytes, file_length: int) -> Head:
 def _members(text: bytes) -> dict[str, object]:
     try:
         found = json.loads(text.decode("utf-8"), object_pairs_hook=without_repetition)
-    except (ValueError, RecursionError) as error:
-        raise FormatError("safetensors head is not JSON in UTF-8") from error
+    except (ValueError, RecursionError):
+        raise FormatError("safetensors head is not JSON in UTF-8") from None  # the cause would carry what was decrypted
     if not text.startswith(b"{") or not isinstance(found, dict):
         raise FormatError("safetensors head is not a JSON object")
     return found

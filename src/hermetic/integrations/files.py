@@ -1,8 +1,8 @@
 """Files that hermetic:// hands out for writing.
 
 `close` publishes (or hands over to the run or transaction), with two exceptions, since most libraries close what they were writing
-also when they fail: closing while a new exception is on its way gives the file up, and so does garbage collection of a file that
-nobody closed.
+also when they fail: closing while a new exception is on its way gives the file up, with a warning (`NotPublished`: the exception may
+have nothing to do with the file), and so does garbage collection of a file that nobody closed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import warnings
 from typing import TYPE_CHECKING, Protocol
 
 from hermetic.errors import IntegrityError
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 _BEGIN = re.compile(rb"(?P<parquet>PAR1\x15)|(?P<encrypted>PARE..\0\0)|(?P<arrow>ARROW1\0\0)", re.DOTALL)
 _ENDS = {"parquet": b"PAR1", "encrypted": b"PARE", "arrow": b"ARROW1"}
 _HEAD, _TAIL = 8, 6  # bytes
+
+
+class NotPublished(UserWarning):
+    """A file was given up, since it was closed while an exception was being handled that was not there when it was opened."""
+
+    def __init__(self, path: str, error: BaseException) -> None:
+        super().__init__(f"{path} was closed while {type(error).__name__} was being handled: nothing was published")
 
 
 class Sink(Protocol):
@@ -87,6 +95,7 @@ class WritingFile(io.RawIOBase):
         flying = sys.exc_info()[1]
         if flying is not None and flying is not self._handled:
             self.discard()
+            warnings.warn(NotPublished(self.path, flying), stacklevel=2)
             return
         if self._is_torn():
             self.discard()

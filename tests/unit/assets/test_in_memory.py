@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hermetic.errors import IntegrityError, NotFound, Unsupported
+from hermetic.assets.sealing import Terms, begin
+from hermetic.errors import IntegrityError, NotFound, StorageError, Unsupported
 from tests.unit.assets.real import domain, domain_template, real  # noqa: F401 - fixtures
 
 
@@ -98,3 +99,17 @@ def test_what_is_not_there(real, sealed, monkeypatch):  # noqa: F811
     monkeypatch.delattr(os, "memfd_create")
     with pytest.raises(Unsupported), real.memory_path("model/array", purpose="evaluate"):
         pass
+
+
+@pytest.mark.parametrize("members", [("a", "a/b"), ("a/b", "a")], ids=["file first", "folder first"])
+def test_members_that_no_folder_can_hold(real, members):  # noqa: F811
+    with begin(real.session, Terms(name="dataset/odd", data_class="internal")) as draft:
+        for member in members:
+            writer = draft.add_member(member)
+            writer.write(b"content")
+            writer.finish()
+        draft.publish()
+    with pytest.raises(StorageError, match="cannot stand in a folder"), real.memory_path("dataset/odd", purpose="prepare"):
+        pass
+    with real.memory_path("dataset/odd", member="a/b", purpose="prepare") as path:
+        assert path.read_bytes() == b"content"

@@ -328,6 +328,32 @@ def test_revocation_stops_reads(h, file, port):
             opened.read(10)
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: file.read(10),
+        lambda file: file.read(),
+        lambda file: file.read1(10),
+        lambda file: file.readline(),
+        lambda file: file.peek(10),
+        lambda file: file.readinto(bytearray(10)),
+        lambda file: file.readinto1(bytearray(10)),
+        next,
+        lambda file: file.readlines(),
+    ],
+    ids=["read", "to the end", "read1", "readline", "peek", "readinto", "readinto1", "next", "readlines"],
+)
+def test_revocation_stops_reads_of_what_is_buffered_already(h, port, read):
+    port.check_ms = 0
+    h.seal(b"line\n" * 1000, name="dataset/a", data_class="internal", member="lines")
+    with h.open("dataset/a") as opened:
+        opened.read(10)
+        for lease in port.leases:
+            port.leases[lease] = "revoked"
+        with pytest.raises(LeaseEnded, match="revoked"):
+            read(opened)
+
+
 def test_a_fork_reads_nothing(h, file):
     h.seal(file, name="dataset/a")
     with h.open("dataset/a") as opened:

@@ -89,3 +89,11 @@ def test_in_one_thread_it_is_any_file(file):
     ]
     for step in steps:
         assert step(file) == step(plain)
+
+
+def test_what_an_ended_thread_had_sought_is_nobody_elses(file):
+    """The number of a thread is given to the next one."""
+    for _ in range(50):
+        elsewhere(lambda: file.seek(0, io.SEEK_END))
+        file.seek(0)
+        assert elsewhere(lambda: file.read(10)) == CONTENT[:10]

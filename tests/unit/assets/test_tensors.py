@@ -11,7 +11,10 @@ import pytest
 import safetensors.numpy as reference
 
 from hermetic.assets.sealing import Terms
+from hermetic.assets.tensors.frames import frame
 from hermetic.errors import FormatError, IntegrityError, NotFound, Unsupported, UsageError
+from hermetic.formats.safetensors import TensorPlace
+from hermetic.sealed.memory import private_memory
 from tests.unit.assets.real import domain, domain_template, real  # noqa: F401 - fixtures
 
 MIB = 1024 * 1024
@@ -267,3 +270,31 @@ def test_an_open_stream_can_be_sealed_too(real):  # noqa: F811
     made = {"a": np.arange(5)}
     real.seal(io.BytesIO(reference.save(made)), name="model/risk")
     same(load(real), made)
+
+
+def raw_file(name, dtype, shape, data):
+    head = json.dumps({name: {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}}).encode()
+    return len(head).to_bytes(8, "little") + head + data
+
+
+@pytest.mark.parametrize("shape", [[64], [4, 3]], ids=["one dimension", "odd rows"])
+def test_rows_that_end_within_a_byte_are_not_read_apart(real, shape):  # noqa: F811
+    sealed(real, raw_file("w", "F4", shape, bytes([0x21] * (np.prod(shape) // 2))))
+    with real.open_tensors("model/risk", framework="numpy", purpose="evaluate") as file:
+        for rows in (slice(0, 2), 0, slice(None)):
+            with pytest.raises(UsageError, match="no whole number of bytes"):
+                file.part("w")[rows]
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_no_tensor_is_made_of_nothing(name):
+    if name == "torch":
+        pytest.importorskip("torch")
+    with pytest.raises(UsageError, match="no bytes to take them from"):
+        frame(name).over(private_memory(1), 0, TensorPlace("w", "F32", (2, 3), 0, 0))
+
+
+def test_an_empty_shape_beyond_the_library_is_refused(real):  # noqa: F811
+    sealed(real, raw_file("w", "F32", [0, 2**62], b""))
+    with pytest.raises(Unsupported, match="cannot hold"):
+        load(real)

@@ -7,11 +7,13 @@ installed. The 6-bit floats have no dtype in either, nor F4 in numpy, which has 
 from __future__ import annotations
 
 import importlib
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hermetic.errors import Unsupported, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from mmap import mmap
     from types import ModuleType
 
@@ -78,6 +80,18 @@ def _unknown(place: TensorPlace, library: str) -> Unsupported:
     return Unsupported(f"{library} has no dtype for {place.dtype}, that of {place.name[:200]!r}", hint="leave it out by names=[…]")
 
 
+def _empty(make: Callable[..., Any], place: TensorPlace, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return a tensor without elements. Raises UsageError for a place that has some, Unsupported for a shape beyond the library's."""
+    if math.prod(place.shape):
+        raise UsageError(f"{place.name[:200]!r} has elements, and no bytes to take them from")
+    try:
+        return make(shape, dtype=dtype)
+    except (ValueError, RuntimeError, OverflowError, TypeError):
+        raise Unsupported(
+            f"{place.name[:200]!r} is empty, of a shape that the library cannot hold", hint="leave it out by names=[…]"
+        ) from None
+
+
 class NumpyFrame:
     """See Frame. Arrays live in main memory only."""
 
@@ -100,7 +114,7 @@ class NumpyFrame:
         """See Frame."""
         dtype = self._dtype(place)
         if place.nbytes == 0:
-            return self._numpy.empty(place.shape, dtype)
+            return _empty(self._numpy.zeros, place, place.shape, dtype)
         flat = self._numpy.frombuffer(memory, dtype, place.nbytes // dtype.itemsize, offset)
         return self._numpy.require(flat, requirements="A").reshape(place.shape)
 
@@ -150,7 +164,7 @@ class TorchFrame:
         """See Frame."""
         torch, dtype, shape = self._torch, self._dtype(place), self._shape(place)
         if place.nbytes == 0:
-            return torch.empty(shape, dtype=dtype)
+            return _empty(torch.zeros, place, shape, dtype)
         if offset % dtype.itemsize:  # written by somebody who does not align; torch computes on aligned memory only
             flat = torch.frombuffer(memory, dtype=torch.uint8, count=place.nbytes, offset=offset).clone().view(dtype)
         else:

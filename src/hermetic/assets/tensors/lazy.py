@@ -118,7 +118,9 @@ class TensorPart:
     def _rows(self, first: int, last: int | None) -> Any:
         place = self._place
         if last is not None:
-            row = place.nbytes // max(1, place.shape[0])
+            row, rest = divmod(place.nbytes, max(1, place.shape[0]))
+            if rest:
+                raise UsageError(f"a row of {place.name[:200]!r} is no whole number of bytes", hint="load the tensor, then index it")
             begin = place.begin + first * row
             place = dataclasses.replace(place, shape=(last - first, *place.shape[1:]), begin=begin, end=begin + (last - first) * row)
         return load_chosen(self._maker, {place.name: (self._shard, place)}, self._form)[place.name]

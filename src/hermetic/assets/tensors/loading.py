@@ -121,7 +121,7 @@ def _converted(maker: Frame, shard: Shard, place: TensorPlace, form: Form) -> An
 def _parts(place: TensorPlace) -> Iterable[tuple[TensorPlace, slice | None]]:
     """Yield the tensor in parts of whole rows, as many as fit into the scratch."""
     rows = place.shape[0] if place.shape else 1
-    if place.nbytes <= SCRATCH or rows < 2:
+    if place.nbytes <= SCRATCH or rows < 2 or place.nbytes % rows:  # rows of 4-bit floats may end within a byte
         yield place, None
         return
     row = place.nbytes // rows
