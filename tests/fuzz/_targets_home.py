@@ -12,7 +12,7 @@ from hermetic.domain import backup, config, pins
 from hermetic.ids import AssetName, Ref, check_id, check_member
 from hermetic.integrations import places
 from hermetic.keys import domain_file, passphrase_wrap, slots, wrap
-from hermetic.providers import kernel_keyring, local_insecure_file, private_file
+from hermetic.providers import kernel_keyring, local_insecure_file, pkcs11_uri, private_file, tpm, tpm_pcrs
 from hermetic.providers.local_root import LocalRoot
 from hermetic.providers.place import Place
 from hermetic.stores.base import check_key, check_prefix
@@ -63,6 +63,24 @@ def _insecure_root(raw: bytes) -> None:
     with _file_holds(raw):
         if len(local_insecure_file.open_("local:insecure-file", PLACE).load_root()) != 32:
             raise AssertionError
+
+
+def _tpm_root(raw: bytes) -> None:
+    with _file_holds(raw):
+        found = tpm.open_("tpm:sha256:2,7", PLACE).sealed()
+    if set(found.registers) != {2, 7} or {len(value) for value in found.registers.values()} != {32}:
+        raise AssertionError(found)
+
+
+def _provider_uris(raw: bytes) -> None:
+    text = raw.decode("utf-8", "replace")
+    with may_refuse():
+        registers = tpm_pcrs.selection(text)
+        if f"tpm:{registers}" != text:
+            raise AssertionError(text)
+    found = pkcs11_uri.parse(text)
+    if not found.token or not found.label or len(found.token.encode()) > 32:
+        raise AssertionError(found)
 
 
 def _config(raw: bytes) -> None:
@@ -170,12 +188,32 @@ BUCKETS = {
 }
 SLOTS = {"format": "hermetic/slots/v1", "slots": [{"root": ID, "wrapped": "AAAA"}, {"root": OTHER, "wrapped": "AAAA"}]}
 INSECURE = {"domain": ID, "format": "hermetic/insecure-root/v1", "root": ID, "secret": "A" * 43}
+REGISTERS = [{"pcr": pcr, "value": "A" * 43} for pcr in (2, 7)]
+TPM = {
+    "bank": "sha256",
+    "domain": ID,
+    "format": "hermetic/tpm-root/v1",
+    "pcrs": REGISTERS,
+    "private": "AAAA",
+    "public": "AAAA",
+    "root": ID,
+}
 PINS = json.loads(pins.Pins(ID, 1, (str(NAMED),), {"k": "A" * 43}, 5, NOTE.decode(), "00", {ID: 3}, (NOTE.decode(),)).to_bytes())
 
 TARGETS = {
     "domain-json": Target(_domain_file, 30_000, documents=[DOMAIN_FILE, SLOTS]),
     "passphrase-wrap": Target(_passphrase_wrap, 30_000, documents=[WRAP]),
     "insecure-root": Target(_insecure_root, 30_000, documents=[INSECURE]),
+    "tpm-root": Target(_tpm_root, 30_000, documents=[TPM]),
+    "provider-uris": Target(
+        *(_provider_uris, 30_000),
+        lambda: [
+            b"tpm:sha256:0,2,7",
+            b"tpm:sha384:22",
+            b"pkcs11:token=team;object=a",
+            b"pkcs11:object=%C3%AB%25;token=a%20b;serial=0a",
+        ],
+    ),
     "run-claim": Target(_claim, 30_000, documents=[CLAIM]),
     "user-config": Target(
         _config, 2_000, lambda: CONFIG, [SETTINGS, BUCKETS], (b"backup:", b"anchor:", b"stores:", b"command:", b"folder:", b"!!")
@@ -195,5 +233,6 @@ TARGETS = {
 PARSERS = (
     *("keys/domain_file", "keys/documents", "keys/passphrase_wrap", "keys/slots", "keys/wrap", "domain/pins", "domain/config"),
     "domain/store_places",
+    *("providers/pkcs11_uri", "providers/tpm_pcrs"),
     *("cli/words", "ids"),
 )

@@ -4,6 +4,8 @@
                           Linux kernel keyring for a while
     local:keyring         a random root in the desktop keyring (extra `keyring`)
     local:insecure-file   a random root in a plain file, for development: always a finding
+    pkcs11:token=…;object=…   a key that an HSM or a smart card generated and keeps (extra `pkcs11`)
+    tpm:sha256:7          a random root in a file, sealed by the TPM to the boot state (extra `tpm`)
     recovery:HOLDER/ID    a public key; shares or an escrow key open what is wrapped under it
 
     registry         scheme -> backend; open_provider, create_root
