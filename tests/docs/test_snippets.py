@@ -24,6 +24,7 @@ NOTES = [
     "printf 'case,age\\n1,44\\n2,53\\n' > data/visits.csv",
 ]
 BENCH = [*DOMAIN, "hermetic seal patients.parquet --as dataset/patients --class restricted"]
+KEPT = [*DOMAIN, "hermetic seal patients.parquet --as dataset/patients --class restricted"]
 BEFORE = {
     "seal-a-folder": NOTES,
     "read-in-pandas": SEALED,
@@ -34,6 +35,8 @@ BEFORE = {
     "mount": SEALED,
     "expose": SEALED,
     "rotate-keys": SEALED,
+    "destroy-and-shred": KEPT,
+    "approve-critical-operations": SEALED,
     "move-the-root": SEALED,
     "back-up-and-restore": [],
     "recover-from-shares": [],
