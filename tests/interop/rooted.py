@@ -1,6 +1,7 @@
 """A domain whose root is in a key service, from `init` to `cat` in other processes, and what they say when the key is taken away.
 
-`journey` is the same for every service: `take_away` and `give_back` act on the key behind our back. `check_page` runs a how-to.
+`journey` is the same for every service: `take_away` and `give_back` act on the key behind our back. `together` uses
+a root from many threads, `check_page` runs a how-to.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import hermetic
+from hermetic.crypto.secret import Secret
 from hermetic.domain.create import create_domain
 from tests.docs.pages import ROOT, check, run, steps
 
@@ -54,6 +57,17 @@ def journey(project, provider, *, take_away, give_back, says):
     (kept,) = home.glob("config/*/config.yaml")
     assert uri in kept.read_text()
     assert not list(home.rglob("root-*.json"))
+
+
+def together(root):
+    """Wrap and unwrap from many threads at once, whose client is made by whichever comes first."""
+
+    def one(number):
+        secret, context = Secret.random(32), b"%d" % number
+        return root.unwrap(root.wrap(secret, context), context).same_as(secret)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(one, range(40))) == [True] * 40
 
 
 def check_page(name, settings, folder, home):

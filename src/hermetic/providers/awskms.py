@@ -232,7 +232,7 @@ class AwsKmsRoot(KeyServiceRoot):
             raise KeyServiceUnavailable(f"{self.uri}: no credentials ({type(error).__name__})", hint=_CREDENTIALS) from None
         except (exceptions.ProfileNotFound, exceptions.SSOError) as error:
             raise KeyServiceUnavailable(f"{self.uri}: {type(error).__name__}", hint=_CREDENTIALS) from None
-        except (exceptions.BotoCoreError, parsers.ResponseParserError) as error:
+        except (exceptions.BotoCoreError, parsers.ResponseParserError, OSError) as error:
             unreached = f"{self.uri}: AWS KMS cannot be reached in {region} ({type(error).__name__})"
             raise _Passed(KeyServiceUnavailable(unreached, hint=f"look at the network and the endpoint; {_LATER}")) from None
         except (AttributeError, KeyError, TypeError, ValueError):  # what the SDK makes of an answer that is none

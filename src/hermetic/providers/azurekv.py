@@ -173,7 +173,7 @@ class AzureKeyVaultRoot(KeyServiceRoot):
             status, answer = int(response.status_code), body_of(response)
         except core.ClientAuthenticationError as error:
             raise KeyServiceUnavailable(f"{self.uri}: no credentials ({type(error).__name__})", hint=_CREDENTIALS) from None
-        except (core.AzureError, ValueError) as error:
+        except (core.AzureError, OSError, ValueError) as error:
             raise KeyServiceUnavailable(f"{self.uri}: cannot be reached ({type(error).__name__})", hint=_LATER) from None
         if status >= 300:
             raise self._refused(status, answer, path)

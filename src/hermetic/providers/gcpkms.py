@@ -140,7 +140,7 @@ class GcpKmsRoot(KeyServiceRoot):
     def _call(self, operation: str, request: dict[str, Any], *, opening: bool = False) -> Any:
         """Call an operation; `opening` makes a refused argument a wrap that does not open."""
         core, auth = _sdk("google.api_core.exceptions"), _sdk("google.auth.exceptions")
-        requests, parsing, retry = _sdk("requests"), _sdk("google.protobuf.json_format"), _sdk("google.api_core.retry")
+        parsing, retry = _sdk("google.protobuf.json_format"), _sdk("google.api_core.retry")
         again = retry.Retry(predicate=retry.if_transient_error, initial=0.2, maximum=2.0, multiplier=2.0, timeout=DEADLINE_S)
         try:
             return getattr(self.client(), operation)(request=request, retry=again, timeout=READ_S)
@@ -150,7 +150,7 @@ class GcpKmsRoot(KeyServiceRoot):
             raise KeyServiceUnavailable(f"{self.uri}: no credentials", hint=_CREDENTIALS) from None
         except auth.RefreshError:
             raise KeyServiceUnavailable(f"{self.uri}: the credentials are not accepted", hint=_CREDENTIALS) from None
-        except (core.GoogleAPIError, auth.GoogleAuthError, requests.exceptions.RequestException) as error:
+        except (core.GoogleAPIError, auth.GoogleAuthError, OSError) as error:  # those of requests are OSErrors
             raise KeyServiceUnavailable(f"{self.uri}: cannot be reached ({type(error).__name__})", hint=_LATER) from None
         except (parsing.Error, ValueError, AttributeError, TypeError) as error:  # what the SDK makes of an answer that is none
             raise self._garbled(type(error).__name__) from None

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from scripts.providers_table import record
 from tests.interop import front as faults
 from tests.interop.aws.conftest import REGION, client
 from tests.interop.front import Answer, Front, forward
+from tests.interop.rooted import together
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
 
@@ -322,13 +324,26 @@ def test_a_lasting_failure_is_ours(front, places, quick, fault):
     assert len(root.unwrap(wrapped, CONTEXT)) == 32
 
 
+def test_many_threads(root):
+    together(registry.open_provider(root.uri, root.place))
+
+
 def test_nobody_there(root, front, quick):
     wrapped = root.wrap(Secret.random(32), CONTEXT)
-    place = root.place
-    object.__setattr__(place, "settings", {"endpoint": "http://127.0.0.1:9"})
-    gone = registry.open_provider(root.uri, place)
+    gone = registry.open_provider(root.uri, replace(root.place, settings={"endpoint": "http://127.0.0.1:9"}))
     with pytest.raises(KeyServiceUnavailable, match="cannot be reached in eu-west-1"):
         gone.unwrap(wrapped, CONTEXT)
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_certificates_that_cannot_be_read(root, quick, tmp_path, content):
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    settings = {"endpoint": "https://127.0.0.1:9", "ca": str(tmp_path / "ca.pem")}
+    strange = registry.open_provider(root.uri, replace(root.place, settings=settings))
+    with pytest.raises(KeyServiceUnavailable, match="cannot be reached"):
+        strange.wrap(Secret.random(32), CONTEXT)
+    assert strange.status().state is ProviderState.UNREACHABLE
 
 
 def test_no_credentials(root, monkeypatch):

@@ -17,6 +17,7 @@ from scripts.providers_table import record
 from tests.interop import front as faults
 from tests.interop.azure.service import Service
 from tests.interop.front import Answer, Front
+from tests.interop.rooted import together
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
 
@@ -273,6 +274,10 @@ def test_a_lasting_failure_is_ours(root, front, quick, fault):
     assert len(again.unwrap(wrapped, CONTEXT)) == 32
 
 
+def test_many_threads(root):
+    together(registry.open_provider(root.uri, root.place))
+
+
 def test_nobody_there(root, quick):
     gone = registry.open_provider(root.uri, replace(root.place, settings={"endpoint": "https://127.0.0.1:9"}))
     with pytest.raises(KeyServiceUnavailable, match="cannot be reached"):
@@ -285,6 +290,17 @@ def test_a_server_that_nobody_vouches_for(root, front, quick):
     with pytest.raises(KeyServiceUnavailable, match="cannot be reached"):
         strange.wrap(Secret.random(32), CONTEXT)
     assert front.asked == []
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_certificates_that_cannot_be_read(root, front, quick, tmp_path, content):
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    settings = {"endpoint": front.url, "ca": str(tmp_path / "ca.pem")}
+    strange = registry.open_provider(root.uri, replace(root.place, settings=settings))
+    with pytest.raises(KeyServiceUnavailable, match="cannot be reached"):
+        strange.wrap(Secret.random(32), CONTEXT)
+    assert strange.status().state is ProviderState.UNREACHABLE
 
 
 def test_plain_http_gets_no_token(root, service, quick):

@@ -17,6 +17,7 @@ from scripts.providers_table import record
 from tests.interop import front as faults
 from tests.interop.front import Answer
 from tests.interop.gcp.service import RING, Key, Version
+from tests.interop.rooted import together
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
 
@@ -294,6 +295,10 @@ def test_a_lasting_failure_is_ours(root, front, quick, fault):
     assert len(root.unwrap(wrapped, CONTEXT)) == 32
 
 
+def test_many_threads(root):
+    together(registry.open_provider(root.uri, root.place))
+
+
 def test_nobody_there(root, quick):
     gone = registry.open_provider(root.uri, replace(root.place, settings={"endpoint": "http://127.0.0.1:9"}))
     with pytest.raises(KeyServiceUnavailable, match="cannot be reached"):
@@ -305,6 +310,13 @@ def test_no_credentials(root, monkeypatch, quick):
     with pytest.raises(KeyServiceUnavailable, match="no credentials") as caught:
         registry.open_provider(root.uri, root.place).wrap(Secret.random(32), CONTEXT)
     assert "gcloud auth" in caught.value.hint
+
+
+def test_certificates_that_cannot_be_read(root, monkeypatch, tmp_path, quick):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    strange = registry.open_provider(root.uri, replace(root.place, settings={"endpoint": "https://127.0.0.1:9"}))
+    with pytest.raises(KeyServiceUnavailable, match="cannot be reached"):
+        strange.wrap(Secret.random(32), CONTEXT)
 
 
 def test_credentials_of_somebody_else(root, monkeypatch, tmp_path):
