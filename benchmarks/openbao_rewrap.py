@@ -5,7 +5,7 @@
 Both ask the same server in turn, over http on loopback with the file audit device on. Direct: the ciphertexts in one request, whose
 body was made before the clock starts, the answer parsed; this takes a server whose limit of JSON strings was raised. In pieces: as
 many in a request as a server takes by default. Hermetic: `rewrap_many` from stored wraps to new wraps, the key looked at first, in
-pieces that every server takes. Neither side opens what was wrapped.
+pieces that every server takes, two of them under way at once. Neither side opens what was wrapped.
 """
 
 from __future__ import annotations

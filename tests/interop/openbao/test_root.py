@@ -21,6 +21,21 @@ from scripts.providers_table import record
 from tests.interop.openbao.conftest import seat
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
+CONTROLLED = """
+path "transit/decrypt/KEY" {
+  capabilities  = ["update"]
+  control_group = {
+    ttl = "10m"
+    factor "a" {
+      controlled_capabilities = ["update"]
+      identity {
+        group_names = ["approvers"]
+        approvals   = 1
+      }
+    }
+  }
+}
+"""
 SOUND = {"type": "aes256-gcm96", "derived": True}
 
 
@@ -245,6 +260,14 @@ def test_a_denied_login_is_told_the_policy_it_needs(desk):
 def hinted(caught):
     found = re.fullmatch(r"its policy has to say: (.*)", caught.value.hint)
     return found[1]
+
+
+def test_an_answer_behind_an_approval(desk):
+    provider = desk.create()
+    wrapped = provider.wrap(Secret.random(32), CONTEXT)
+    desk.server.policy(desk.key, CONTROLLED.replace("KEY", desk.key))
+    with pytest.raises(KeyServiceUnavailable, match="only when others have approved"):
+        provider.unwrap(wrapped, CONTEXT)
 
 
 def test_no_engine_there(desk):

@@ -183,7 +183,6 @@ BATCHES = [
     {"data": {"batch_results": [{"plaintext": 7}] * 2}},
     {"data": {"batch_results": [{"plaintext": "AAAA"}] * 2}},
     {"data": {"batch_results": [{"plaintext": "no base64"}] * 2}},
-    {"wrap_info": {"token": "s.wrapped"}, "data": None},
 ]
 
 
@@ -214,6 +213,13 @@ def test_a_key_that_the_server_made_up_opens_nothing(opened):
 def test_ciphertexts_that_make_no_sense(opened, text):
     with stand_in(told(), INFO, (200, {"data": {"ciphertext": text}})) as server, pytest.raises(FormatError):
         opened(server).wrap(Secret(b"x"), b"")
+
+
+def test_an_answer_behind_an_approval(opened):
+    held = (200, {"wrap_info": {"token": "s.wrapped", "ttl": 600}, "data": None})
+    with stand_in(told(), held) as server, pytest.raises(KeyServiceUnavailable, match="only when others have approved") as caught:
+        opened(server).unwrap(WRAP, b"")
+    assert "control_group" in caught.value.hint
 
 
 def test_rewrap_never_goes_back(opened):
