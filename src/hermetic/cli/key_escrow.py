@@ -46,7 +46,10 @@ def escrow(ctx: click.Context, out: Out, *, to: Path | None, replace: str | None
     with connected() as connection:
         recovery_roots.check_none_begun(connection)
         old = None if replace is None else recovery_roots.find(connection, replace)
-        file = keys.in_escrow(connection.project.domain, recipient, now_ms=time.time_ns() // 1_000_000)
+        begun = recovery_roots.waiting(connection)
+        same = begun is not None and begun.shares is None and (begun.public, begun.name) == (recipient.public, recipient.name)
+        fresh = keys.in_escrow(connection.project.domain, recipient, now_ms=time.time_ns() // 1_000_000)
+        file = begun if begun is not None and same else fresh
         with out.progress("wrapping keys", None) as advance:
             done = recovery_roots.add(connection, file, reason=reason, replace=old, progress=lambda added, _left: advance(added))
     out.note(f"fingerprint of the key of {recipient.name}: {recipient.fingerprint}")

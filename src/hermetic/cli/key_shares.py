@@ -15,15 +15,16 @@ from hermetic.cli.options import ANY_PATH, output, reason
 from hermetic.cli.passphrase import TRIES, has_terminal
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
-from hermetic.errors import UsageError
+from hermetic.errors import ApprovalNeeded, NotFound, PolicyDenied, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.cli.out import Out
+    from hermetic.crypto.hpke import PrivateKey
     from hermetic.crypto.slip39 import Share
     from hermetic.domain.connect import Connection
-    from hermetic.domain.recovery_roots import Added
+    from hermetic.domain.recovery_roots import Added, RecoveryRootFile
 
 ASKED = 3  # words of each share that are typed back
 _FIRST, _LAST = 5, 30  # places of words that say something: before come mark and number, after them the checksum
@@ -45,34 +46,60 @@ def shares() -> None:
 @click.option("--name", default="", metavar="TEXT", help="What the set is called, for people.")
 @click.option("--to-folder", type=ANY_PATH, metavar="DIR", help="Write each share into a file (mode 0600) instead of showing it.")
 @click.option("--replace", metavar="ROOT", help="Take this older recovery root away once the new one is active.")
+@click.option("--go-on", is_flag=True, help="Go on with shares that were verified and then waited, for an approval say.")
 @reason(required=False)
 @output
-def create(out: Out, *, count: int, threshold: int, name: str, to_folder: Path | None, replace: str | None, reason: str) -> int:
+def create(
+    out: Out, *, count: int, threshold: int, name: str, to_folder: Path | None, replace: str | None, go_on: bool, reason: str
+) -> int:
     """Make recovery shares, show each once, have some words typed back, and wrap every key for them.
 
     Nothing changes before every share was verified. With --to-folder the files are read back instead; take them apart at once, each
     to somebody else. Shares that were replaced open nothing that is copied from then on, but still open older copies of the backup.
     """
-    from hermetic.crypto.hpke import PrivateKey  # noqa: PLC0415 - brings the cryptography
-    from hermetic.domain import escrow, recovery_roots, share_files  # noqa: PLC0415 - bring the providers
+    from hermetic.domain import recovery_roots  # noqa: PLC0415 - brings the providers
 
-    if to_folder is None and not has_terminal():
+    if to_folder is None and not go_on and not has_terminal():
         raise UsageError("shares are shown on a terminal, and there is none", hint="--to-folder DIR writes them into files")
     with connected() as connection:
         recovery_roots.check_none_begun(connection)
         old = None if replace is None else recovery_roots.find(connection, replace)
-        private = PrivateKey.generate()
-        made = share_files.split(private, count, threshold)
+        private, file, paths = (None, _waiting(connection), []) if go_on else _made(connection, (count, threshold, name), to_folder)
+        try:
+            with out.progress("wrapping keys", None) as advance:
+                done = recovery_roots.add(
+                    connection, file, private, reason=reason, replace=old, progress=lambda added, _left: advance(added)
+                )
+        except (ApprovalNeeded, PolicyDenied):
+            out.warn("the shares are good, and wait: hermetic key shares create --go-on, with the same --reason")
+            raise
+    return shown(out, done, file.opens_with(), paths)
+
+
+def _waiting(connection: Connection) -> RecoveryRootFile:
+    from hermetic.domain import recovery_roots  # noqa: PLC0415 - as in create
+
+    file = recovery_roots.waiting(connection)
+    if file is None or file.shares is None:
+        raise NotFound("no recovery shares wait to be taken up", hint="hermetic key shares create -n 5 -m 3")
+    return file
+
+
+def _made(connection: Connection, what: tuple[int, int, str], folder: Path | None) -> tuple[PrivateKey, RecoveryRootFile, list[Path]]:
+    """Make a key and its shares, and give them out."""
+    from hermetic.crypto.hpke import PrivateKey  # noqa: PLC0415 - brings the cryptography
+    from hermetic.domain import escrow, share_files  # noqa: PLC0415 - bring the providers
+
+    count, threshold, name = what
+    private = PrivateKey.generate()
+    made = share_files.split(private, count, threshold)
+    try:
         share_files.check(made, private)
         file = escrow.in_shares(connection.project.domain, private, made, name, now_ms=time.time_ns() // 1_000_000)
-        paths = _handed_out(connection, made, to_folder)
-        with out.progress("wrapping keys", None) as advance:
-            done = recovery_roots.add(
-                connection, file, private, reason=reason, replace=old, progress=lambda added, _left: advance(added)
-            )
-    for share in made:
-        share.wipe()
-    return shown(out, done, f"{threshold} of {count} shares", paths)
+        return private, file, _handed_out(connection, made, folder)
+    finally:
+        for share in made:
+            share.wipe()
 
 
 def _handed_out(connection: Connection, made: list[Share], folder: Path | None) -> list[Path]:

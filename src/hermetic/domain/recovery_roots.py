@@ -1,5 +1,6 @@
 """Recovery roots of a domain that is in use: added, listed, replaced. The private key never goes through the port.
 
+    0  the file       the public half, waiting in the custody home: what is asked for twice, as after an approval, is the same root
     1  add-root       custody knows it, by a URI that holds the hash of its public half, on record
     2  the file       the public half in the custody home
     3  extend-root    domain.json, then a slot for every key; each wrap is opened again while the private key is here
@@ -19,9 +20,10 @@ from hermetic.errors import Conflict, HermeticError, NotFound, UsageError
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.roots import AddRoot, DropRoot, ListRoots, SetRootState
 from hermetic.ids import KeyState
+from hermetic.keys import recovery_root
 from hermetic.keys.provider import RootId
 from hermetic.keys.recovery_root import RecoveryRootFile, holder_of
-from hermetic.providers import recovery
+from hermetic.providers import private_file, recovery
 from hermetic.providers.place import Place
 from hermetic.steps import reached
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from hermetic.domain.connect import Connection
     from hermetic.formats.messages.roots import RootDropped, RootRow
 
+__all__ = ["Added", "RecoveryRootFile", "RecoveryRow", "add", "check_none_begun", "find", "listing", "waiting"]
+
+WAITING = "recovery-root.waiting"  # the public half of a root that custody has not announced yet
 PREFIX = 4  # shortest prefix of an id that names a root
 
 
@@ -77,6 +82,15 @@ def find(connection: Connection, text: str) -> RecoveryRow:
     return found[0]
 
 
+def waiting(connection: Connection) -> RecoveryRootFile | None:
+    """Return the public half that waits to be announced, after a refusal or for an approval; None if there is none."""
+    path = connection.home.domain_data(connection.project.domain) / WAITING
+    try:
+        return RecoveryRootFile.decode(private_file.read(path, recovery_root.LIMIT))
+    except NotFound:
+        return None
+
+
 def check_none_begun(connection: Connection) -> None:
     """Refuse to begin another recovery root while one is half-done. Raises Conflict that says how to go on."""
     for row in listing(connection):
@@ -103,9 +117,12 @@ def add(
     KeyServiceUnavailable, IntegrityError, StorageError.
     """
     folder, domain = connection.home.domain_data(connection.project.domain), connection.project.domain
+    private_file.write(folder / WAITING, file.encode(), replace=True)  # 0
+    reached("recovery.root.waits")
     row = connection.ask(AddRoot(file.uri, reason)).root  # 1
     root_id = RootId(row.root)
     recovery.put(folder, root_id, file)  # 2
+    private_file.wipe(folder / WAITING)
     reached("recovery.root.written")
     provider = recovery.RecoveryRoot(file.uri, Place(folder, domain, root_id), private)
     connection.roots.adopt(provider)

@@ -39,7 +39,7 @@ def shares(project, hermetic, tmp_path):
     """Five share files, any three of which open the backup."""
     done = hermetic("key", "shares", "create", "--name", "the board", "--to-folder", tmp_path / "shares", "--json")
     assert done.code == 0, done.err
-    assert (done.json["root"]["state"], done.json["opens_with"]) == ("active", "3 of 5 shares")
+    assert (done.json["root"]["state"], done.json["opens_with"]) == ("active", "3 of 5 shares of the board")
     return done.json["files"]
 
 
@@ -164,6 +164,28 @@ def test_what_makes_no_sense(project, hermetic, tmp_path):
         assert message in done.err, (arguments, done.err)
     assert hermetic("key", "shares", "ls", "--json").json == {"recovery_roots": []}
     assert not (tmp_path / "s").exists()
+
+
+def test_shares_wait_for_what_the_policy_asks_for(project, hermetic, tmp_path, domain_home):
+    """They were written down and verified: whoever approves later, or allows it, must not make the holders begin again."""
+    policy = project / "hermetic.yaml"
+    before = policy.read_text()
+    policy.write_text(re.sub(r"administer-keys: {.*}", "administer-keys: {approvals: 1}", before))
+    assert policy.read_text() != before
+    assert hermetic("policy", "apply").code == 0
+    refused = hermetic("key", "shares", "create", "-n", 3, "-m", 2, "--to-folder", tmp_path / "shares", "--reason", "board")
+    assert refused.code == 5, refused
+    assert "the shares are good, and wait: hermetic key shares create --go-on" in refused.err
+    assert list(domain_home.glob("data/*/recovery-root.waiting"))
+    policy.write_text(before)
+    assert hermetic("policy", "apply").code == 0
+    done = hermetic("key", "shares", "create", "--go-on", "--reason", "board")
+    assert done.code == 0, done.err
+    assert not list(domain_home.glob("data/*/recovery-root.waiting"))
+    files = [tmp_path / "shares" / f"share-{number}-of-3.txt" for number in (1, 3)]
+    assert hermetic("key", "recover", "--check", *given(files)).code == 0
+    again = hermetic("key", "shares", "create", "--go-on")
+    assert (again.code, "no recovery shares wait" in again.err) == (1, True)
 
 
 # on a terminal
