@@ -222,6 +222,83 @@ def _people_and_policy(h) -> None:
         h.open("dataset/base", purpose="debug").close()
 
 
+def destroy(root: Path, say: Say) -> None:
+    """Approvers, requests, answers; a version shredded; a key version announced, kept, and destroyed by a clock that is ahead."""
+    from hermetic.errors import ApprovalNeeded
+    from hermetic.formats.messages.approvals import EnrolApprover, RemoveApprover
+    from hermetic.formats.messages.destruction import (
+        AnnounceDestruction,
+        CancelDestruction,
+        DestroyDue,
+        RecordCopiesDestroyed,
+        ShowCertificate,
+        ShredVersions,
+    )
+    from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
+
+    with _workspace(root) as h:
+        ask = h.connection.ask
+        people = [_Approver(name) for name in ("bob", "carol", "dave")]
+        for person in people:
+            for _ in range(2):
+                with contextlib.suppress(ApprovalNeeded):
+                    ask(EnrolApprover(person.name, person.public, "approves"))
+                    break
+                _all_approve(h, people[:2])
+        for _ in range(2):
+            with contextlib.suppress(ApprovalNeeded):
+                ask(RemoveApprover("dave", "leaves"))
+                break
+            _all_approve(h, people[:2])
+        h.seal(b"first", name="dataset/brief", data_class="restricted", member="x", purpose="ingest")
+        done = ask(ShredVersions(("dataset/brief@1",), "drill"))
+        ask(RecordCopiesDestroyed(time.time_ns() // 1_000_000, "drill"))
+        ask(ShowCertificate(done.certificate))
+        kek = ask(ListKeys()).keys[0].kek
+        ask(RotateKey(kek, "drill"))
+        while ask(RewrapKey(kek, 100)).left:
+            pass
+        number = ask(ListKeys()).keys[0].versions[0].number
+        ask(AnnounceDestruction(kek, number, 7, "drill"))
+        ask(CancelDestruction(kek, number, "drill"))
+        ask(AnnounceDestruction(kek, number, 7, "drill"))
+        custodian = h.connection.port._custodian
+        before = custodian.clock
+        ask(RecordCopiesDestroyed(before(), "drill"))
+        custodian.clock = lambda: before() + 8 * 86_400_000
+        assert [row.problem for row in ask(DestroyDue()).versions] == [""]
+        custodian.clock = before
+        custodian.database.rebuild()
+
+
+class _Approver:
+    """Somebody with a key, made without the cost of a passphrase."""
+
+    def __init__(self, name: str) -> None:
+        from hermetic.crypto.sign import SigningKey
+        from hermetic.keys import approver_key
+
+        self.name, self.signing = name, SigningKey.generate()
+        self.public = approver_key.public_file(self.signing)
+        self.key_id = approver_key.key_id_of(self.signing.public)
+
+    def approve(self, row) -> bytes:
+        from hermetic.formats.approval import PAYLOAD_TYPE, Statement
+        from hermetic.signing.envelopes import sign_envelope
+
+        now = time.time_ns() // 1_000_000
+        said = Statement(row.domain, row.id, row.hash, "approve", self.key_id, "drill", now, row.expires_ms)
+        return sign_envelope(said.encode(), PAYLOAD_TYPE, self.signing, self.key_id)
+
+
+def _all_approve(h, people: list[_Approver]) -> None:
+    from hermetic.formats.messages.approvals import AddStatement, ListRequests
+
+    for row in h.connection.ask(ListRequests()).requests:
+        for person in people:
+            h.connection.ask(AddStatement(person.approve(row)))
+
+
 def backup(root: Path, say: Say) -> None:
     """Copy the objects to the backup place, and what is missing back; change the recovery passphrase."""
     from hermetic.domain.recovery_wrap import set_recovery
@@ -328,5 +405,6 @@ def restore(root: Path, say: Say) -> None:
 
 
 SCENARIOS = {
-    made.__name__: made for made in (seal, release, rotate, run, locate, expose, manage, backup, move, shares, upkeep, init, restore)
+    made.__name__: made
+    for made in (seal, release, rotate, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
 }

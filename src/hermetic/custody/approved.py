@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 from hermetic.access import approvals
-from hermetic.audit.leaf import Entry
-from hermetic.errors import Conflict
+from hermetic.audit.leaf import Entry, Leaf
+from hermetic.db import tables
+from hermetic.errors import Conflict, RowTampered
 from hermetic.formats.messages.base import request_hash
 
 if TYPE_CHECKING:
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from hermetic.custody.callers import Caller
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
+
+
+_CLOSING = ("approval.used", "approval.refused", "approval.expired")
+_REMOVED = "approver.removed"
 
 
 def can_be_asked(call: Call) -> bool:
@@ -46,7 +53,7 @@ def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
     """Close the open request, in the transaction of what it was for; return how many approved.
 
     `needed` are those that rules of custody ask for beyond the policy. Raises Conflict when there are fewer: somebody was faster, or
-    an approver was removed meanwhile.
+    an approver was removed meanwhile. Raises RowTampered when the log says that request or approver ended before.
     """
     item = waiting(call, session, caller) if can_be_asked(call) else None
     if item is None or item.state != approvals.OPEN:
@@ -58,7 +65,18 @@ def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
         if needed:
             raise Conflict("the approvals were used or ended meanwhile", hint="run the command again: it asks anew")
         return 0
+    _check_not_put_back(session, item, voices)
     approvals.close(session, item, approvals.USED, now_ms=call.now_ms)
     facts: dict[str, JsonValue] = {"request": item.id, "approvers": [voice.key_id for voice in voices], "needed": item.needed}
     session.entries.append(Entry("approval.used", facts, {"principal": caller.hidden()}))
     return len(voices)
+
+
+def _check_not_put_back(session: ReadSession, item: Asked, voices: tuple[Approver, ...]) -> None:
+    """An older row that somebody put back is authentic. What is used here cannot be taken back, so the log is asked at once."""
+    leaf, keys = tables.log_leaf, {voice.key_id for voice in voices}
+    for (raw,) in session.connection.execute(sa.select(leaf.c.leaf).where(leaf.c.kind.in_((*_CLOSING, _REMOVED)))):
+        found = Leaf.parse(bytes(raw))
+        ended = found.facts.get("approver") in keys if found.kind == _REMOVED else found.facts.get("request") == item.id
+        if ended:
+            raise RowTampered("an approval that had ended was put back", hint="run `hermetic log verify`")

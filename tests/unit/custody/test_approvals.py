@@ -7,9 +7,20 @@ import threading
 import pytest
 
 from hermetic.access import approvals
-from hermetic.errors import ApprovalNeeded, Conflict, Denied, HermeticError, NotFound, PolicyDenied, SignatureError, UsageError
+from hermetic.errors import (
+    ApprovalNeeded,
+    Conflict,
+    Denied,
+    HermeticError,
+    NotFound,
+    PolicyDenied,
+    RowTampered,
+    SignatureError,
+    UsageError,
+)
 from hermetic.formats.messages.approvals import AddStatement, ListApprovers, ListRequests, RemoveApprover, ShowRequest
 from hermetic.formats.messages.destruction import ShredVersions
+from hermetic.formats.messages.keys import ListKeys, RotateKey
 from hermetic.formats.messages.log import VerifyLog
 from tests.unit.custody.approving import Person, the_request
 from tests.world import DAY, HOUR, START, change_policy, kinds, leaves, seal, sql
@@ -314,6 +325,28 @@ def test_approvals_put_back_are_found_by_the_log(world, port, people, asked):
     sql(world, f"REPLACE INTO approval_request VALUES ({', '.join('?' * len(row))})", *row)
     found = [item for item in port.ask(VerifyLog((), ())).findings if item.name == "row-put-back"]
     assert any("approval_request" in item.value for item in found)
+
+
+def test_a_used_request_that_is_put_back_serves_no_second_time(world, port, people):
+    """Rotating can be done again and again, so it shows best what a used approval is worth."""
+    change_policy(
+        world, port, lambda text: text.replace("administer-keys: {mfa: 15m, from: separated}", "administer-keys: {approvals: 2}")
+    )
+    seal(port)
+    rotate = RotateKey(port.ask(ListKeys()).keys[0].kek, "schedule")
+    with pytest.raises(ApprovalNeeded):
+        port.ask(rotate)
+    asked = the_request(port)
+    for person in people:
+        person.answers(port, asked, START)
+    (row,) = sql(world, "SELECT * FROM approval_request WHERE id = ?", asked.id)
+    port.ask(rotate)
+    with pytest.raises(ApprovalNeeded):
+        port.ask(rotate)
+    sql(world, "DELETE FROM approval_request WHERE id <> ?", asked.id)
+    sql(world, f"REPLACE INTO approval_request VALUES ({', '.join('?' * len(row))})", *row)
+    with pytest.raises(RowTampered, match="put back"):
+        port.ask(rotate)
 
 
 def test_life_of_a_request():
