@@ -5,7 +5,8 @@
 Invariants:
 1. Nothing is imported but HARMLESS and what `pickles:` names, each exactly as module and name; attributes of a name are not followed.
 2. The policy is the one in force, not an edited file; with nothing listed, a pickle can hold plain data only.
-3. Every byte was verified before the unpickler sees it, so that a pickle comes from whoever was allowed to seal it.
+3. A pickle fills the objects that it makes, never a class, module or function.
+4. Every byte was verified before the unpickler sees it, so that a pickle comes from whoever was allowed to seal it.
 
 A listed class or function is called with arguments that the pickle chooses. List what only builds values: the policy refuses
 names of modules that are known to run programs or code, and cannot know them all. Weights belong into safetensors instead.
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 import _compat_pickle
 import pickle
-from typing import TYPE_CHECKING, Any
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hermetic.assets.naming import document_in_force
 from hermetic.assets.opening import MemberFile
@@ -47,13 +49,29 @@ HARMLESS = frozenset(
     }
 )
 # What reading bytes that are no pickle raises, and what listed classes raise for arguments that they do not take.
+_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
 _BROKEN = (
     *(pickle.PickleError, ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError),
     *(RuntimeError, TypeError, ValueError),
 )
 
 
-class _Listed(pickle.Unpickler):
+class CarefulUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]  # noqa: SLF001 - the one written in Python
+    """An unpickler whose BUILD fills objects only: on a class, module or function it would change what the whole process computes.
+
+    Callers say what may be imported, by `find_class`. It is slower than the one written in C, which has no place for this check.
+    """
+
+    def load_build(self) -> None:
+        """Set the state of an object. Raises UnpicklingError for what is no object of its own."""
+        if len(self.stack) > 1 and isinstance(self.stack[-2], _SHARED):
+            raise pickle.UnpicklingError("a state is set on a class, module or function")
+        super().load_build()
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _Listed(CarefulUnpickler):
     """An unpickler that imports nothing but what it was told."""
 
     def __init__(self, file: MemberFile, allowed: AbstractSet[str]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import pickle
+import random
+import struct
 import threading
 from fractions import Fraction
 
@@ -10,6 +15,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import CheckpointException
+from torch.distributed.checkpoint.metadata import MetadataIndex
 
 import hermetic
 from hermetic.assets.checkpoints import OlderCheckpoint
@@ -18,6 +24,7 @@ from hermetic.errors import FormatError, IntegrityError, NotFound, PolicyDenied,
 from hermetic.formats.messages import versions
 from hermetic.formats.messages.policy import ApplyPolicy
 from hermetic.integrations import torch as sealed
+from hermetic.integrations.torch.states import load_data
 
 NAME = "checkpoint/risk"
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
@@ -233,3 +240,70 @@ def test_a_tampered_checkpoint_is_not_resumed_from(real, domain):
     assert torch.equal(state["w"], torch.full((10, 10), 1.0))
     assert sealed.exists(NAME)
     assert not sealed.exists("checkpoint/none")
+
+
+def metadata_of(h, ref):
+    with h.open(f"{ref}/.metadata", purpose="evaluate") as file:
+        return pickle.loads(file.read())
+
+
+def publish_metadata(h, name, content):
+    with h.checkpoint(name, data_class="internal") as saved, saved.open(".metadata") as file:
+        file.write(content)
+
+
+def test_tensors_are_not_taken_from_another_asset(real):
+    for name, value in (("checkpoint/a", 1.0), ("checkpoint/secret", 777.0)):
+        dcp.save({"w": torch.full((4,), value)}, storage_writer=sealed.SealedWriter(name, data_class="internal"), no_dist=True)
+    metadata = metadata_of(real, "checkpoint/a@1")
+    for index, place in metadata.storage_data.items():
+        metadata.storage_data[index] = dataclasses.replace(place, relative_path=f"checkpoint/secret@1/{place.relative_path}")
+    publish_metadata(real, "checkpoint/evil", pickle.dumps(metadata))
+    target = {"w": torch.zeros(4)}
+    with pytest.raises(CheckpointException, match="no part of it"):
+        dcp.load(target, storage_reader=sealed.SealedReader("checkpoint/evil"), no_dist=True)
+    assert torch.equal(target["w"], torch.zeros(4))
+
+
+def test_metadata_changes_no_class(real):
+    before = MetadataIndex.__eq__
+    word = b"X" + struct.pack("<I", 6) + b"__eq__"
+    named = b"ctorch.distributed.checkpoint.metadata\nMetadataIndex\n"
+    publish_metadata(real, "checkpoint/evil", b"\x80\x02" + named + b"(N}" + word + b"ctorch\nSize\nstb.")
+    with pytest.raises((CheckpointException, pickle.UnpicklingError, FormatError)):
+        sealed.SealedReader("checkpoint/evil").read_metadata()
+    assert MetadataIndex.__eq__ is before
+
+
+def test_damaged_files_are_refused_as_such(real):
+    buffer = io.BytesIO()
+    torch.save(state_of("damaged"), buffer)
+    chance, raw = random.Random(7), buffer.getvalue()
+    for number in range(200):
+        changed = bytearray(raw)
+        for _ in range(chance.randint(1, 4)):
+            changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+        with contextlib.suppress(FormatError, PolicyDenied):  # nothing else is raised
+            load_data(real.session, io.BytesIO(bytes(changed)), f"number {number}")
+
+
+def test_loads_in_threads_do_not_take_each_others_globals(real, domain):
+    with (domain / "hermetic.yaml").open("a") as file:
+        file.write("pickles: [fractions.Fraction]\n")
+    real.connection.ask(ApplyPolicy(project.load(domain).bundle().to_bytes()))
+    sealed.save({"a": Fraction(1, 3)}, "checkpoint/fraction", data_class="internal")
+    failures = []
+
+    def load():
+        for _ in range(20):
+            try:
+                sealed.load("checkpoint/fraction")
+            except PolicyDenied as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

@@ -126,3 +126,31 @@ def test_damage_is_found_before_anything_is_unpickled(real, domain):  # noqa: F8
     path.write_bytes(raw)
     with pytest.raises(IntegrityError):
         load(real)
+
+
+def built_on(module, name):
+    """A pickle that sets an attribute of a class, function or module by BUILD, as one of protocol 2 can."""
+    word = b"X" + len(b"__add__").to_bytes(4, "little") + b"__add__"
+    return b"\x80\x02c" + module.encode() + b"\n" + name.encode() + b"\n(N}" + word + b"cbuiltins\nrange\nstb."
+
+
+@pytest.mark.parametrize("content", [built_on("decimal", "Decimal"), built_on("builtins", "set")], ids=["python", "c"])
+def test_no_pickle_changes_a_class(h, content):
+    import decimal
+
+    before = decimal.Decimal.__add__
+    h.seal(content, name="model/p", data_class="internal", member="p.pkl")
+    with pytest.raises(FormatError):
+        h.load_pickle("model/p", purpose="evaluate")
+    assert decimal.Decimal.__add__ is before
+    assert "__add__" not in vars(set)
+
+
+def test_objects_with_a_state_are_read(h):
+    import collections
+
+    made = collections.OrderedDict(a=1)
+    made.note = "kept in its __dict__"
+    h.seal(pickle.dumps(made), name="model/p", data_class="internal", member="p.pkl")
+    found = h.load_pickle("model/p", purpose="evaluate")
+    assert (found, found.note) == (made, made.note)

@@ -18,7 +18,6 @@ of them is read by nobody.
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,9 +27,11 @@ from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.filesystem import FileSystemBase
 from torch.distributed.checkpoint.metadata import StorageMeta
 
-from hermetic.assets.checkpoints import CheckpointWriter
+from hermetic.assets.checkpoints import PART, CheckpointWriter
+from hermetic.assets.pickles import CarefulUnpickler
 from hermetic.assets.sealing import Terms
-from hermetic.errors import UsageError
+from hermetic.errors import IntegrityError, UsageError
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.integrations.process import attached
 from hermetic.integrations.torch.records import view_of
 from hermetic.integrations.torch.states import load_data
@@ -180,11 +181,19 @@ class SealedReader(FileSystemReader):  # type: ignore[misc]  # torch is not ther
         """Read tensors and objects; the latter are refused unless they are data."""
         return super().read_data(plan, _DataOnly(self._files.session, planner, self.ref))
 
+    def _parts(self) -> frozenset[str]:
+        """Return the versions that the checkpoint says belong to it: those of other ranks, which `latest_good` verifies too."""
+        labels = self._files.session.ask(ShowVersion(self.ref)).labels
+        return frozenset(label[1] for label in labels if label[0] == PART)
+
     def stream(self, member: str) -> Any:
         """Open a file of the version."""
         view = self._view
         if _SEPARATOR in member:
             ref, _, member = member.rpartition("/")
+            if ref not in self._parts():
+                hint = "its metadata was made by hand: do not load it"
+                raise IntegrityError(f"{self.ref} takes tensors from {ref[:200]!r}, which is no part of it", hint=hint)
             view = view_of(self._files, ref)
         if member not in view.members:
             raise UsageError(f"{view.name}@{view.number} has no file {member!r}", hint="it was not written by a SealedWriter")
@@ -211,7 +220,7 @@ class _DataOnly:
         self._planner.load_bytes(item, value)
 
 
-class _MetadataUnpickler(pickle.Unpickler):
+class _MetadataUnpickler(CarefulUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in _KNOWN.get(module, ()):
             raise UsageError(f"the metadata names {module}.{name}", hint="reading it could run code; torch does not write that")

@@ -18,8 +18,9 @@ from __future__ import annotations
 import contextvars
 import importlib
 import pickle
+import struct
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -33,12 +34,18 @@ from hermetic.integrations.process import attached
 from hermetic.integrations.torch.records import view_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import IO
 
     from hermetic.assets.sealing import SealedVersion
     from hermetic.assets.session import Session
     from hermetic.ids import DataClass
+
+
+_LETTING = threading.Lock()
+# What torch.load raises for bytes that are no file of torch.save, or were one.
+_BROKEN = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, AssertionError, struct.error)
 
 
 def save(state: Any, name: str, *, data_class: DataClass | str | None = None, project: str | None = None) -> SealedVersion:
@@ -71,11 +78,11 @@ def load_data(session: Session, file: IO[bytes], what: str, *, map_location: Any
     for allowed in ((), _allowed(session)):
         file.seek(0)
         try:
-            with torch.serialization.safe_globals(list(allowed)):
+            with _letting(allowed):
                 return torch.load(file, map_location=map_location, weights_only=True)
         except pickle.UnpicklingError as error:
             told = [line.strip() for line in str(error).splitlines() if "global" in line.lower()]
-        except (RuntimeError, EOFError, ValueError) as error:
+        except _BROKEN as error:
             raise _unreadable(what, (str(error).splitlines() or ["it ends too early"])[0]) from error
     if not told:
         raise _unreadable(what, "it is no file of torch.save")
@@ -83,6 +90,16 @@ def load_data(session: Session, file: IO[bytes], what: str, *, map_location: Any
         f"{what} holds more than tensors and plain values: {told[0][:200]}",
         hint="if that only builds values: add its name to `pickles:` in hermetic.yaml, then `hermetic policy apply`",
     )
+
+
+@contextmanager
+def _letting(allowed: Sequence[tuple[Any, str]]) -> Iterator[None]:
+    """Let torch's reader import these; its list belongs to the process, so one thread at a time changes it."""
+    if not allowed:
+        yield
+        return
+    with _LETTING, torch.serialization.safe_globals(list(allowed)):
+        yield
 
 
 def _unreadable(what: str, why: str) -> FormatError:
