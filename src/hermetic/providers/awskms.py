@@ -19,14 +19,13 @@ Credentials are boto3's alone: none is read, kept, logged or named here. Passing
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.crypto.secret import Secret
-from hermetic.errors import ConfigError, HermeticError, KeyServiceUnavailable, UsageError
+from hermetic.errors import HermeticError, KeyServiceUnavailable
 from hermetic.formats.binary_text import to_base64
 from hermetic.providers import endpoints, key_service, settings
+from hermetic.providers.awskms_key import SETTINGS, KmsKey, replicas
 from hermetic.providers.key_service import Described, KeyServiceRoot, neighbour, probes, protections
 from hermetic.providers.registry import load_extra
 
@@ -41,20 +40,6 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 4
 CONNECT_S: Final = 5
 READ_S: Final = 15
-SETTINGS: Final = {
-    "endpoint": "https address of a private endpoint, instead of Amazon's own",
-    "profile": "name of a profile in boto3's own configuration",
-    "replicas": "other Regions of a multi-Region key, separated by commas",
-    "ca": "absolute path of the certificates that vouch for the endpoint",
-}
-_REGION: Final = re.compile(r"[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}")
-_NAME: Final = r"mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_ALIAS: Final = r"alias/[A-Za-z0-9/_-]{1,250}"
-_PLAIN: Final = re.compile(rf"awskms:(?P<region>[a-z0-9-]+)/(?P<name>{_NAME}|{_ALIAS})")
-_ARN: Final = re.compile(
-    rf"awskms:arn:(?P<part>aws[a-z-]*):kms:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{{12}}):(?P<name>key/(?:{_NAME})|{_ALIAS})"
-)
-
 _WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
 _PASSING: Final = {"KeyUnavailableException", "DependencyTimeoutException", "KMSInternalException", "RequestLimitExceeded"}
 _CREDENTIALS: Final = (
@@ -85,31 +70,6 @@ class _Passed(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class KmsKey:
-    """A key as a URI names it."""
-
-    region: str
-    name: str
-    before: str = ""  # of an ARN: partition
-    account: str = ""
-
-    @classmethod
-    def parse(cls, uri: str) -> KmsKey:
-        """Read a URI. Raises UsageError."""
-        found = _PLAIN.fullmatch(uri) or _ARN.fullmatch(uri)
-        if found is None or not _REGION.fullmatch(found["region"]) or found["name"].startswith("alias/aws/"):
-            raise UsageError(
-                f"{uri!r} names no key of yours in AWS KMS", hint="awskms:eu-west-1/alias/NAME, awskms:REGION/KEY-ID or awskms:ARN"
-            )
-        parts = found.groupdict()
-        return cls(parts["region"], parts["name"], parts.get("part", ""), parts.get("account", ""))
-
-    def named(self, region: str) -> str:
-        """Return what the service calls it in a Region."""
-        return f"arn:{self.before}:kms:{region}:{self.account}:{self.name}" if self.before else self.name
-
-
 class AwsKmsRoot(KeyServiceRoot):
     """A root in AWS KMS."""
 
@@ -124,7 +84,7 @@ class AwsKmsRoot(KeyServiceRoot):
             endpoints.endpoint(uri, self._settings["endpoint"])
         if "ca" in self._settings:
             endpoints.ca(uri, self._settings["ca"])
-        self.regions = (self.key.region, *_replicas(uri, self.key, self._settings.get("replicas", "")))
+        self.regions = (self.key.region, *replicas(uri, self.key, self._settings.get("replicas", "")))
 
     def connect(self) -> dict[str, Any]:
         """Return a client for each Region."""
@@ -259,16 +219,6 @@ def create(uri: str, place: Place, asked: Asked) -> AwsKmsRoot:
     root = AwsKmsRoot(uri, place)
     key_service.create(root, asked)
     return root
-
-
-def _replicas(uri: str, key: KmsKey, text: str) -> tuple[str, ...]:
-    regions = tuple(region.strip() for region in text.split(",")) if text else ()
-    if regions and "mrk-" not in key.name:
-        raise ConfigError(f"config.yaml, providers, {uri}: replicas are for multi-Region keys", hint="their ids begin with mrk-")
-    for region in regions:
-        if not _REGION.fullmatch(region) or region == key.region or regions.count(region) > 1:
-            raise ConfigError(f"config.yaml, providers, {uri}: replicas are other Regions", hint="eu-west-1, eu-central-1")
-    return regions
 
 
 def _fits(meta: dict[str, Any]) -> bool:

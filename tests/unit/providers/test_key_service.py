@@ -357,6 +357,7 @@ def settings_for(place, **settings):
         ("awskms:eu-west-1/alias/x", {"secret_key": "x"}, "unknown setting 'secret_key'"),
         ("awskms:eu-west-1/alias/x", {"ca": "ca.pem"}, "ca is an absolute path"),
         ("awskms:eu-west-1/alias/x", {"replicas": "eu-west-2"}, "replicas are for multi-Region keys"),
+        ("awskms:eu-west-1/alias/mrk-x", {"replicas": "eu-west-2"}, "replicas are for multi-Region keys"),
         ("awskms:eu-west-1/mrk-" + "0" * 32, {"replicas": "eu-west-1"}, "replicas are other Regions"),
         ("awskms:eu-west-1/mrk-" + "0" * 32, {"replicas": "eu-west-2,"}, "replicas are other Regions"),
         (f"gcpkms:{GCP}", {"endpoint": "https://x/y"}, "endpoint is the address"),
