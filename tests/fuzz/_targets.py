@@ -14,6 +14,7 @@ from tests.fuzz import (
     _targets_home,
     _targets_log,
     _targets_objects,
+    _targets_openbao,
     _targets_policy,
     _targets_scan,
     _targets_signed,
@@ -29,6 +30,7 @@ TARGETS = {
     **_targets_log.TARGETS,
     **_targets_policy.TARGETS,
     **_targets_home.TARGETS,
+    **_targets_openbao.TARGETS,
     **_targets_scan.TARGETS,
     **_targets_tensors.TARGETS,
 }
@@ -46,5 +48,6 @@ PARSERS = (
     *_targets_log.PARSERS,
     *_targets_policy.PARSERS,
     *_targets_home.PARSERS,
+    *_targets_openbao.PARSERS,
     *_targets_tensors.PARSERS,
 )

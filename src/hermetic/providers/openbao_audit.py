@@ -121,7 +121,7 @@ def _document(line: bytes) -> dict[str, Any] | None:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and found.get("type") in {"request", "response"} else None
+    return found if isinstance(found, dict) and found.get("type") in ("request", "response") else None
 
 
 def _use(document: Mapping[str, Any], wanted: tuple[str, str, str, frozenset[str]], place: tuple[int, int]) -> Use | None:
@@ -142,9 +142,9 @@ def _use(document: Mapping[str, Any], wanted: tuple[str, str, str, frozenset[str
         operation=parts[0],
         key=f"{mount}/{key}",
         namespace=where,
-        request=request["id"],
-        remote_address=request.get("remote_address", ""),
-        who=auth.get("display_name", ""),
+        request=_text(request["id"]),
+        remote_address=_text(request.get("remote_address", "")),
+        who=_text(auth.get("display_name", "")),
         allowed=(auth.get("policy_results") or {}).get("allowed") is True,
         opened=len(items) if _HIDDEN in answered else sum(_shows(result) for result in results),
         inputs=tuple(item["ciphertext"] for item in items if isinstance(item.get("ciphertext"), str)),
@@ -155,6 +155,12 @@ def _use(document: Mapping[str, Any], wanted: tuple[str, str, str, frozenset[str
 
 def _shows(result: Mapping[str, Any]) -> bool:
     return not result.get("error") and any(name in result for name in _SHOWN)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
 
 
 def _microseconds(text: str) -> str:
