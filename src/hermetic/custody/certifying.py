@@ -122,13 +122,15 @@ def show_certificate(call: Call, request: ShowCertificate) -> CertificateRow:
     caller = allowed_caller(call, Action.READ_CATALOG)
     stored = _stored(call, request.subject)
     known = parse_certificate(row_of(stored).payload)
-    if known.kind != "shred" or known.state == "complete":
+    if not known.missing:
         return row_of(stored)
-    cleaned = next((item for item in known.relies if item in {SEARCHED, REBUILT}), "") or _rebuild(call)
+    cleaned = next((item for item in known.relies if item in {SEARCHED, REBUILT}), "") or rebuild(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         ids = _siblings(session, stored)
-        now = standing(session, ids, done_ms=known.done_ms, cleaned=cleaned)
-    if (now.state, now.relies) == (known.state, known.relies):
+        now = Standing(known.state, (*known.relies, cleaned), ())
+        if known.kind == "shred":
+            now = standing(session, ids, done_ms=known.done_ms, cleaned=cleaned)
+    if not cleaned or (now.state, now.relies) == (known.state, known.relies):
         return row_of(stored)
     made_ms = max(call.now_ms, known.made_ms + 1)  # the newest one counts, whatever the clock says
     fresh = replace(known, state=now.state, relies=now.relies, missing=now.missing, made_ms=made_ms)
@@ -138,7 +140,7 @@ def show_certificate(call: Call, request: ShowCertificate) -> CertificateRow:
     return row_of(_stored(call, stored["subject"]))
 
 
-def _rebuild(call: Call) -> str:
+def rebuild(call: Call) -> str:
     """Clean the files without knowing what to look for; return how, empty when a reader is still in the way."""
     try:
         call.custodian.database.rebuild()

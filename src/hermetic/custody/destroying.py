@@ -12,18 +12,19 @@ administrator.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody import approved, blast, callers, certifying
+from hermetic.custody import approved, blast, callers, certifying, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.due import do_due
 from hermetic.custody.keyring import find_key
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, KeyUnusable, UsageError
-from hermetic.formats.certificate import Certificate
+from hermetic.errors import Conflict, KeyUnusable, RowTampered, UsageError
+from hermetic.formats.certificate import Certificate, parse_certificate
 from hermetic.formats.messages.destruction import (
     AnnounceDestruction,
     BlastRadius,
@@ -204,10 +205,6 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
             raise Conflict(copies)
         slots = list(keks.slots_of(work.session, kek_id, number).values())
         destruction.destroy(work.session, kek_id, number, now_ms=call.now_ms)
-        at = work.log(Entry("key.destroyed", {"key": kek_id, "number": number}))
-    logged = certifying.logged(call, work.logged(), at)
-    cleaned = clean(call, slots)
-    with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
         said = _said(work.session, name)
         vouched = blast.copies_destroyed_before(work.session) >= version.updated_ms
         made = Certificate(
@@ -215,21 +212,39 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
             kind="kek",
             subjects=(name,),
             state="destroyed",
-            relies=(
-                "every slot of the version was deleted",
-                *([cleaned] if cleaned else []),
-                certifying.VOUCHED if vouched else certifying.NO_COPY,
-            ),
-            missing=() if cleaned else (certifying.NOT_SEARCHED,),
+            relies=("every slot of the version was deleted", certifying.VOUCHED if vouched else certifying.NO_COPY),
+            missing=(),
             reason=str(said.get("reason", "")),
             requester=str(said.get("who", "")),
             approvers=tuple(str(item) for item in said.get("approvers", [])),
             done_ms=call.now_ms,
             made_ms=call.now_ms,
-            log=logged,
+            log=unfinished.NOWHERE,
         )
-        certificate, _ = certifying.issue(call, work, made, (name,))
-    return certificate
+        unfinished.begin(work.session, made, (name,))
+        at = work.log(Entry("key.destroyed", {"key": kek_id, "number": number}))
+    made = replace(made, log=certifying.logged(call, work.logged(), at))
+    return certify(call, made, (name,), slots)[1]
+
+
+def certify(call: Call, made: Certificate, ids: tuple[str, ...], gone: list[bytes]) -> tuple[Certificate, str]:
+    """Clean the files of what was overwritten, and make the certificate; return it and its id."""
+    cleaned = clean(call, gone)
+    with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
+        if not unfinished.is_waiting(work.session, ids):
+            return _made_meanwhile(work.session, ids[0])
+        whole = unfinished.settled(work.session, made, ids, cleaned)
+        certificate, _ = certifying.issue(call, work, whole, ids)
+        unfinished.end(work.session, ids)
+    return whole, certificate
+
+
+def _made_meanwhile(session: ReadSession, subject: str) -> tuple[Certificate, str]:
+    """Return what another process made of the same: it looked after us as after a crash."""
+    stored = certifying.find(session, subject)
+    if stored is None:
+        raise RowTampered("a certificate that was being made is gone", hint="run `hermetic log verify`")
+    return parse_certificate(certifying.row_of(stored).payload), stored["id"]
 
 
 def clean(call: Call, gone: list[bytes]) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from hermetic.db import tables
 from hermetic.keys import destruction
+
+_UNMADE = sa.select(tables.setting.c.key).where(tables.setting.c.key.like("certificate/%")).limit(1)
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
@@ -16,6 +21,9 @@ def do_due(call: Call) -> tuple[DestructionRow, ...]:
     """Destroy what is due, and say what became of each; what something still needs stays."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
         found = destruction.due(session, now_ms=call.now_ms)
+        unmade = session.connection.execute(_UNMADE).first()
+    if unmade is not None:
+        importlib.import_module("hermetic.custody.unfinished").finish(call)
     if not found:
         return ()
     rows: tuple[DestructionRow, ...] = importlib.import_module("hermetic.custody.destroying").destroy_when_due(call, found)

@@ -11,15 +11,16 @@ at its next check of the lease; versions that were derived from these still hold
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, versions
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import approved, blast, callers, certifying
+from hermetic.custody import approved, blast, callers, certifying, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, recheck
-from hermetic.custody.destroying import clean
+from hermetic.custody.destroying import certify
 from hermetic.custody.resolve import SHREDDED, as_resource, gone
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -101,30 +102,27 @@ def shred_versions(call: Call, request: ShredVersions) -> Shredded:
         radius = blast.radius(work.session, [item for _, item in found], data_keys=len(found))
         wraps = [wrap for asset, item in found for wrap in _overwrite(call, work, caller, (asset, item, request.reason, len(voices)))]
         at = len(work.entries) - len(found)
-    logged = certifying.logged(call, work.logged(), at)
-    cleaned = clean(call, wraps)
-    with unit(call.custodian, "custody.certificate.made", call.now_ms) as last:
-        now = certifying.standing(last.session, ids, done_ms=call.now_ms, cleaned=cleaned)
         made = Certificate(
             domain=call.custodian.domain,
             kind="shred",
             subjects=tuple(f"{asset.name}@{item.number} {item.id}" for asset, item in found),
-            state=now.state,
-            relies=now.relies,
-            missing=now.missing,
+            state="deleted",
+            relies=(),
+            missing=(),
             reason=request.reason,
             requester=caller.name,
             approvers=tuple(voice.name for voice in voices),
             done_ms=call.now_ms,
             made_ms=call.now_ms,
-            log=logged,
+            log=unfinished.NOWHERE,
         )
-        certificate, _ = certifying.issue(call, last, made, ids)
+        unfinished.begin(work.session, made, ids)
+    whole, certificate = certify(call, replace(made, log=certifying.logged(call, work.logged(), at)), ids, wraps)
     return Shredded(
         refs=radius.versions,
-        state=now.state,
-        relies=now.relies,
-        missing=now.missing,
+        state=whole.state,
+        relies=whole.relies,
+        missing=whole.missing,
         derived=radius.derived,
         exposures=radius.exposures,
         certificate=certificate,

@@ -191,3 +191,34 @@ def test_the_entry_says_how_many_approved(port):
     shred(port)
     (entry,) = [facts for kind, facts, _ in leaves(port) if kind == "version.deleted"]
     assert (entry["how"], entry["approvals"]) == ("shredded", 0)
+
+
+def test_a_crash_before_the_certificate_is_made_up_for_by_who_looks_next(world, port, monkeypatch):
+    from hermetic.custody import destroying
+
+    draft, _ = seal(port)
+    (wrap,) = [row[0] for row in sql(world, "SELECT wrapped FROM data_key WHERE version_id = ?", draft.version)]
+
+    class Crash(BaseException):
+        pass
+
+    def crash(_call, _gone):
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(destroying, "clean", crash)
+        with pytest.raises(Crash):
+            shred(port)
+    with pytest.raises(NotFound):
+        port.ask(ShowCertificate(REF))
+    with pytest.raises(KeyUnusable):
+        open_(port, REF)
+    port.ask(CollectGarbage(older_than_ms=DAY))
+    said = parse_certificate(port.ask(ShowCertificate(REF)).payload)
+    assert (said.state, said.reason) == ("complete", "consent withdrawn")
+    assert any("rebuilt" in item for item in said.relies)
+    assert wrap not in pages(world)
+    (index,) = [at for at, kind in enumerate(kinds(port)) if kind == "version.deleted"]
+    assert said.log.index == index
+    assert sql(world, "SELECT key FROM setting WHERE key LIKE 'certificate/%'") == []
+    assert high(port) == []
