@@ -56,7 +56,6 @@ VERBS = {
     "resume": KeyState.ACTIVE,
     "deactivate": KeyState.DEACTIVATED,
 }
-_EXTENDABLE = {KeyState.PRE_ACTIVE, KeyState.SUSPENDED, KeyState.ACTIVE}
 
 
 def list_roots(call: Call, _request: ListRoots) -> RootList:
@@ -95,9 +94,9 @@ def extend_root(call: Call, request: ExtendRoot) -> RootExtended:
     """
     if not 0 < request.limit <= BATCH:
         raise UsageError(f"a batch has 1 to {BATCH} slots")
-    caller, root = rootwork.administrator(call, request.root)
-    if root.state not in _EXTENDABLE:
-        raise Conflict(f"a {root.state.value} root gets no new slots", hint="`hermetic key root add` makes another one")
+    caller, root = rootwork.continuing(call, request.root)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        rootwork.require_extendable(session, root.root_id)
     provider = rootwork.home_of(call).provider(root.provider_uri, root.root_id)
     _open_domain(call, caller, root, provider)
     for _ in range(TRIES):
@@ -115,7 +114,7 @@ def _extend(call: Call, caller: Caller, root: Root, limit: int) -> RootExtended:
     if prepared:
         with unit(custodian, "custody.root.extended", call.now_ms) as work:
             still_the_same(call, work.session, caller)
-            rootwork.require_state(work.session, root)
+            rootwork.require_extendable(work.session, root.root_id)
             added = migration.store(work.session, root, prepared)
             if added:
                 rootwork.log_change(work, caller, ("root.extended", ""), {"root": root.root_id, "count": added})
@@ -136,7 +135,7 @@ def _open_domain(call: Call, caller: Caller, root: Root, provider: Provider) -> 
     wrapped = migration.wrapped_checked(provider, secret, slots.domain_secret_context(custodian.domain, root.root_id))
     with unit(custodian, "custody.root.opens-domain", call.now_ms) as work:
         still_the_same(call, work.session, caller)
-        rootwork.require_state(work.session, root)
+        rootwork.require_extendable(work.session, root.root_id)
         home.put(home.file().with_entry(DomainRoot(root.root_id, root.provider_uri, wrapped)))
         rootwork.log_change(work, caller, ("root.extended", ""), {"root": root.root_id, "count": 0, "domain": True})
 

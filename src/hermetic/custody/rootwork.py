@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.crypto.secret import Secret
 from hermetic.custody import callers
 from hermetic.custody.call import receipt
-from hermetic.custody.decide import allowed_caller
+from hermetic.custody.decide import Question, allowed_caller, decide, domain_resource
 from hermetic.errors import Conflict, KeyServiceUnavailable, NotFound, Unsupported, UsageError
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.roots import RootRow
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from hermetic.keys.roots import Root
 
 PREFIX = 4  # shortest prefix of an id that names a root
+EXTENDABLE = {KeyState.PRE_ACTIVE, KeyState.SUSPENDED, KeyState.ACTIVE}
 
 
 def find_root(session: ReadSession, text: str) -> Root:
@@ -47,6 +49,21 @@ def administrator(call: Call, text: str) -> tuple[Caller, Root]:
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         return caller, find_root(session, text)
+
+
+def continuing(call: Call, text: str) -> tuple[Caller, Root]:
+    """Return as `administrator` does, for a step between two that ask for approvals themselves: announcing a root, and activating it.
+
+    Whoever may not administer keys is refused all the same, and so is one without a fresh second factor.
+    """
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        caller = callers.require(call, session)
+        policy = call.custodian.policy.current(session)
+        verdict = decide(call, session, Question(caller, Action.ADMINISTER_KEYS, domain_resource(call), policy))
+    if not verdict.judged.by_people or {item.code for item in verdict.judged.unmet} != {"approvals"}:
+        return administrator(call, text)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        return replace(caller, policies=verdict.policies), find_root(session, text)
 
 
 def home_of(call: Call) -> RootHome:
@@ -68,10 +85,12 @@ def entry(home: RootHome, root: Root, *, of_any: bool = False) -> DomainRoot | N
     )
 
 
-def require_state(session: ReadSession, root: Root) -> None:
-    """Raises Conflict unless a root is in the state in which it was read."""
-    if roots.get(session, root.root_id).state is not root.state:
-        raise Conflict("the root's state changed meanwhile", hint="`hermetic key root ls`, then try again")
+def require_extendable(session: ReadSession, root_id: RootId) -> Root:
+    """Return a root that may get slots. Raises Conflict for one that is on its way out: another process may have been faster."""
+    root = roots.get(session, root_id)
+    if root.state not in EXTENDABLE:
+        raise Conflict(f"a {root.state.value} root gets no new slots", hint="`hermetic key root add` makes another one")
+    return root
 
 
 def require_another(session: ReadSession, root: Root) -> None:

@@ -53,7 +53,7 @@ def add_root(
     """
     registry.backend_of(check_uri(uri))  # an unknown scheme leaves nothing behind
     home = connection.roots
-    row = connection.ask(AddRoot(uri, reason)).root  # 1
+    row = _begun(connection, uri) or connection.ask(AddRoot(uri, reason)).root  # 1
     folder = private_folder(connection.home.domain_config(connection.project.domain))
     config.add_provider(folder, uri, settings or {})  # 2
     reached("roots.settings.written")
@@ -64,6 +64,12 @@ def add_root(
     changed = _activate(connection, SetRootState(row.root, "activate", reason), progress)  # 4, 5
     home.tidy(RootId(row.root))
     return changed
+
+
+def _begun(connection: Connection, uri: str) -> RootRow | None:
+    """Return the root that was announced under a URI and not finished: that needs no second permission, nor approvals again."""
+    found = (row for row in connection.ask(ListRoots()).roots if (row.provider, row.state) == (uri, KeyState.PRE_ACTIVE))
+    return next(found, None)
 
 
 def extend(connection: Connection, root: str, *, progress: Callable[[int, int], None] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import pwd
+import time
 
 import pytest
 
@@ -11,7 +12,16 @@ from hermetic.crypto.secret import Secret
 from hermetic.custody import rooting
 from hermetic.domain import root_moves
 from hermetic.domain.root_home import HomeRoots
-from hermetic.errors import Conflict, IntegrityError, KeyServiceUnavailable, NotFound, PolicyDenied, Unsupported, UsageError
+from hermetic.errors import (
+    ApprovalNeeded,
+    Conflict,
+    IntegrityError,
+    KeyServiceUnavailable,
+    NotFound,
+    PolicyDenied,
+    Unsupported,
+    UsageError,
+)
 from hermetic.formats.messages import keys, log, roots
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.ids import DataClass
@@ -21,6 +31,7 @@ from hermetic.providers import private_file, registry
 from hermetic.providers.place import Place
 from hermetic.testing.fake_provider import FakeProvider, Fault
 from tests import world as w
+from tests.unit.custody.approving import Person, the_request
 
 LOCAL, FAKE = "local:insecure-file", "fake:one"
 
@@ -455,3 +466,34 @@ def test_two_processes_drop_at_once(world):
     row = listed(connections[0])[old]
     assert (row.state, row.slots, row.opens_domain, row.wiped_ms is not None) == ("destroyed", 0, False, True)
     assert len(list(world.data.glob("root-*"))) == 1
+
+
+def test_where_administration_needs_approvals_an_addition_needs_two_and_a_drop_one(world):
+    """Announcing and activating a root are asked about, and dropping it; the steps between them are not."""
+    connection = world.connect()
+    w.seal(connection)
+    old, bob = first(connection), Person("bob")
+    bob.enrol(connection)
+    loose, strict = "administer-keys: {mfa: 15m, from: separated}", "administer-keys: {approvals: 1}"
+    w.change_policy(world, connection, lambda text: text.replace(loose, strict))
+
+    def approved(attempt):
+        with pytest.raises(ApprovalNeeded):
+            attempt()
+        bob.answers(connection, the_request(connection), time.time_ns() // 1_000_000)
+
+    def adding():
+        return root_moves.add_root(connection, LOCAL, reason="moving").root
+
+    approved(adding)
+    approved(adding)
+    new = adding()
+    assert (new.state, new.slots) == ("active", 3)
+    for request in (roots.SetRootState(old, "deactivate", "x"), roots.DropRoot(old, "x")):
+        approved(lambda request=request: connection.ask(request))
+        connection.ask(request)
+    assert listed(connection)[old].state == "destroyed"
+    stranger = world.port(uid=pwd.getpwnam("nobody").pw_uid)
+    w.enrol(connection)
+    with pytest.raises(PolicyDenied):
+        stranger.ask(roots.ExtendRoot(new.root))
