@@ -41,6 +41,7 @@ def journey(project, provider, *, take_away, give_back, says):
     assert command("cat", "dataset/visits@1", "--purpose", "prepare") == DATA
     assert b"intact" in command("verify", "dataset/again@1")
     assert b"protocol-tested" in command("key", "providers")
+    assert b"low     protocol-tested  " + uri.encode() in command("status", code=7)
     take_away()
     for words in (
         ("cat", "dataset/visits@1", "--purpose", "prepare"),

@@ -86,7 +86,8 @@ def _roots(call: Call, session: ReadSession) -> tuple[RootFact, ...]:
         provider = call.custodian.anchors.providers.get(root.root_id)
         remarks = ("its provider is not at hand",)
         if provider is not None:
-            remarks = tuple(item.code for item in provider.status().findings)  # type: ignore[assignment]
+            found_by = provider.status().findings
+            remarks = tuple(f"{item.code}|{item.severity}|{item.message}|{item.remedy}" for item in found_by)  # type: ignore[assignment]
         found.append(RootFact(root.root_id, root.provider_uri, root.state.value, remarks))
     return tuple(found)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INSECURE_ROOT = "local:insecure-file"
 INSECURE_CODE = "insecure-root"  # what that provider remarks about itself
 DAY_MS = 86_400_000
+_SEVERITIES: Final[dict[str, Severity]] = {"high": "high", "medium": "medium", "low": "low"}
 WRAPS_WARNING = 2**31 // 10 * 9  # nine tenths of what one KEK version may wrap (DESIGN section 6)
 
 _ROOT_STATES: Final[dict[str, tuple[str, Severity, str, str]]] = {
@@ -83,9 +84,16 @@ def _roots(facts: Facts, *, production: bool) -> Iterator[Finding]:
                 "for anything but development move it: hermetic key root add local:passphrase, then deactivate and drop this one",
             )
         for remark in root.remarks:
-            if remark == INSECURE_CODE:
-                continue  # said above
-            yield Finding("root-remark", "medium", root.uri, remark, "see `hermetic unlock --help` and the provider's documentation")
+            if remark.partition("|")[0] != INSECURE_CODE:  # said above
+                yield _remark(root.uri, remark)
+
+
+def _remark(uri: str, remark: str) -> Finding:
+    """Return what a provider found, as it says it; `code|severity|message|remedy`, or a text."""
+    code, severity, message, remedy = (remark.split("|", 3) + [""] * 3)[:4]
+    if severity in _SEVERITIES:
+        return Finding(code, _SEVERITIES[severity], uri, message, remedy)
+    return Finding("root-remark", "medium", uri, remark, "see `hermetic unlock --help` and the provider's documentation")
 
 
 def _enforcement(facts: Facts, *, production: bool) -> Iterator[Finding]:

@@ -113,6 +113,7 @@ CASES = {
     "root-retiring": replace(SOUND, roots=(RootFact("r", "local:keyring", "deactivated", ()),)),
     "root-not-wiped": replace(SOUND, roots=(RootFact("r", "local:insecure-file", "destroyed", ()),)),
     "root-remark": replace(SOUND, roots=(RootFact("r", "local:keyring", "unlocked", ("the keyring is not locked",)),)),
+    "root-not-rotated": replace(SOUND, roots=(RootFact("r", "awskms:x", "active", ("root-not-rotated|low|it does not|make it",)),)),
     "production-cooperative": replace(SOUND, assets=(PRODUCTION,)),
     "asset-without-owner": replace(SOUND, assets=(replace(PATIENTS, owner=""),)),
     "unknown-owner": replace(SOUND, unknown_owners=("ana",)),

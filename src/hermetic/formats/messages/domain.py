@@ -14,7 +14,7 @@ from hermetic.ids import Purpose
 
 @dataclass(frozen=True, slots=True)
 class RootFact:
-    """One root: provider URI, state, and what the provider itself says is wrong with it."""
+    """One root: provider URI, state, and what the provider itself says is wrong with it: `code|severity|message|remedy`, or a text."""
 
     id: str
     uri: str
