@@ -93,9 +93,13 @@ def create_domain(
     domain = DomainId(fresh_id())
     bundle = defaults.default_bundle(domain, project_name)
     Rulebook.load(bundle, now_ms=wall_ms())
-    folder, given = private_folder(home.domain_data(domain)), dict(settings or {})
+    given = dict(settings or {})
+    place_of_root = Place(home.domain_data(domain), domain, RootId(fresh_id()), settings=given)
+    if recovery_passphrase is not None:
+        _check_leaves(registry.open_provider(provider_uri, place_of_root))
+    folder = private_folder(place_of_root.home)
     try:
-        provider, keys = _custody(Place(folder, domain, RootId(fresh_id()), settings=given), provider_uri, ask)  # 1
+        provider, keys = _custody(place_of_root, provider_uri, ask)  # 1
     except BaseException:
         with contextlib.suppress(OSError):  # no passphrase, no keyring: leave no empty folder; what has something in it stays
             folder.rmdir()
@@ -111,6 +115,15 @@ def create_domain(
         custodian.close()
     _project_files(root, bundle)  # 5
     return Created(domain, project_name, tuple(_findings(provider, place / config.CONFIG_FILE, backup, recovery=recovery)))
+
+
+def _check_leaves(provider: Provider) -> None:
+    """Refuse a recovery passphrase, which wraps the root, for a root that nobody can wrap; before anything is made."""
+    if not unlock.leaves_machine(provider):
+        raise Unsupported(
+            f"a recovery passphrase wraps the root, and the root of {provider.uri} cannot leave its provider",
+            hint="leave it out; then `hermetic key shares create -n 5 -m 3` makes recovery shares",
+        )
 
 
 def _check_root(root: Path) -> None:

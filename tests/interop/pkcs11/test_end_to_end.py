@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import hermetic
+from hermetic.crypto.secret import Secret
 from hermetic.domain.create import create_domain
-from hermetic.errors import Conflict, KeyServiceUnavailable, Locked
+from hermetic.errors import Conflict, KeyServiceUnavailable, Locked, Unsupported
 from hermetic.providers.local_insecure_file import InsecureFileRoot
 from hermetic.providers.pkcs11 import Pkcs11Root
 from tests.interop.pkcs11 import softhsm
@@ -124,3 +125,18 @@ def test_a_label_that_is_taken_makes_no_second_domain(project, hsm, tmp_path):
     with pytest.raises(Conflict, match="holds a key"):
         create_domain(tmp_path / "second", provider_uri=hsm.uri(), project_name="second", settings=hsm.settings)
     assert len([path for path in (tmp_path / "custody" / "data").iterdir() if path.is_dir()]) == 1
+
+
+def test_a_recovery_passphrase_is_refused_before_anything_is_made(project, hsm, tmp_path):
+    with pytest.raises(Unsupported, match="cannot leave its provider") as caught:
+        create_domain(
+            project,
+            provider_uri=hsm.uri(),
+            project_name="clinic",
+            settings=hsm.settings,
+            backup=tmp_path / "usb",
+            recovery_passphrase=Secret(b"kept on paper in another building"),
+        )
+    assert "hermetic key shares create" in caught.value.hint
+    assert [path for path in (tmp_path / "custody").rglob("*") if path.is_file()] == []
+    create_domain(project, provider_uri=hsm.uri(), project_name="clinic", settings=hsm.settings)  # the label is free
