@@ -167,7 +167,7 @@ class DraftVersion:
         records = self._numbered_records()
         published = self._session.ask(PublishVersion(self.draft.version, records, parents, labels))
         self._settled = True
-        notes = put_manifest(self.store, self.draft.version, published.manifest)
+        notes = published.notes + put_manifest(self.store, self.draft.version, published.manifest)
         self._end_lease()
         if self._place is not None:
             from hermetic.assets.delivery import deliver_published  # noqa: PLC0415 - only what goes to plain locations needs fsspec

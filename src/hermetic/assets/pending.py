@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.assets.drafts import DraftVersion, put_manifest, remove_folder
+from hermetic.assets.notes import tell
 from hermetic.assets.scratch import FOLDER, PENDING, RESERVED, ScratchSpace
 from hermetic.assets.sealing import Terms, begin
 from hermetic.errors import Conflict, IntegrityError, NotFound, UsageError
@@ -78,6 +79,7 @@ class RunDrafts:
         self._session, self._scratch = session, scratch
         self._mine: dict[str, DraftVersion] = {}
         self._undelivered: list[tuple[Claim, Published, tuple[ObjectRecord, ...]]] = []
+        self._notes: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def add_member(self, name: str, member: str, terms: Terms | None = None) -> PendingMember:
@@ -186,6 +188,7 @@ class RunDrafts:
                 f"a file of {claim.name} was begun in this run and not finished", hint="write it again, or let the run fail"
             )
         published = self._session.ask(PublishVersion(claim.version, records))
+        self._notes += published.notes
         put_manifest(self._session.store(claim.store), claim.version, published.manifest)
         self._forget(claim)
         if claim.place is not None:
@@ -193,12 +196,14 @@ class RunDrafts:
         return published
 
     def _deliver(self) -> None:
-        """Bring what was published for plain locations there, after everything is published: a failure undoes nothing."""
+        """Bring what is for plain locations there, and tell notes, after everything is published: a failure undoes nothing."""
         waiting, self._undelivered = self._undelivered, []
         for claim, published, records in waiting:
             from hermetic.assets.delivery import deliver_published  # noqa: PLC0415 - only plain locations need fsspec
 
             deliver_published(self._session, (claim.store, claim.place or ""), published.manifest, records)
+        notes, self._notes = self._notes, ()
+        tell(notes)
 
     def _abandon(self, claim: Claim) -> None:
         self._session.ask(AbandonVersion(claim.version))

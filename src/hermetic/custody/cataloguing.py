@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, decisions, exposures, fingerprints, leftovers, lineage, runs, usage, versions
+from hermetic.catalog import assets, decisions, exposures, leftovers, lineage, runs, usage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import callers
@@ -70,18 +70,19 @@ def list_assets(call: Call, request: ListAssets) -> AssetList:
 
 
 def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
-    """Return one asset as a row. Raises RowTampered."""
+    """Return one asset as a row; its class is never below that of its latest version. Raises RowTampered."""
     listed = versions.list_versions(session, asset)
     live = [version for version in listed if version.state is VersionState.PUBLISHED]
     last = live[-1] if live else None
     key, kek = (None, None) if last is None else _key_of(session, last)
+    data_class = asset.data_class if last is None else max(asset.data_class, last.data_class, key=lambda item: item.rank)
     retention = asset.retention_days
     if retention is None:
-        retention = policy.document.classes[asset.data_class].retention_days
+        retention = policy.document.classes[data_class if last is None else last.data_class].retention_days
     return AssetRow(
         name=str(asset.name),
         asset=asset.id,
-        data_class=asset.data_class,
+        data_class=data_class,
         environment=asset.environment,
         owner=asset.owner or "",
         project=asset.project or "",
@@ -301,11 +302,12 @@ def _still_drafts(work: Work, stale: list[Version]) -> list[Version]:
 
 
 def recognise_digests(call: Call, request: RecogniseDigests) -> Recognised:
-    """Tell which plaintext digests belong to known versions."""
+    """Tell which plaintext digests belong to known versions; of several with the same bytes the one of the strictest class."""
     if len(request.digests) > DIGESTS:
         raise UsageError(f"a request names at most {DIGESTS} digests", hint="send several requests")
     allowed_caller(call, Action.READ_CATALOG)
     handles = [digest_handle(call.custodian, digest) for digest in request.digests]
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        found = {item.digest_h: ref_of(session, item.version_id) for item in fingerprints.match(session, handles)}
-    return Recognised(tuple(found.get(handle, "") for handle in handles))
+        found = strictest_copies(session, handles)
+        refs = {handle: ref_of(session, version.id) for handle, version in found.items()}
+    return Recognised(tuple(refs.get(handle, "") for handle in handles))

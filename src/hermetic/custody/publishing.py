@@ -11,14 +11,16 @@ from hermetic.catalog.values import Fingerprint, Publication, SealedObject, Vers
 from hermetic.crypto import mac
 from hermetic.custody import callers, denial
 from hermetic.custody.call import receipt
+from hermetic.custody.copies import digest_handle
 from hermetic.custody.decide import Question, consume_grant, decide
 from hermetic.custody.locating import require_location
+from hermetic.custody.noting import notes_about
 from hermetic.custody.resolve import as_resource, resolve_version
 from hermetic.custody.sealing import parents_of, strictest_of
 from hermetic.custody.views import encode_details, encode_openings, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, Denied, FormatError, UsageError
+from hermetic.errors import Conflict, Denied, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.manifest import Manifest, ManifestObject
 from hermetic.formats.messages.base import Done
@@ -56,6 +58,7 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         _check_locations(call, work.session, (asset, version), request)
         _still_opens(work.session, asset, version)
         _add_parents(work, version, request)
+        notes = notes_about(call.custodian, work.session, (asset, version), request)
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
         members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
@@ -71,6 +74,7 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         manifest=raw,
         openings=openings_of(published),
         receipt=receipt(call.custodian.generation, work.logged()),
+        notes=notes,
     )
 
 
@@ -206,13 +210,6 @@ def member_handle(custodian: Custodian, member: str) -> bytes:
 def content_handle(custodian: Custodian, item: ObjectRecord) -> bytes:
     """Return the keyed fingerprint of a member's content. Raises FormatError for a digest of another length than 32 bytes."""
     return digest_handle(custodian, item.digest)
-
-
-def digest_handle(custodian: Custodian, digest: bytes) -> bytes:
-    """Return the keyed fingerprint of a plaintext digest."""
-    if len(digest) != 32:
-        raise FormatError("a plaintext digest has 32 bytes")
-    return mac.hmac_sha256(custodian.keys.fingerprint, b"hermetic/v1/fingerprint-content\n" + digest)
 
 
 def _entry(asset: Asset, version: Version, caller: Caller, raw: bytes) -> Entry:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.transaction import Transaction
 
+from hermetic.assets.notes import tell
 from hermetic.assets.pending import slot_of
 from hermetic.assets.sealing import begin
 from hermetic.errors import UsageError
@@ -47,6 +48,7 @@ class HermeticTransaction(Transaction):  # type: ignore[misc]  # fsspec has no t
         """Publish or give up everything. Raises UsageError if a file failed and the block went on all the same."""
         fs = self.fs
         drafts, self.drafts = self.drafts, {}
+        notes: tuple[str, ...] = ()
         with ExitStack() as stack:
             for draft in drafts.values():
                 stack.enter_context(draft)  # abandons what is not published
@@ -55,8 +57,9 @@ class HermeticTransaction(Transaction):  # type: ignore[misc]  # fsspec has no t
                 raise UsageError("a file of this transaction failed, so nothing of it was published")
             if commit:
                 for slot, draft in drafts.items():
-                    draft.publish()
+                    notes += draft.publish().notes
                     fs.attached.published(slot.partition("@")[0])
+        tell(notes)
 
 
 class SingleSink:
@@ -83,7 +86,8 @@ class SingleSink:
         """Publish."""
         with self._draft:
             self._writer.finish()
-            self._draft.publish()
+            notes = self._draft.publish().notes
+        tell(notes)
 
     def abort(self) -> None:
         """Abandon."""

@@ -176,6 +176,7 @@ class Published:
     manifest: bytes
     openings: tuple[Opening, ...]
     receipt: Receipt
+    notes: tuple[str, ...] = ()  # what the writer should be told, in sentences
 
 
 @message("abandon-version")
