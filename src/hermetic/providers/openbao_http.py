@@ -17,6 +17,7 @@ import random
 import re
 import ssl
 import time
+import weakref
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -81,6 +82,7 @@ class Client:
 
     def __init__(self, server: Server, *, pause: Callable[[float], None] = time.sleep, answer_s: float = ANSWER_S) -> None:
         self._idle: deque[http.client.HTTPConnection] = deque()
+        weakref.finalize(self, _close, self._idle)  # unlike __del__, comes before the sockets' own end when a cycle is collected
         self.server, self._pause, self._answer_s = server, pause, answer_s
         self._tls: ssl.SSLContext | None = None
         self._pid = os.getpid()
@@ -109,11 +111,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def __del__(self) -> None:
-        self.close()
+        _close(self._idle)
 
     def _once(self, request: _Request) -> Answer:
         address = self.server.address
@@ -168,6 +166,11 @@ class Client:
             return self._idle.pop()
         except IndexError:
             return None
+
+
+def _close(idle: deque[http.client.HTTPConnection]) -> None:
+    while idle:
+        idle.pop().close()
 
 
 def _read(response: http.client.HTTPResponse, sock: socket, deadline: float) -> bytes:

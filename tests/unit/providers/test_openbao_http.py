@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -295,3 +296,14 @@ def test_what_a_server_says_is_one_printable_line():
         assert Answer(400, {"errors": [f"invalid: {secret}!"]}).problem == "invalid: ...!"
     assert Answer(400, {"errors": "x"}).problem == ""
     assert "secret" not in repr(Answer(200, {"data": "secret"}))
+
+
+def test_forgotten_clients_close_their_connections():
+    """Also in a cycle, which is collected in any order: a socket that ends unclosed is a warning, and here an error."""
+    with stand_in(GOOD) as server:
+        for _ in range(5):
+            client, _ = client_of(server)
+            client.call("GET", "x")
+            client.cycle = [client, client._idle[0].sock]
+            del client
+        gc.collect()
