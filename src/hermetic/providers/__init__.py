@@ -25,5 +25,7 @@ The protocol is `hermetic.keys.provider.Provider`. A backend module has two func
     open_(uri: str, place: Place) -> Provider             touches nothing that a locked root would refuse
     create(uri: str, place: Place, asked: Asked) -> Provider    makes the root and leaves it usable or locked
 
+and may have more: `remove` (registry), `probes`, `protections` and `neighbour` (conformance).
+
 No passphrase is ever taken from an argument vector or an environment variable.
 """
