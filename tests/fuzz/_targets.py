@@ -16,6 +16,7 @@ from tests.fuzz import (
     _targets_objects,
     _targets_openbao,
     _targets_policy,
+    _targets_recovery,
     _targets_scan,
     _targets_signed,
     _targets_tensors,
@@ -31,6 +32,7 @@ TARGETS = {
     **_targets_policy.TARGETS,
     **_targets_home.TARGETS,
     **_targets_openbao.TARGETS,
+    **_targets_recovery.TARGETS,
     **_targets_scan.TARGETS,
     **_targets_tensors.TARGETS,
 }

@@ -52,7 +52,7 @@ def read_domain_file(folder: Path, domain: DomainId) -> DomainFile:
     except NotFound:
         raise NotFound(
             f"this user has no custody of domain {domain}",
-            hint="on a new machine: `hermetic restore --from PLACE`; for a new project: `hermetic init`",
+            hint="on a new machine: `hermetic restore` or `hermetic key recover`, --from PLACE; for a new project: `hermetic init`",
         ) from None
     found = DomainFile.decode(raw)
     if found.domain != domain:

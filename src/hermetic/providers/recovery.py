@@ -25,11 +25,13 @@ from hermetic.providers import private_file
 from hermetic.providers.local_root import read_root_file, root_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hermetic.crypto.hpke import PrivateKey
     from hermetic.crypto.secret import Secret
-    from hermetic.keys.provider import RootId
+    from hermetic.keys.provider import Provider, RootId
+    from hermetic.providers.conformance import Protection
     from hermetic.providers.place import Asked, Place
 
 HOLDERS: Final = {"shares": "recovery shares", "escrow": "its escrow key"}
@@ -129,6 +131,15 @@ def create(uri: str, place: Place, asked: Asked) -> RecoveryRoot:
     """Refuse: what makes a recovery root is a key pair, not a place to keep one. Raises UsageError; `put` writes the file."""
     del asked, place
     raise UsageError(f"{uri} is not made like this", hint="`hermetic key shares create -n 5 -m 3`, or `hermetic key escrow --to FILE`")
+
+
+def protections(_provider: Provider) -> Iterator[Protection]:
+    """Name what stands between a recorder of today and the keys, for the conformance report."""
+    from hermetic.providers.conformance import Protection  # noqa: PLC0415 - for the report only
+
+    how = "hermetic.crypto.hpke: both have to be broken"
+    yield Protection("wrap", "X25519 with ML-KEM-768, AES-256-GCM (HPKE)", lasts=True, how=how)
+    yield Protection("path", "none: in one process", lasts=True, how="whoever recovers brings the private key")
 
 
 def remove(uri: str, place: Place) -> str:

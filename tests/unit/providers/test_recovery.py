@@ -13,7 +13,7 @@ from hermetic.errors import Conflict, FormatError, IntegrityError, KeyServiceUna
 from hermetic.keys import recovery_root
 from hermetic.keys.provider import ProviderState
 from hermetic.keys.recovery_root import RecoveryRootFile, ShareSet
-from hermetic.providers import recovery
+from hermetic.providers import conformance, recovery
 from hermetic.providers.local_root import root_path
 from hermetic.providers.registry import create_root, open_provider, remove_root
 from tests.unit.providers.contract import CONTEXT, ProviderContract
@@ -195,3 +195,9 @@ def test_escrow_has_a_holder(place):
 def test_one_escrow_key_makes_roots_of_different_uris(place):
     public = PrivateKey.generate().public
     assert len({recovery_root.new(place.domain, public, "Ada", created_ms=0).uri for _ in range(5)}) == 5
+
+
+def test_the_report_says_what_it_rests_on_and_that_it_was_not_tried(made):
+    report = conformance.measure(made[1], seconds=0.01)
+    assert (report.status, report.wraps_per_s) == ("locked", 0)
+    assert {(item.part, item.lasts) for item in report.protections} == {("wrap", True), ("path", True)}
