@@ -4,6 +4,7 @@
     PublishVersion      from here on the version exists, and its objects are read from the store
     delivery            object, then signed manifest, one location after the other; then they leave the store
 
+A note on this machine (`unfinished`) goes around the last two: whoever lists locations finishes them first, and sees all or none.
 So files appear whole or not at all, a run may publish what a child process wrote, and a crash between two steps loses nothing: what is
 still in the store is brought to its location by the next reading (`finish`), or read from there by name.
 
@@ -21,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hermetic.assets import unfinished
 from hermetic.assets.grounds import LocalGround
 from hermetic.assets.locations import SIDE, ground_at, shown
 from hermetic.assets.staging import header_of
@@ -33,11 +35,13 @@ from hermetic.stores.durable import make_folders
 from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hermetic.assets.grounds import Ground
     from hermetic.assets.session import Session
+    from hermetic.assets.unfinished import Note
     from hermetic.formats.manifest import Manifest, ManifestObject
+    from hermetic.formats.messages.locations import ObjectFound
     from hermetic.formats.messages.versions import Member, ObjectRecord
     from hermetic.stores.base import RangeSource, Store
 
@@ -78,7 +82,43 @@ def finish(session: Session, ref: str) -> bool:
     left = _left(store, manifest, details.members)
     if left:
         _deliver(session, Delivery(manifest, details.manifest, details.store, details.place, left))
+    else:
+        unfinished.delivered(session, manifest.version)
     return bool(left)
+
+
+def finish_where(session: Session, matters: Callable[[str, str], bool]) -> bool:
+    """Finish the versions of which a file goes to a (place, key) that matters; return whether there were any.
+
+    Raises what `finish` raises: half of a version is never shown for all of it.
+    """
+    chosen = [
+        note
+        for note in unfinished.deliveries(session)
+        if any(matters(note.facts["place"], member) for _, _, member in note.facts["objects"])
+    ]
+    finished = [_finish_noted(session, note) for note in chosen]
+    return any(finished)
+
+
+def _finish_noted(session: Session, note: Note) -> bool:
+    left = note.is_left  # asked first: what nobody publishes any more and custody does not know never will be
+    found = _noted(session, note)
+    if found.state != "unknown":
+        ref = f"{found.name}@{found.number}"
+        finish(session, ref)
+        if note.exists:
+            raise StorageError(f"not all files of {ref} are where they belong", hint="its store is not in hermetic.yaml any more")
+        return True
+    if left:
+        note.remove()
+    return False
+
+
+def _noted(session: Session, note: Note) -> ObjectFound:
+    index, object_id, member = note.facts["objects"][0]
+    asked = ObjectAt(note.facts["place"], member, "", note.facts["version"], object_id, index)
+    return session.ask(FindObjects((asked,))).found[0]
 
 
 def open_located(session: Session, where: tuple[str, str], expected: ManifestObject, ref: str) -> RangeSource:
@@ -163,6 +203,7 @@ def _deliver(session: Session, delivery: Delivery) -> None:
                 with suppress(NotFound):  # moved, not copied
                     store.delete(key)
         _tidy(store, delivery)
+        unfinished.delivered(session, delivery.manifest.version)
 
 
 def _moved(store: Store, key: str, target: tuple[Ground, str]) -> bool:

@@ -23,6 +23,7 @@ from hermetic.assets.current import note_change
 from hermetic.assets.inputs import open_input
 from hermetic.assets.session import fresh_id
 from hermetic.assets.staging import MemberWriter, StagedObject, media_type, object_key
+from hermetic.assets.unfinished import announced
 from hermetic.errors import Conflict, HermeticError, NotFound, StorageError, UsageError
 from hermetic.formats.messages.versions import AbandonVersion, PublishVersion
 from hermetic.formats.object_header import MAX_INDEX, ObjectHeader
@@ -165,7 +166,8 @@ class DraftVersion:
     def publish(self, *, parents: tuple[str, ...] = (), labels: tuple[tuple[str, ...], ...] = ()) -> Finished:
         """Publish what was added; afterwards the version exists. Raises what custody refuses with, UsageError if it is empty."""
         records = self._numbered_records()
-        published = self._session.ask(PublishVersion(self.draft.version, records, parents, labels))
+        with announced(self._session, self._place, self.draft.version, records):
+            published = self._session.ask(PublishVersion(self.draft.version, records, parents, labels))
         self._settled = True
         notes = published.notes + put_manifest(self.store, self.draft.version, published.manifest)
         self._end_lease()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 FAR_REQUEST = 8 * 1024 * 1024  # where a request is a round trip
 PIECE = 4 * 1024 * 1024
+_TEMPORARY = len(TEMPORARY_PREFIX) + 16
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs"})
+_KEY_BYTES = 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -50,6 +53,15 @@ class Ground(Protocol):
     def delete(self, path: str) -> None:
         """Remove a file. Raises NotFound, StorageError."""
 
+    def require_room(self, path: str, longest: int) -> None:
+        """Raise UsageError if a name in the folder of `path` cannot have `longest` bytes more than the name of `path`."""
+
+    def is_one_file(self, path: str, other: str) -> bool:
+        """Whether two paths are known to lead to one file."""
+
+    def forget(self, path: str) -> None:
+        """Have caches in between look again."""
+
 
 def ground_of(fs: Any) -> Ground:
     """Return the ground that a file system leads to. What is written goes past its caches."""
@@ -69,6 +81,27 @@ def innermost(fs: Any) -> Any:
     while isinstance(fs, CachingFileSystem):
         fs = object.__getattribute__(fs, "__dict__")["fs"]
     return fs
+
+
+def caches_of(fs: Any) -> list[Any]:
+    """Return fsspec's caches from a file system inwards."""
+    from fsspec.implementations.cached import CachingFileSystem  # noqa: PLC0415
+
+    found = []
+    while isinstance(fs, CachingFileSystem):
+        found.append(fs)
+        fs = object.__getattribute__(fs, "__dict__")["fs"]
+    return found
+
+
+def _drop(cache: Any, path: str) -> None:
+    """Remove a cache's copy of a file. `pop_from_cache` does nothing in simplecache, which keeps no list of its files."""
+    with suppress(FileNotFoundError, KeyError, PermissionError):
+        cache.pop_from_cache(path)
+    with suppress(FileNotFoundError, PermissionError):
+        copy = cache._check_file(path)  # noqa: SLF001 - there is no other way to its name
+        if isinstance(copy, str):
+            Path(copy).unlink()
 
 
 def real(path: str) -> str:
@@ -93,7 +126,12 @@ class LocalGround:
     def open(self, path: str) -> LocalSource:
         """Open a regular file."""
         with local_errors("open", path):
-            fd = os.open(real(path), _READ)
+            try:
+                fd = os.open(real(path), _READ)
+            except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    raise FileNotFoundError(errno.ENOENT, "a name that no file can have", path) from error
+                raise
             try:
                 status = os.fstat(fd)
                 _require_file(status.st_mode, path)
@@ -154,6 +192,30 @@ class LocalGround:
             place.unlink()
             sync_folder(place.parent)
 
+    def require_room(self, path: str, longest: int) -> None:
+        """Ask the file system how long names and paths may be."""
+        name, whole = len(os.fsencode(Path(path).name)), len(os.fsencode(real(path)))
+        folder = Path(path).parent
+        with local_errors("look at", path):
+            while not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+                folder = folder.parent
+            names, paths = os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
+        if any(len(os.fsencode(part)) > names for part in Path(path).parts[:-1]):
+            raise _too_long(path, names)
+        if name + longest > names:
+            raise _too_long(path, names - longest)
+        if max(whole + longest, whole - name + _TEMPORARY) >= paths:
+            raise _too_long(path, names)
+
+    def is_one_file(self, path: str, other: str) -> bool:
+        """Compare what the names lead to: a folder may be there twice, and a disk may take `a` for `A`."""
+        with suppress(OSError):
+            return os.path.samestat(os.lstat(real(path)), os.lstat(real(other)))
+        return False
+
+    def forget(self, path: str) -> None:
+        """Nothing is in between: local files are read past caches."""
+
 
 class FarGround:
     """Anything else that fsspec opens."""
@@ -206,12 +268,25 @@ class FarGround:
             innermost(self._fs).rm_file(path)
             self._forget(path)
 
-    def _forget(self, path: str) -> None:
+    def require_room(self, path: str, longest: int) -> None:
+        """Buckets of S3 and Google Cloud Storage limit a key as a whole; of others nothing is known."""
+        key = path.partition("/")[2]
+        if _BUCKETS.intersection(_protocols(innermost(self._fs))) and len(key.encode()) + longest > _KEY_BYTES:
+            raise _too_long(path, _KEY_BYTES - longest)
+
+    def is_one_file(self, path: str, other: str) -> bool:
+        """Nothing but the path is known of a file."""
+        return path == other
+
+    def forget(self, path: str) -> None:
         """Have caches of listings and of content look again."""
+        with far_errors("look at", path):
+            self._forget(path)
+
+    def _forget(self, path: str) -> None:
         self._fs.invalidate_cache(path)
-        if self._fs is not innermost(self._fs):
-            with suppress(FileNotFoundError, KeyError, PermissionError):
-                self._fs.pop_from_cache(path)
+        for cache in caches_of(self._fs):
+            _drop(cache, path)
 
 
 class FarSource:
@@ -296,7 +371,7 @@ def local_errors(action: str, path: str) -> Iterator[None]:
     except IsADirectoryError:
         raise
     except OSError as error:
-        if Path(path).is_symlink():
+        if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for names that are too long
             raise _no_file(path) from error
         raise StorageError(f"cannot {action} {path!r}: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
 
@@ -329,6 +404,13 @@ def _require_file(mode: int, path: str) -> None:
         raise IsADirectoryError(path)
     if not stat.S_ISREG(mode):
         raise _no_file(path)
+
+
+def _too_long(path: str, limit: int) -> UsageError:
+    return UsageError(
+        f"the name of {path[:100]!r}… is too long: there is no room for the signed manifest beside it",
+        hint=f"take a name of at most {max(0, limit)} bytes, in a folder that is not deeper",
+    )
 
 
 def _no_file(path: str) -> IntegrityError:

@@ -78,6 +78,18 @@ def locate(session: Session, fs: Any, path: str) -> Location:
     return Location(path, place, check_member(path[len(root) + 1 :]))
 
 
+def path_at(session: Session, fs: Any, where: tuple[str | None, str]) -> str | None:
+    """Return the path by which a file system leads to (place, key), None if it does not."""
+    place, key = where
+    behind = innermost(fs)
+    url = None if place is None else roots(session.connection).get(place)
+    if place is None:
+        return key
+    if url is None or split_protocol(url)[0] not in _protocols(behind):
+        return None
+    return f"{_root(url, local=isinstance(behind, LocalFileSystem))}/{key}"
+
+
 def terms_at(session: Session, location: Location) -> Terms:
     """Return what the rules in force say about something written at a location. Raises UsageError with the line to add."""
     if location.place is None:

@@ -26,6 +26,7 @@ from hermetic.assets.drafts import DraftVersion, put_manifest, remove_folder
 from hermetic.assets.notes import tell
 from hermetic.assets.scratch import FOLDER, PENDING, RESERVED, ScratchSpace
 from hermetic.assets.sealing import Terms, begin
+from hermetic.assets.unfinished import announced
 from hermetic.errors import Conflict, IntegrityError, NotFound, UsageError
 from hermetic.formats import canonical, codec
 from hermetic.formats.messages.versions import AbandonVersion, PublishVersion
@@ -187,7 +188,8 @@ class RunDrafts:
             raise UsageError(
                 f"a file of {claim.name} was begun in this run and not finished", hint="write it again, or let the run fail"
             )
-        published = self._session.ask(PublishVersion(claim.version, records))
+        with announced(self._session, claim.place, claim.version, records):
+            published = self._session.ask(PublishVersion(claim.version, records))
         self._notes += published.notes
         put_manifest(self._session.store(claim.store), claim.version, published.manifest)
         self._forget(claim)

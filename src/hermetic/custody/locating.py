@@ -16,7 +16,7 @@ from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.views import members_of
 from hermetic.custody.work import unit
-from hermetic.errors import InvalidName, NotFound, UsageError
+from hermetic.errors import Conflict, InvalidName, NotFound, UsageError
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.locations import FindObjects, ObjectAt, ObjectFound, ObjectsFound, PlaceObjects
 from hermetic.ids import AssetId, Purpose, VersionId, check_id, check_member
@@ -45,7 +45,7 @@ def find_objects(call: Call, request: FindObjects) -> ObjectsFound:
 
 
 def place_objects(call: Call, request: PlaceObjects) -> Done:
-    """Put moves on record. Raises NotFound, UsageError for another asset's location, PolicyDenied."""
+    """Put moves on record. Raises NotFound, UsageError for another asset's location, Conflict for a removal too late, PolicyDenied."""
     _check((*request.placed, *request.removed))
     changes: defaultdict[str, list[tuple[ObjectAt, bool]]] = defaultdict(list)
     for item in request.placed:
@@ -104,6 +104,7 @@ def _change(call: Call, session: ReadSession, asset: Asset, item: tuple[ObjectAt
     if where.place is None:
         raise UsageError("a location that is in no known place cannot be put on record")
     if not is_placed:
+        _require_latest(call, session, where)
         return Change(where.place, where.key)
     require_location(call, session, asset, (where.place, where.key))
     if _published(session, where) is None:
@@ -111,13 +112,22 @@ def _change(call: Call, session: ReadSession, asset: Asset, item: tuple[ObjectAt
     return Change(where.place, where.key, where.version, where.index)
 
 
+def _require_latest(call: Call, session: ReadSession, where: ObjectAt) -> None:
+    """Raise Conflict if a removal names an object, and something else was put at its location since whoever removes it looked."""
+    if where.version and _Looking(session, call.custodian.policy.current(session)).found(where).state != "here":
+        raise Conflict(f"{where.key!r} was written just now", hint="look at it, then try again")
+
+
 def _published(session: ReadSession, item: ObjectAt) -> Version | None:
-    """Return the published version that the ids name, None if there is none, or the object is no part of it."""
+    """Return the published version that the ids name, None if there is none, or the object is no part of it.
+
+    The asset may be left out by who knows the version alone.
+    """
     try:
         version = versions.get(session, VersionId(item.version))
     except NotFound:
         return None
-    if version.state is not VersionState.PUBLISHED or version.asset_id != item.asset:
+    if version.state is not VersionState.PUBLISHED or item.asset not in {"", version.asset_id}:
         return None
     listed = {found.index: found.id for found in versions.objects(session, version.id)}
     return version if listed.get(item.index) == item.object else None

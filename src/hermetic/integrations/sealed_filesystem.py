@@ -29,18 +29,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from fsspec import filesystem
 from fsspec.implementations.chained import ChainedFileSystem
 
-from hermetic.assets.delivery import locked
 from hermetic.assets.grounds import far_errors, innermost
-from hermetic.assets.locations import is_in_folder_of_store, terms_at
+from hermetic.assets.locations import SIDE, is_in_folder_of_store, terms_at
 from hermetic.assets.pending import has_pending, slot_of
 from hermetic.assets.sealing import begin
-from hermetic.errors import NotFound, UsageError
-from hermetic.formats.messages.locations import PlaceObjects
+from hermetic.errors import Conflict, NotFound, UsageError
 from hermetic.integrations.caches import refuse_cache_asking
 from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, folder
-from hermetic.integrations.sealed_objects import SealedObjects, Seen, is_side
+from hermetic.integrations.sealed_moves import is_one_location, pairs, remove, transfer
+from hermetic.integrations.sealed_objects import TRIES, SealedObjects, Seen, is_side
 from hermetic.integrations.sealed_paths import PROTOCOL, strip, strip_for
 from hermetic.integrations.transaction import HermeticTransaction, SingleSink
 from hermetic.stores.base import TEMPORARY_PREFIX
@@ -116,10 +115,11 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
                 pending = self._pending_at(path)
                 if pending is not None:
                     return {"name": path, "size": pending.length, "type": "file"}
+                objects = self._objects
                 try:
-                    return _described(path, self._objects.look(path))
+                    return _described(path, objects.look(path))
                 except (NotFound, IsADirectoryError):
-                    if self._is_folder(path):
+                    if self._is_folder(path) or (objects.settle_below(path) and self._is_folder(path)):
                         return folder(path)
         raise MissingFile(f"there is no {path!r}")
 
@@ -144,6 +144,16 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         return entries if detail else [entry["name"] for entry in entries]
 
     def _listed(self, path: str, options: dict[str, Any]) -> dict[str, Info]:
+        """List what lies in a folder, of each version that is sealed to it all or nothing."""
+        objects = self._objects
+        objects.settle_below(path)
+        for _ in range(TRIES):
+            found = self._listed_now(path, options)
+            if not objects.settle_below(path):  # nor was anything begun while we listed
+                return found
+        raise Conflict(f"{path!r} is being written all the time", hint="try again")
+
+    def _listed_now(self, path: str, options: dict[str, Any]) -> dict[str, Info]:
         if not self._is_folder(path):
             return {}
         try:
@@ -155,7 +165,8 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         files = [entry for entry in shown if entry["type"] != "directory"]
         seen = self._objects.look_at_many([(entry["name"], int(entry["size"] or 0)) for entry in files])
         found = {entry["name"].rstrip("/"): folder(entry["name"].rstrip("/")) for entry in shown if entry["type"] == "directory"}
-        return found | {entry["name"]: _described(entry["name"], item) for entry, item in zip(files, seen, strict=True)}
+        present = [(entry["name"], item) for entry, item in zip(files, seen, strict=True) if item is not None]
+        return found | {name: _described(name, item) for name, item in present}
 
     # what this run has written and not published yet
 
@@ -206,6 +217,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         files, objects = self.attached, self._objects
         location = objects.locate(path)
         terms = terms_at(files.session, location)
+        objects.ground.require_room(location.path, len(SIDE))
         self._refuse_plain(path)
         run = files.session.run_for(None)
         if run is not None and not self._intrans:
@@ -252,7 +264,11 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         for item in paths:
             if item not in folders:
                 self.rm_file(item)
-        for item in reversed(folders) if recursive else ():
+        self._rm_empty(folders if recursive else [])
+
+    def _rm_empty(self, folders: list[str]) -> None:
+        """Remove those that are empty, the inner ones first."""
+        for item in reversed(folders):
             if self.fs.isdir(item) and not self.fs.ls(item):
                 self.rmdir(item)
 
@@ -266,10 +282,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
             _require_ours(seen)
             if is_in_folder_of_store(objects.session, seen.location):
                 raise UsageError(f"{path!r} lies in a store", hint="`hermetic gc` removes what no version needs")
-            with locked(objects.session, seen.at().asset):
-                objects.require_still(path, seen)
-                objects.remove(path)
-                objects.session.ask(PlaceObjects((), objects.removals(seen), self._word()))
+            remove(objects, seen, self._word())
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy ciphertext and manifest to another location of the same asset; no key is released."""
@@ -278,24 +291,43 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
             if self._type(source) == "directory":
                 self.makedirs(target, exist_ok=True)
                 return
-            self._publish_pending(source)
-            objects = self._objects
-            seen = objects.look(source)
-            seen.require()
-            place = objects.locate(target)
-            terms_at(objects.session, place)
-            self._refuse_plain(target)
-            with locked(objects.session, seen.at().asset):
-                objects.require_still(source, seen)
-                there = replace(seen.at(), place=place.place, key=place.key)
-                objects.session.ask(PlaceObjects((there,), (), self._word()))
-                objects.copy(seen, target)
+            self._transfer(source, target, leaves=False)
 
-    def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:  # noqa: FBT001, FBT002
-        """Move files to other locations of the same asset; nothing is encrypted anew."""
-        if self._path(path1) != self._path(path2):
-            self.copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise", **options)
-            self.rm(path1, recursive=recursive, maxdepth=maxdepth)
+    def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **_: Any) -> None:  # noqa: FBT001, FBT002
+        """Move files to other locations of the same asset, one after the other; nothing is encrypted anew.
+
+        What is there already stays as it is. Raises UsageError for a folder that would go into itself; then nothing was moved.
+        """
+        found = pairs(self, (path1, path2), recursive=recursive, maxdepth=maxdepth)
+        with as_os_errors():
+            folders = [(source, target) for source, target in found if self._type(source) == "directory"]
+            left = [source for source, target in folders if self._leaves(source, target)]
+            for source, target in found:
+                if (source, target) in folders:
+                    self.makedirs(self._path(target), exist_ok=True)
+                else:
+                    self._transfer(self._path(source), self._path(target), leaves=True)
+            self._rm_empty(left)
+
+    def _leaves(self, source: str, target: str) -> bool:
+        """Whether a folder would go somewhere else. Raises UsageError if that is in itself."""
+        inside, goal = (self._objects.locate(f"{self._path(path)}/x").path.removesuffix("x") for path in (source, target))
+        if goal != inside and goal.startswith(inside):
+            raise UsageError(f"{source!r} cannot be moved into itself", hint="name a target outside of it")
+        return goal != inside
+
+    def _transfer(self, source: str, target: str, *, leaves: bool) -> None:
+        self._publish_pending(source)
+        objects = self._objects
+        seen = objects.look(source)
+        seen.require()
+        place = objects.locate(target)
+        if is_one_location(objects, seen.location, place):
+            return
+        terms_at(objects.session, place)
+        objects.ground.require_room(place.path, len(SIDE))
+        self._refuse_plain(target)
+        transfer(objects, seen, place, leaves=leaves, purpose=self._word())
 
     def _word(self) -> Any:
         session = self.attached.session

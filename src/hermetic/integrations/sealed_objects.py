@@ -9,12 +9,12 @@ where a crash or an overwriting left none or an older one, and refused if anybod
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermetic.assets.delivery import finish, side_of
-from hermetic.assets.grounds import LocalGround, far_errors, ground_of, read_small
-from hermetic.assets.locations import SIDE, Location, is_in_folder_of_store, locate
+from hermetic.assets.delivery import finish, finish_where, side_of
+from hermetic.assets.grounds import LocalGround, caches_of, far_errors, ground_of, innermost, read_small
+from hermetic.assets.locations import SIDE, Location, is_in_folder_of_store, locate, path_at
 from hermetic.assets.staging import header_of
 from hermetic.domain.verify import verify_signature
 from hermetic.errors import Conflict, FormatError, HermeticError, IntegrityError, InvalidName, NotFound
@@ -22,6 +22,7 @@ from hermetic.formats.manifest import ENVELOPE_LIMIT
 from hermetic.formats.messages.locations import FindObjects, ObjectAt, ObjectFound
 from hermetic.formats.object_header import FIXED, parse_fixed, parse_prefix
 from hermetic.ids import AssetName
+from hermetic.integrations.sealed_moves import settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,7 @@ class SealedObjects:
     """The locations that one file system leads to, for one domain."""
 
     def __init__(self, files: Attached, fs: Any) -> None:
-        self._files, self._fs = files, fs
+        self._files, self.fs = files, fs
         self.ground: Ground = ground_of(fs)
 
     @property
@@ -101,7 +102,11 @@ class SealedObjects:
 
     def locate(self, path: str) -> Location:
         """Return where a path is."""
-        return locate(self.session, self._fs, path)
+        return locate(self.session, self.fs, path)
+
+    def path_at(self, place: str | None, key: str) -> str | None:
+        """Return the path of a location, None if this file system does not lead there."""
+        return path_at(self.session, self.fs, (place, key))
 
     def _located(self, path: str) -> Location:
         try:
@@ -118,20 +123,27 @@ class SealedObjects:
             try:
                 source = self.ground.open(path)
             except NotFound:
-                if not self._bring(location):
+                if not self._settle(location) and not self._bring(location):
                     raise
                 continue
             with source:
                 seen = self._judge([(location, source.size, _claimed(source))])[0]
-            if seen.found.state != "replaced" or not self._moves_on(path, seen, seen.found.instead):
+            if seen.good or not self._moves_on(path, seen, seen.found.instead):
                 return seen
         raise Conflict(f"{path!r} is being written all the time", hint="try again")
 
-    def look_at_many(self, entries: Sequence[tuple[str, int]]) -> list[Seen]:
-        """Say what lies at paths with known lengths."""
+    def look_at_many(self, entries: Sequence[tuple[str, int]]) -> list[Seen | None]:
+        """Say what lies at paths with known lengths; None for what is gone by now."""
         locations = [self._located(path) for path, _ in entries]
         headers = self._headers(entries)
-        return self._judge([(location, size, head) for location, (_, size), head in zip(locations, entries, headers, strict=True)])
+        seen = self._judge([(location, size, head) for location, (_, size), head in zip(locations, entries, headers, strict=True)])
+        return [self._again(item) if self._may_move_on(item) else item for item in seen]
+
+    def settle_below(self, path: str) -> bool:
+        """Finish what a crash left half done at files below a folder; return whether there was anything. Raises StorageError."""
+        beginning = self._located(f"{path}/x").path.removesuffix("x")
+        moved = settle(self, lambda end: end.startswith(beginning))
+        return finish_where(self.session, lambda place, key: (self.path_at(place, key) or "").startswith(beginning)) or moved
 
     def belongs(self, location: Location) -> ObjectFound | None:
         """Return what custody expects at a location, None for nothing."""
@@ -141,14 +153,37 @@ class SealedObjects:
         return found if found.state == "here" else None
 
     def _moves_on(self, path: str, seen: Seen, ref: str) -> bool:
-        """Whether something else lies at a path by now: brought there just now by us, or by a writer meanwhile."""
-        if finish(self.session, ref):
+        """Whether something else lies at a path by now: brought there by us or by a writer meanwhile, or there behind a cache."""
+        if self._settle(seen.location) or (ref and finish(self.session, ref)):
             return True
+        self._look_past_caches(path)
         try:
             with self.ground.open(path) as source:
                 return _claimed(source) != seen.header
         except NotFound:
             return True
+
+    def _may_move_on(self, seen: Seen) -> bool:
+        """Whether looking again may show something else: what others keep in a folder of theirs is looked at once."""
+        return not seen.good and (seen.found.state not in {"plain", "foreign"} or bool(caches_of(self.fs)))
+
+    def _again(self, seen: Seen) -> Seen | None:
+        try:
+            return self.look(seen.location.path)
+        except NotFound:
+            return None
+        except (InvalidName, IsADirectoryError, IntegrityError, Conflict):
+            return seen
+
+    def _settle(self, location: Location) -> bool:
+        return settle(self, lambda end: end == location.path)
+
+    def _look_past_caches(self, path: str) -> None:
+        """From here on have this operation read what lies in the storage: a cache may hold what another process has replaced."""
+        if caches_of(self.fs):
+            for name in (path, side_of(path)):
+                self.ground.forget(name)
+            self.ground = ground_of(innermost(self.fs))
 
     def _bring(self, location: Location) -> bool:
         expected = self.belongs(location)
@@ -159,7 +194,7 @@ class SealedObjects:
             return [self._header_at(path) for path, _ in entries]
         paths = [path for path, _ in entries]
         with far_errors("read", paths[0] if paths else ""):
-            heads = self._fs.cat_ranges(paths, [0] * len(paths), [min(_HEAD, size) for _, size in entries], on_error="return")
+            heads = self.fs.cat_ranges(paths, [0] * len(paths), [min(_HEAD, size) for _, size in entries], on_error="return")
         return [self._parsed(path, head) for path, head in zip(paths, heads, strict=True)]
 
     def _parsed(self, path: str, head: Any) -> ObjectHeader | None:
@@ -195,14 +230,21 @@ class SealedObjects:
 
     # changing
 
-    def copy(self, seen: Seen, target: str) -> None:
+    def holds(self, path: str, what: ObjectAt) -> bool:
+        """Whether the file at a path says that it is a certain object."""
+        try:
+            with self.ground.open(path) as source:
+                header = _claimed(source)
+        except NotFound:
+            return False
+        return header is not None and (header.version, header.object, header.index) == (what.version, what.object, what.index)
+
+    def copy(self, path: str, found: ObjectFound, target: str) -> None:
         """Copy an object that was looked at, with its signed manifest; what was there before is replaced."""
-        details = self._files.details(AssetName.parse(seen.found.name), seen.found.number)
+        details = self._files.details(AssetName.parse(found.name), found.number)
         if details is None:
-            raise IntegrityError(
-                f"custody does not know {seen.found.name}@{seen.found.number} any more", hint="run `hermetic log verify`"
-            )
-        self.ground.copy(seen.location.path, target)
+            raise IntegrityError(f"custody does not know {found.name}@{found.number} any more", hint="run `hermetic log verify`")
+        self.ground.copy(path, target)
         self.ground.put_bytes(side_of(target), details.manifest)
 
     def remove(self, path: str) -> None:
@@ -212,13 +254,18 @@ class SealedObjects:
             self.ground.delete(side_of(path))
 
     def removals(self, seen: Seen) -> tuple[ObjectAt, ...]:
-        """Return what custody is told of a removal: nothing is at this location, neither what lay there nor what belonged there."""
-        if seen.found.state not in {"here", "replaced", "removed"}:
+        """Return what custody is told of a removal: nothing is at this location, neither what lay there nor what belonged there.
+
+        What belongs there is named, so that what somebody else puts there meanwhile is not removed with it.
+        """
+        if seen.found.state == "here":
+            return (seen.at(),)
+        if seen.found.state not in {"replaced", "removed"}:
             return ()
         said = seen.found.instead.rpartition("@")
         expected = self._files.details(AssetName.parse(said[0]), int(said[2])) if said[0] else None
         assets = dict.fromkeys([seen.at().asset, *([] if expected is None else [expected.asset])])
-        return tuple(replace(seen.at(), asset=asset) for asset in assets)
+        return tuple(ObjectAt(seen.location.place, seen.location.key, asset) for asset in assets)
 
     def require_still(self, path: str, seen: Seen) -> None:
         """Raise Conflict if something else lies at a path by now; called with deliveries held off."""

@@ -75,7 +75,8 @@ class ObjectsFound:
 class PlaceObjects(Request[Done]):
     """Put on record that objects were copied to, and removed from, locations of their asset; removals come last.
 
-    A location belongs to the asset that the rules give for it, so nothing is placed at a location of another one.
+    A location belongs to the asset that the rules give for it, so nothing is placed at a location of another one. A removal that names
+    a version is refused once something else was put there; without one, whatever is there goes.
     """
 
     placed: tuple[ObjectAt, ...]
