@@ -47,6 +47,11 @@ IMPORTANT = {  # by wire name
     "drop-root",
     "apply-policy",
     "set-roles",
+    "enrol-approver",
+    "remove-approver",
+    "announce-destruction",
+    "destroy-due",
+    "shred-versions",
 }
 DELAY_S = 60.0
 LOCK_FILE = "backup.lock"

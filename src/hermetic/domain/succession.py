@@ -12,7 +12,7 @@ import pwd
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hermetic.access import identity
+from hermetic.access import approvals, identity
 from hermetic.audit.leaf import ROW_LIMIT, Entry, Hidden
 from hermetic.audit.log import Log
 from hermetic.audit.note import Checkpoint, Origin
@@ -166,7 +166,7 @@ def _owner(session: Any, domain: str, now_ms: int) -> tuple[Any, list[Entry]]:
 
 
 def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
-    """End leases, runs and drafts, scratch included; return one entry for each run and draft."""
+    """End leases, runs, drafts, scratch included, and requests for approval; return one entry for each but leases."""
     entries = []
     for row in session.find(tables.lease, state="active"):
         session.update(tables.lease, row["id"], row["revision"], state="ended")
@@ -178,4 +178,7 @@ def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
         for key in session.find(tables.data_key, version_id=row["id"]):
             session.update(tables.data_key, key["id"], key["revision"], wrapped=None, state="destroyed")
         entries.append(Entry("version.abandoned", {"version": row["id"]}))
+    for row in session.find(tables.approval_request, state=approvals.OPEN):  # what the copy shows as open may have been used since
+        session.update(tables.approval_request, row["id"], row["revision"], state=approvals.EXPIRED, closed_ms=now_ms)
+        entries.append(Entry("approval.expired", {"request": row["id"]}))
     return entries

@@ -166,6 +166,38 @@ def test_what_ran_is_over(world, tmp_path):
         assert {pair.name for pair in whole(connection).findings} <= {"log-never-anchored"}
 
 
+def test_approvals_that_waited_are_over(world, tmp_path):
+    """A copy may show a request as open that was used since: it is asked anew."""
+    from hermetic.errors import ApprovalNeeded
+    from hermetic.formats.messages.approvals import ListRequests
+    from hermetic.formats.messages.destruction import ShredVersions
+    from tests.unit.custody.approving import Person
+
+    shred = ShredVersions(("dataset/patients@1",), "consent withdrawn")
+    people = [Person("bob"), Person("carol")]
+    with world.connect() as connection:
+        for person in people:
+            person.enrol(connection)
+        w.change_policy(world, connection, lambda text: text.replace("approvals_in: {development: 0", "approvals_in: {development: 2"))
+        with pytest.raises(ApprovalNeeded):
+            connection.ask(shred)
+        (row,) = connection.ask(ListRequests()).requests
+        for person in people:
+            person.answers(connection, row, row.created_ms)
+        connection.ask(TakeBackup())
+        connection.ask(shred)
+    home = fresh_home(tmp_path)
+    older = world.backup / world.domain
+    newest = max(older.glob("index-*"))
+    newest.unlink()
+    bring_back(world, home, reason="the newest copy is lost")
+    with world.connect(home=home) as connection:
+        with pytest.raises(ApprovalNeeded):
+            connection.ask(shred)
+        states = [item.state for item in connection.ask(ListRequests(closed=True)).requests]
+        assert states == ["expired", "open"]
+
+
 # what this user has seen
 
 
