@@ -14,8 +14,10 @@ from hermetic.assets import mount_points
 from hermetic.errors import IntegrityError, LeaseEnded, StorageError, UsageError
 from hermetic.formats.messages.versions import Member
 from hermetic.integrations.mount import protocol, readahead
+from hermetic.integrations.mount.blocks import OpenFile, Pieces
 from hermetic.integrations.mount.connection import MountConnection
 from hermetic.integrations.mount.content import Budget, Content
+from hermetic.integrations.mount.draft_nodes import DraftNodes
 from hermetic.integrations.mount.version_tree import VersionTree
 
 MIB = 1 << 20
@@ -62,6 +64,73 @@ def test_a_full_mount_says_so_and_keeps_what_it_has():
     assert budget.used <= budget.limit
     content.clear()
     Content(budget).write(0, memoryview(bytes(MIB)))
+
+
+def test_holes_are_counted_too():
+    budget = Budget(MIB)
+    one, other = Content(budget), Content(budget)
+    for change in (lambda: one.resize(1 << 40), lambda: one.write(1 << 62, memoryview(b"x"))):
+        with pytest.raises(OSError, match="longer") as caught:
+            change()
+        assert (caught.value.errno, one.size, budget.length) == (errno.ENOSPC, 0, 0)
+    one.resize(MIB // 2)
+    with pytest.raises(OSError, match="longer"):
+        other.resize(MIB // 2 + 1)
+    one.resize(10)
+    other.resize(MIB - 10)
+    one.clear()
+    other.clear()
+    assert (budget.length, budget.used) == (0, 0)
+
+
+def test_a_folder_is_not_moved_where_its_files_would_have_no_name():
+    nodes = DraftNodes()
+    deep = long = nodes.root
+    for _ in range(3):
+        deep = nodes.make(deep, "d" * 200, None)
+    for _ in range(2):
+        long = nodes.make(long, "e" * 200, None)
+    nodes.make(deep, "f" * 200, Content(Budget(MIB)))
+    with pytest.raises(OSError, match="no name") as caught:
+        nodes.move(nodes.root.child("d" * 200), long, "d" * 200, replace=True)
+    assert caught.value.errno == errno.EINVAL
+    assert [len(path) for path, _ in nodes.files()] == [803]
+
+
+class Whole:
+    """A file of one piece, as far as `Pieces` asks."""
+
+    length = MIB
+
+    def readinto_at(self, _offset, buffer):
+        buffer[:] = b"s" * len(buffer)
+        return len(buffer)
+
+    def close(self):
+        pass
+
+
+class Held:
+    def guard(self):
+        pass
+
+
+@pytest.mark.parametrize("sent_first", [True, False], ids=["sent, then forgotten", "forgotten while it is sent"])
+def test_what_a_thread_read_whole_is_wiped_with_its_file(sent_first):
+    pieces = Pieces()
+    try:
+        file = OpenFile(1, Whole(), Held())
+        (view,) = pieces.read(file, 0, MIB)
+        if sent_first:
+            pieces.sent()
+            pieces.forget(file)
+        else:
+            pieces.forget(file)
+            assert bytes(view[:1]) == b"s"
+            pieces.sent()
+        assert bytes(view) == bytes(MIB)
+    finally:
+        pieces.close()
 
 
 def test_small_files_take_little():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +178,39 @@ if os.fork() == 0:
         stop(process)
     assert children_of(process.pid) == []
     assert content("features/out") == {"x": b"before"}
+
+
+def test_whoever_is_outside_changes_nothing(project):
+    code = """
+import os, sys
+open("out/r.txt", "w").write("precious results")
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+"""
+    process = start("run", "test", "--purpose", "train", "--mount-new", "out=features/out", "--", *python(code), stdin=-1)
+    try:
+        inside = Path(f"/proc/{int(process.stdout.readline())}/root{project}/out/r.txt")
+        for change in (
+            lambda: os.truncate(inside, 5),
+            lambda: inside.chmod(0o777),
+            lambda: os.utime(inside, (1, 1)),
+            inside.unlink,
+            lambda: inside.write_text("x"),
+        ):
+            with pytest.raises(PermissionError):
+                change()
+        _, err = process.communicate("\n", timeout=60)
+        assert process.returncode == 0, err
+    finally:
+        stop(process)
+    assert content("features/out") == {"r.txt": b"precious results"}
+
+
+def test_a_hole_is_no_way_around_the_limit(project):
+    code = "import os; fd = os.open('out/sparse', os.O_CREAT | os.O_WRONLY); os.ftruncate(fd, 1 << 40)"
+    done = run(*python(code))
+    assert done.code != 0
+    assert "No space left" in done.err
 
 
 def test_a_full_mount_is_told(project, monkeypatch):

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermetic.assets import mount_points
-from hermetic.errors import HermeticError, Unsupported
+from hermetic.errors import HermeticError, StorageError, Unsupported
 from hermetic.formats.findings import Finding
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PREFIX = "hermetic-run-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - memory, in a folder of our own there, mode 0700
 SWAPS = Path("/proc/swaps")
+_TRIES = 100
 
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 1 << 18
@@ -70,9 +71,7 @@ def memory_folder() -> Iterator[Path]:
 @contextmanager
 def _locked_folder(base: Path) -> Iterator[Path]:
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder, lock = _made_and_locked(base)
     owner = os.getpid()
     try:
         yield folder
@@ -80,6 +79,22 @@ def _locked_folder(base: Path) -> Iterator[Path]:
         if os.getpid() == owner:  # a forked child that ends has this block too, and the folder is not its own
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _made_and_locked(base: Path) -> tuple[Path, int]:
+    """Make a folder and lock it; if another start has swept it away in between, make another one. Raises StorageError."""
+    for _ in range(_TRIES):
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), folder.lstat()):
+                return folder, lock
+        os.close(lock)
+    raise StorageError(f"no private folder could be kept in {base}", hint="something removes folders there as soon as they are made")
 
 
 def _describe(folder: Path, base: Path) -> PrivateFolder:

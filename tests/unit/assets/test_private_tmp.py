@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -92,3 +93,31 @@ def test_no_swap(tmp_path):
     assert private_tmp.swap_findings(tmp_path / "missing") == ()
     (tmp_path / "swaps").write_text(SWAPS)
     assert private_tmp.swap_findings(tmp_path / "swaps") == ()
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_folder_that_another_start_sweeps_away_is_made_again(monkeypatch, moment):
+    made, plain_open, plain_lock = [], os.open, fcntl.flock
+
+    def sweep(folder):
+        made.append(folder)
+        if len(made) == 1:
+            Path(folder).rmdir()
+
+    def opened(path, *rest, **more):
+        if moment == "before it is opened" and private_tmp.PREFIX in str(path):
+            sweep(path)
+        return plain_open(path, *rest, **more)
+
+    def locked(fd, how):
+        if moment == "before it is locked" and how == fcntl.LOCK_EX:
+            sweep(Path(f"/proc/self/fd/{fd}").readlink())
+        plain_lock(fd, how)
+
+    monkeypatch.setattr(private_tmp, "_sweep", lambda: None)
+    monkeypatch.setattr(private_tmp.os, "open", opened)
+    monkeypatch.setattr(private_tmp.fcntl, "flock", locked)
+    with private_tmp.memory_folder() as folder:
+        assert folder.is_dir()
+        assert len(made) == 2
+    assert not folder.exists()

@@ -35,6 +35,21 @@ class Piece:
         self.error: BaseException | None = None
 
 
+class _Own:
+    """A thread's buffer for whole pieces: of which file it holds some, and whether that is being sent."""
+
+    __slots__ = ("buffer", "busy", "file")
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(MIB))
+        self.file, self.busy = -1, False
+
+    def wipe(self) -> None:
+        """Forget what was read."""
+        self.buffer[:] = _ZEROS
+        self.file = -1
+
+
 class OpenFile:
     """A file that is open somewhere in the mount; `number` tells files apart."""
 
@@ -54,7 +69,8 @@ class Pieces:
         self._lock = threading.Lock()
         self._pieces: OrderedDict[tuple[int, int], Piece] = OrderedDict()
         self._free: list[memoryview] = []
-        self._threads: list[memoryview] = []
+        self._threads: list[_Own] = []
+        self._forgotten: set[int] = set()  # files to be wiped from whole pieces that are being sent
         self._own = threading.local()
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="hermetic-mount-ahead")
 
@@ -69,7 +85,7 @@ class Pieces:
         if size == 0:
             return []
         if offset % MIB == 0 and (size == MIB or (offset + size == length and size <= MIB)):
-            own = self._thread_buffer()[:size]
+            own = self._thread_buffer(file.number)[:size]
             file.reader.readinto_at(offset, own)
             return [own]
         first, last = offset // MIB, (offset + size - 1) // MIB
@@ -83,6 +99,14 @@ class Pieces:
 
     def sent(self) -> None:
         """Give back what this thread was lent."""
+        whole: _Own | None = getattr(self._own, "whole", None)
+        if whole is not None and whole.busy:
+            with self._lock:
+                whole.busy, number = False, whole.file
+                if number in self._forgotten:
+                    whole.wipe()
+                    if not any(own.busy and own.file == number for own in self._threads):
+                        self._forgotten.discard(number)
         lent: list[Piece] | None = getattr(self._own, "lent", None)
         if lent:
             with self._lock:
@@ -91,8 +115,13 @@ class Pieces:
             lent.clear()
 
     def forget(self, file: OpenFile) -> None:
-        """Wipe the pieces of a file that are not being sent just now."""
+        """Wipe the pieces of a file that are not being sent just now; a whole one that is, once it was sent."""
         with self._lock:
+            for own in self._threads:
+                if own.file == file.number and own.busy:
+                    self._forgotten.add(file.number)
+                elif own.file == file.number:
+                    own.wipe()
             for key in [key for key, piece in self._pieces.items() if key[0] == file.number and not piece.users]:
                 self._recycle(self._pieces.pop(key))
 
@@ -109,18 +138,22 @@ class Pieces:
         """Wipe everything."""
         self._ahead.shutdown(wait=True, cancel_futures=True)
         with self._lock:
-            for buffer in (*(piece.buffer for piece in self._pieces.values()), *self._threads):
+            for buffer in (*(piece.buffer for piece in self._pieces.values()), *(own.buffer for own in self._threads)):
                 buffer[:] = _ZEROS
             self._pieces.clear()
             self._free.clear()
 
-    def _thread_buffer(self) -> memoryview:
-        buffer: memoryview | None = getattr(self._own, "buffer", None)
-        if buffer is None:
-            buffer = self._own.buffer = memoryview(bytearray(MIB))
+    def _thread_buffer(self, number: int) -> memoryview:
+        """Return this thread's buffer, in use until `sent` for the file with this number."""
+        whole: _Own | None = getattr(self._own, "whole", None)
+        if whole is None:
+            whole = self._own.whole = _Own()
             with self._lock:
-                self._threads.append(buffer)
-        return buffer
+                self._threads.append(whole)
+        with self._lock:
+            whole.file, whole.busy = number, True
+            self._forgotten.discard(number)
+        return whole.buffer
 
     def _read_on(self, file: OpenFile, number: int) -> None:
         """Decrypt ahead in a file that is read in order."""

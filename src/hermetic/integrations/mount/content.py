@@ -15,11 +15,15 @@ _KIB = 1024
 
 
 class Budget:
-    """How many bytes of memory all files of one mount may take: by default half of what was available at its start."""
+    """How many bytes of memory all files of one mount may take: by default half of what was available at its start.
+
+    The lengths of all files together have the same limit. A file may have holes, which take no memory here but are sealed as zeros.
+    """
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit if limit is not None else _available() // 2
         self.used = 0
+        self.length = 0
         self.exceeded = False
         self._lock = threading.Lock()
 
@@ -30,6 +34,14 @@ class Budget:
                 self.exceeded = True
                 raise OSError(errno.ENOSPC, "the files of this mount take too much memory")
             self.used += count
+
+    def lengthen(self, count: int) -> None:
+        """Count bytes that a file becomes longer by, or shorter. Raises OSError(ENOSPC)."""
+        with self._lock:
+            if count > 0 and self.length + count > self.limit:
+                self.exceeded = True
+                raise OSError(errno.ENOSPC, "the files of this mount are longer than there is memory")
+            self.length += count
 
     def give_back(self, count: int) -> None:
         """Count bytes that were freed."""
@@ -49,13 +61,22 @@ class Content:
 
     def write(self, offset: int, data: memoryview) -> None:
         """Put `data` at `offset`. Raises OSError(ENOSPC)."""
+        longer = max(0, offset + len(data) - self.size)
+        self._budget.lengthen(longer)
+        try:
+            self._put(offset, data)
+        except OSError:
+            self._budget.lengthen(-longer)
+            raise
+        self.size += longer
+
+    def _put(self, offset: int, data: memoryview) -> None:
         done = 0
         while done < len(data):
             number, inside = divmod(offset + done, MIB)
             count = min(len(data) - done, MIB - inside)
             self._room(number, inside + count)[inside : inside + count] = data[done : done + count]
             done += count
-        self.size = max(self.size, offset + len(data))
 
     def read(self, offset: int, size: int) -> list[bytes | memoryview]:
         """Return up to `size` bytes from `offset`, as views of what is there now."""
@@ -70,7 +91,8 @@ class Content:
         return parts
 
     def resize(self, size: int) -> None:
-        """Cut or lengthen the file."""
+        """Cut or lengthen the file. Raises OSError(ENOSPC)."""
+        self._budget.lengthen(size - self.size)
         if size < self.size:
             last, inside = divmod(size, MIB)
             for number in [number for number in self._pieces if number > last or (number == last and not inside)]:

@@ -103,7 +103,10 @@ class DraftNodes:
             return
         if other is not None and not replace:
             raise OSError(errno.EEXIST, "exists")
-        _check_name(f"{folder.path}/{name}".lstrip("/"))
+        path = f"{folder.path}/{name}".lstrip("/")
+        _check_name(path)
+        for below in _below(node):
+            _check_name(path + below.path[len(node.path) :])
         if other is not None:
             self.remove(folder, other)
         del node.parent.children[node.name]

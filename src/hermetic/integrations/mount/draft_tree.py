@@ -228,6 +228,10 @@ class DraftTree:
 
     def _setattr(self, request: Request) -> Parts:
         valid, _, _, size, _, _, mtime, _, _, mtime_ns, _, mode, *_ = protocol.SETATTR_IN.unpack_from(request.body)
+        if request.process or valid & (protocol.SET_SIZE | protocol.SET_MODE):  # times come from the kernel itself too, as of nobody
+            self._check(request)
+        elif self._refusing:
+            raise OSError(errno.EACCES, "the run is over")
         node = self._node(request)
         with self._lock:
             if valid & protocol.SET_SIZE:

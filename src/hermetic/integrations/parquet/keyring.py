@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from hermetic.assets.releases import release
 from hermetic.crypto.secret import Secret
 from hermetic.domain.leases import boot_ms
 from hermetic.errors import IntegrityError, InvalidName, NotFound, UsageError
-from hermetic.formats.messages.catalogue import ListAssets
+from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
 from hermetic.ids import AssetName, Kind
 from hermetic.integrations.parquet.wrapping import Place, parse, unwrap, wrap
 
@@ -126,20 +127,19 @@ class Keyring:
             return held
 
     def _exactly(self, name: str, place: Place) -> Opened:
-        """Release the version that a wrap names, found by its asset's id if that goes by another name now."""
-        try:
-            opened = self._release(f"{name}@{place.number}")
-        except NotFound:
-            opened = None
-        if opened is None or opened.asset != place.asset:
-            opened = self._release(f"{self._name_of(place.asset, name)}@{place.number}")
+        """Release the version that a wrap names, found by its asset's id: another secret may go by the old name now."""
+        opened = self._release(f"{self._name_of(place, name)}@{place.number}")
         if (opened.asset, opened.version) != (place.asset, place.version):
             raise IntegrityError(f"{name}@{place.number} is not the key version that wrapped this file's key")
         return opened
 
-    def _name_of(self, asset: str, name: str) -> str:
+    def _name_of(self, place: Place, name: str) -> str:
+        """Return what the secret is called now: nothing is released under a name that another one has taken."""
+        with suppress(NotFound):
+            if self._session.ask(ShowVersion(f"{name}@{place.number}")).asset == place.asset:
+                return name
         for row in self._session.ask(ListAssets(f"{Kind.SECRET.value}/**")).assets:
-            if row.asset == asset:
+            if row.asset == place.asset:
                 return check_name(row.name)
         raise NotFound(f"the column key {name} of this file is not in this domain", hint="`hermetic ls 'secret/**'` lists what is")
 
