@@ -110,5 +110,5 @@ def test_TR2_a_tampered_checkpoint_is_refused_and_a_fallback_is_on_record(pipeli
             h.latest_good(NAME)
         with pytest.warns(UserWarning, match=f"resumed from {NAME}@1"):
             assert h.latest_good(NAME, fall_back=True).ref == f"{NAME}@1"
-    (entry,) = pipeline.hermetic("log", "ls", "--json", "--kind", "asset.changed").json["entries"]
-    assert entry["kind"] == "asset.changed"
+    (entry,) = pipeline.hermetic("log", "ls", "--json", "--kind", "asset.fallback").json["entries"]
+    assert entry["kind"] == "asset.fallback"

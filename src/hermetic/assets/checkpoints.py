@@ -26,7 +26,7 @@ from hermetic.assets.sealing import Terms, begin, summary
 from hermetic.assets.session import word
 from hermetic.errors import HermeticError, IntegrityError, NotFound, UsageError
 from hermetic.formats.messages.catalogue import RecordDecision, ShowVersion
-from hermetic.ids import AssetName, DataClass
+from hermetic.ids import AssetName, DataClass, Ref
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -215,5 +215,5 @@ def _not_as_published(ref: str, error: HermeticError) -> IntegrityError:
 def _record(session: Session, newest: VersionDetails, ref: str, refused: list[Refused]) -> None:
     """Put a fallback on the log and tell it; who may not decide about the asset may not fall back either."""
     reason = f"resumed from {ref}: " + "; ".join(f"{item.ref} was refused, {item.reason}" for item in refused)
-    session.ask(RecordDecision(str(AssetName.parse(newest.name)), reason[:_REASON], owner=newest.owner))
+    session.ask(RecordDecision(str(AssetName.parse(newest.name)), reason[:_REASON], fallback=Ref.parse(ref).number))
     warnings.warn(reason, OlderCheckpoint, stacklevel=4)

@@ -23,6 +23,7 @@ from hermetic.assets.naming import document_in_force
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.releases import release, split_member
 from hermetic.errors import FormatError, HermeticError, PolicyDenied
+from hermetic.policy.globals import runs_code
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -56,7 +57,7 @@ _BROKEN = (
 )
 
 
-class CarefulUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]  # noqa: SLF001 - the one written in Python
+class CarefulUnpickler(pickle._Unpickler):  # noqa: SLF001 - the one written in Python
     """An unpickler whose BUILD fills objects only: on a class, module or function it would change what the whole process computes.
 
     Callers say what may be imported, by `find_class`. It is slower than the one written in C, which has no place for this check.
@@ -64,11 +65,17 @@ class CarefulUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]  #
 
     def load_build(self) -> None:
         """Set the state of an object. Raises UnpicklingError for what is no object of its own."""
-        if len(self.stack) > 1 and isinstance(self.stack[-2], _SHARED):
+        stack = self.stack  # type: ignore[attr-defined]  # typeshed knows the public part only
+        if len(stack) > 1 and isinstance(stack[-2], _SHARED):
             raise pickle.UnpicklingError("a state is set on a class, module or function")
-        super().load_build()
+        super().load_build()  # type: ignore[misc]
 
-    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[attr-defined]  # noqa: SLF001
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # noqa: SLF001
+
+
+_ASK = "ask whoever sealed it for safetensors or plain data"
+_ZIP = b"PK\x03\x04"  # how files of torch.save begin
+_TORCH = "a file of torch.save is read by hermetic.integrations.torch.load"
 
 
 class _Listed(CarefulUnpickler):
@@ -85,13 +92,20 @@ class _Listed(CarefulUnpickler):
         if wanted not in self._allowed or "." in name:
             raise PolicyDenied(
                 f"{self._file.ref} is a pickle that wants {wanted[:200]!r}, which this domain's policy does not allow",
-                hint="if it only builds values: add it to `pickles:` in hermetic.yaml, then `hermetic policy apply`",
+                hint=_way(wanted),
             )
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Any:  # noqa: ARG002 - pickle's signature
         """Refuse references to what lies outside the pickle."""
         raise FormatError(f"{self._file.ref} refers to objects outside of it", hint="read it with the library that wrote it")
+
+
+def _way(wanted: str) -> str:
+    """Return what to do about a name; for one that no policy takes only what is safe."""
+    if runs_code(wanted):
+        return f"it would run programs or code, which `pickles:` takes from nobody: {_ASK}"
+    return f"if it only builds values: add it to `pickles:` in hermetic.yaml, then `hermetic policy apply`; {_ASK}"
 
 
 def _today(module: str, name: str) -> tuple[str, str]:
@@ -113,6 +127,8 @@ def load_pickle(
     bare, chosen = split_member(ref, member)
     (version,) = release(session, (bare,), purpose=purpose, run=run, approvals=approvals)
     with version, MemberFile(version, version.member(chosen)) as file:
+        if file.peek(len(_ZIP))[: len(_ZIP)] == _ZIP:
+            raise FormatError(f"{file.ref} is an archive and no pickle", hint=_TORCH)
         try:
             return _Listed(file, allowed).load()
         except HermeticError:

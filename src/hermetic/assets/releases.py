@@ -63,7 +63,7 @@ def release(
         opened = session.ask(request)
     except NotFound as error:
         way = _as_member(refs[0]) if len(refs) == 1 else None
-        raise error if way is None else NotFound(error.message, hint="\n".join(filter(None, (error.hint, way)))) from None
+        raise error if way is None else NotFound(error.message, hint="\n".join(filter(None, (way, error.hint)))) from None
     if len(opened.released) != len(refs):
         raise IntegrityError("custody answered for another number of versions than it was asked about")
     versions: list[OpenVersion] = []

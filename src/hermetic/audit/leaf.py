@@ -57,6 +57,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "version.deleted": "version",
         "asset.renamed": "asset",
         "asset.changed": "asset",
+        "asset.fallback": "asset version",
         "location.changed": "asset",
         "key.created": "key",
         "key.rotated": "key",

@@ -77,7 +77,10 @@ def derived_class(parent_classes: Iterable[DataClass], requested: DataClass | No
     strictest = max(parent_classes, key=lambda data_class: data_class.rank, default=None)
     if requested is None:
         if strictest is None:
-            hint = "say --class public, internal, confidential or restricted, or add a rule to hermetic.yaml"
+            hint = (
+                "say --class (in Python data_class=) public, internal, confidential or restricted where it can be said; "
+                "or add to `rules:` in hermetic.yaml: - {asset: KIND/NAME, class: confidential}, then `hermetic policy apply`"
+            )
             raise UsageError("no class is given and there is no input to take it from", hint=hint)
         return strictest
     if strictest is None or requested.rank >= strictest.rank:

@@ -181,8 +181,8 @@ def rename_asset(call: Call, request: RenameAsset) -> Done:
 
 
 def record_decision(call: Call, request: RecordDecision) -> Decided:
-    """Change owner, class or retention with a reason. Raises UsageError when nothing is to change."""
-    if request.owner is None and request.data_class is None and request.retention_days is None:
+    """Change owner, class or retention with a reason, or record a fallback. Raises UsageError when there is nothing to decide."""
+    if all(item is None for item in (request.owner, request.data_class, request.retention_days, request.fallback)):
         raise UsageError("nothing to decide", hint="give an owner, a class or a retention")
     name = AssetName.parse(request.name)
     with call.custodian.database.read(call.custodian.row_keys) as session:
@@ -202,7 +202,12 @@ def record_decision(call: Call, request: RecordDecision) -> Decided:
         if request.retention_days is not None:
             asset, changed = assets.set_retention(work.session, asset, request.retention_days, because), [*changed, "retention"]
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
-        work.log(Entry("asset.changed", {"asset": asset.id, "changed": changed}, hidden))
+        if request.fallback is not None:
+            taken = versions.by_number(work.session, asset, request.fallback)
+            decisions.record(work.session, "fallback", because, asset_id=asset.id, version_id=taken.id)
+            work.log(Entry("asset.fallback", {"asset": asset.id, "version": taken.id}, hidden))
+        if changed:
+            work.log(Entry("asset.changed", {"asset": asset.id, "changed": changed}, hidden))
     return Decided(receipt(call.custodian.generation, work.logged()))
 
 

@@ -55,7 +55,8 @@ def purpose_of(asked: Purpose | None, run: Run | None, policy: InForce, classes:
         choices = ", ".join(item.value for item in Purpose)
         raise PolicyDenied(
             f"{strictest.value} data is opened for a declared purpose only",
-            hint=f"say --purpose, connect(purpose=…) or HERMETIC_PURPOSE (one of {choices}), or work inside `hermetic run`",
+            hint="say --purpose, connect(purpose=…) or HERMETIC_PURPOSE, for a URL storage_options={'purpose': …} "
+            f"(one of {choices}), or work inside `hermetic run`",
             reasons=("purpose-required",),
         )
     return default

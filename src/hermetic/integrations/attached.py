@@ -41,19 +41,26 @@ PENDING = 0  # number of a draft that this run has not published yet
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One version as a tree of files: member to length in bytes. `number` is PENDING for what the run has not published."""
+    """One version as a tree of files: member to length in bytes. `number` is PENDING for what the run has not published.
+
+    `located`: it was sealed to plain locations (`sealed::`), which its members are named after.
+    """
 
     name: AssetName
     number: int
     version: str
     published_ms: int
     members: Mapping[str, int]
+    located: bool = False
 
     @property
     def single(self) -> str | None:
-        """The only member's path if the version is one file, None if it is a folder."""
+        """The only member's path if the version is one file, None if it is a folder.
+
+        What was sealed to plain locations is named by its location there, which says nothing of folders here.
+        """
         only = next(iter(self.members)) if len(self.members) == 1 else None
-        return only if only is not None and "/" not in only else None
+        return only if only is not None and (self.located or "/" not in only) else None
 
     def holds(self, member: str) -> bool:
         """Whether `member` is a file or folder of it, or empty, which is the version itself."""
@@ -149,7 +156,7 @@ class Attached:
 
     def _remember(self, name: AssetName, details: VersionDetails) -> View:
         members = {member.path: member.length for member in details.members}
-        view = View(name, details.number, details.version, details.published_ms, members)
+        view = View(name, details.number, details.version, details.published_ms, members, details.place is not None)
         with self._lock:
             self._views[str(name), details.number] = view
         return view

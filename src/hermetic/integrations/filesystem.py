@@ -26,7 +26,17 @@ from hermetic.ids import Kind
 from hermetic.integrations import scratch_files
 from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
-from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, children, describe, folder, step_towards
+from hermetic.integrations.listing import (
+    ExistingFile,
+    Info,
+    MissingFile,
+    as_os_errors,
+    children,
+    describe,
+    folder,
+    not_one_file,
+    step_towards,
+)
 from hermetic.integrations.places import PROTOCOL, Place, parse, strip
 from hermetic.integrations.transaction import HermeticTransaction, SingleSink
 
@@ -103,8 +113,8 @@ class HermeticFileSystem(DecryptingFileSystem):
         view, member = found
         chosen = member or view.single
         if chosen is None or chosen not in view.members:
-            raise IsADirectoryError(path)
-        return files.open(view, chosen, self._purpose)
+            raise not_one_file(path, view)
+        return self._watched(files.open(view, chosen, self._purpose))
 
     def _open_to_write(self, path: str, place: Place) -> WritingFile:
         files = self.attached

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hermetic.errors import Conflict, NotFound
+from hermetic.errors import Conflict, NotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from hermetic.integrations.attached import View
 
 Info = dict[str, Any]
+SHOWN = 5  # files in a hint
 
 
 class MissingFile(NotFound, FileNotFoundError):
     """NotFound as libraries expect it of a file system."""
+
+
+class NotOneFile(UsageError, IsADirectoryError):
+    """UsageError as libraries expect it when a folder is opened as a file."""
+
+
+class NoProject(NotFound):
+    """There is no project to look in, which is not the same as that a file is missing."""
 
 
 class ExistingFile(Conflict, FileExistsError):
@@ -25,13 +34,20 @@ class ExistingFile(Conflict, FileExistsError):
 
 @contextmanager
 def as_os_errors() -> Iterator[None]:
-    """Turn NotFound inside the block into MissingFile."""
+    """Turn NotFound inside the block into MissingFile, but for NoProject."""
     try:
         yield
-    except (MissingFile, ExistingFile):
+    except (MissingFile, ExistingFile, NoProject):
         raise
     except NotFound as error:
         raise MissingFile(error.message, hint=error.hint) from error
+
+
+def not_one_file(path: str, view: View) -> NotOneFile:
+    """Return the error for a version, or a folder of one, that is opened as a file; with what to open instead."""
+    shown = [f"hermetic://{view.name}@{view.number or 'latest'}/{member}" for member in sorted(view.members)[:SHOWN]]
+    more = ", …" if len(view.members) > SHOWN else ""
+    return NotOneFile(f"{path!r} is a folder of {view.name}, not one file", hint=f"say which: {', '.join(shown)}{more}")
 
 
 def folder(path: str) -> Info:

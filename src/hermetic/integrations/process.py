@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from hermetic.assets.current import open_run
 from hermetic.assets.session import Session
 from hermetic.domain.connect import connect
-from hermetic.errors import HermeticError
+from hermetic.errors import HermeticError, NotFound
 from hermetic.integrations.attached import Attached
+from hermetic.integrations.listing import NoProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,12 @@ def attached(project: str | None) -> Attached:
 
 
 def _connected(project: str | None) -> Attached:
-    found = Attached(Session(connect(None if project is None else Path(project))))
+    try:
+        connection = connect(None if project is None else Path(project))
+    except NotFound as error:  # a file system would take it for a missing file
+        hint = 'work in the project\'s folder, or name it: storage_options={"project": "/path"}, hermetic.connect("/path")'
+        raise NoProject(error.message, hint=f"{hint}; {error.hint}" if error.hint else hint) from None
+    found = Attached(Session(connection))
     atexit.register(_close_quietly, found, os.getpid())
     return found
 

@@ -8,6 +8,7 @@ from hermetic.ids import Kind
 from hermetic.policy import globs
 from hermetic.policy._units import DAY_MS
 from hermetic.policy._yaml import Node, Place, Wrong, place_of
+from hermetic.policy.globals import runs_code
 from hermetic.policy.model import Algorithms, TlsRules
 
 if TYPE_CHECKING:
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from hermetic.policy.model import StoreRules
 
 _YEAR_MS = 366 * DAY_MS
-# Modules whose names run programs or code when they are called, or reach those that do.
-_RUNS_CODE = frozenset({
-    "__builtin__", "__main__", "_io", "_pickle", "asyncio", "builtins", "cloudpickle", "code", "codeop", "commands",
-    "copy_reg", "copyreg", "ctypes", "dill", "functools", "imp", "importlib", "inspect", "io", "joblib", "marshal",
-    "multiprocessing", "nt", "operator", "os", "pathlib", "pickle", "pip", "pkgutil", "platform", "posix", "posixpath",
-    "pty", "runpy", "shutil", "site", "socket", "subprocess", "sys", "tempfile", "threading", "timeit", "types",
-    "webbrowser",
-})  # fmt: skip
 
 
 def flaws(raw: Raw, root: Node, stores: Mapping[str, StoreRules], now_ms: int | None) -> list[Wrong]:
@@ -129,7 +122,6 @@ def _pipeline(raw: Raw, root: Node, stores: Mapping[str, StoreRules]) -> Iterato
 
 def _pickles(raw: Raw, root: Node) -> Iterator[Wrong]:
     for at, name in enumerate(raw.pickles):
-        module = name.partition(".")[0]
-        if module in _RUNS_CODE:
+        if runs_code(name):
             remedy = "remove it: whoever can seal a pickle could run anything as whoever reads it"
             yield Wrong(place_of(root, "pickles", at), f"{name!r} can run programs or code", remedy)

@@ -180,7 +180,10 @@ class FakePort:
             v.published.ref, v.name, v.asset, v.id, v.number, "published", DataClass.INTERNAL, Environment.DEVELOPMENT, "ana", "p",
             Purpose.INGEST, None, "ana", 0, 0, None, sum(r.plaintext_length for r in v.records), "main", fresh(), 1, "active",
             v.published.manifest, v.published.openings, self.members(v), (), (), v.readers, None,
+            place="" if self.located else None,
         )  # fmt: skip
+
+    located = False  # whether versions were sealed to plain locations
 
     def rename_asset(self, m):
         if m.old not in self.assets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -139,7 +140,8 @@ def test_a_tampered_one_is_refused_until_told_otherwise(real, domain):  # noqa: 
         found = real.latest_good(NAME, fall_back=True)
     assert (found.ref, [item.ref for item in found.refused]) == ("checkpoint/risk@1", ["checkpoint/risk@3", "checkpoint/risk@2"])
     row = real.connection.ask(log()).rows[-1]
-    assert row.kind == "asset.changed"
+    assert row.kind == "asset.fallback"
+    assert json.loads(row.leaf)["facts"]["version"] == real.show("checkpoint/risk@1").version
     assert "resumed from checkpoint/risk@1" in {pair.name: pair.value for pair in row.opened}["reason"]
     damage(domain, real, f"{NAME}@1")
     with pytest.raises(IntegrityError, match="no version"):

@@ -76,6 +76,7 @@ def test_what_is_not_listed_is_refused_before_it_is_called(real, domain, evil, n
     assert failure.value.exit_code == 3
     assert name in failure.value.message
     assert "pickles:" in failure.value.hint
+    assert ("add it" in failure.value.hint) is (name == "numpy")  # what `policy apply` refuses is not asked for
     assert not (domain / "owned").exists()
 
 
@@ -144,6 +145,13 @@ def test_no_pickle_changes_a_class(h, content):
         h.load_pickle("model/p", purpose="evaluate")
     assert decimal.Decimal.__add__ is before
     assert "__add__" not in vars(set)
+
+
+def test_a_file_of_torch_save_is_named(h):
+    h.seal(b"PK\x03\x04" + bytes(100), name="model/p", data_class="internal", member="p.pt")
+    with pytest.raises(FormatError, match="is an archive and no pickle") as failure:
+        h.load_pickle("model/p", purpose="evaluate")
+    assert failure.value.hint == "a file of torch.save is read by hermetic.integrations.torch.load"
 
 
 def test_objects_with_a_state_are_read(h):

@@ -298,3 +298,12 @@ def test_an_empty_shape_beyond_the_library_is_refused(real):  # noqa: F811
     sealed(real, raw_file("w", "F32", [0, 2**62], b""))
     with pytest.raises(Unsupported, match="cannot hold"):
         load(real)
+
+
+def test_what_is_no_tensor_is_named(real):  # noqa: F811
+    state = {"layer": np.ones(2)}
+    for value, kind in ((state, "dict"), (1, "int")):
+        with pytest.raises(UsageError, match=f"'epoch' holds no tensor of torch or numpy but a value of type {kind}") as refused:
+            real.seal_tensors({"layer": np.ones(2), "epoch": value}, name="model/n", data_class="internal")
+        assert "model.state_dict()" in refused.value.hint
+        assert "hermetic.integrations.torch.save" in refused.value.hint

@@ -80,5 +80,6 @@ def test_the_strictest_class_is_inherited_unless_a_reason_is_on_record(parents, 
 
 def test_without_parents_the_class_is_the_one_requested():
     assert lineage.derived_class((), DataClass.PUBLIC, None) is DataClass.PUBLIC
-    with pytest.raises(UsageError, match="no class is given"):
+    with pytest.raises(UsageError, match="no class is given") as refused:
         lineage.derived_class((), None, None)
+    assert refused.value.hint.endswith("- {asset: KIND/NAME, class: confidential}, then `hermetic policy apply`")

@@ -236,6 +236,7 @@ def test_restricted_data_needs_a_purpose(port):
     with pytest.raises(PolicyDenied) as refused:
         w.open_(port, purpose=None)
     assert refused.value.reasons == ("purpose-required",)
+    assert "for a URL storage_options={'purpose': …}" in refused.value.hint
     assert last(port, "release.denied")[0]["reasons"] == ["PolicyDenied"]
 
 

@@ -9,8 +9,9 @@ import threading
 import fsspec
 import pytest
 
-from hermetic.errors import Conflict, IntegrityError, InvalidName, LeaseEnded, PolicyDenied, UsageError
+from hermetic.errors import Conflict, IntegrityError, InvalidName, LeaseEnded, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages import versions
+from hermetic.integrations import process
 from hermetic.integrations.filesystem import HermeticFileSystem
 
 
@@ -57,8 +58,32 @@ def test_a_folder_is_a_folder(fs, folder):
     assert fs.glob("hermetic://dataset/sh*") == ["dataset/shards"]
     assert fs.cat(fs.find("dataset/shards"))["dataset/shards/z.bin"] == b"z.bin"
     assert fs.du("dataset/shards") == 23
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError) as refused:
         fs.open("dataset/shards")
+    assert isinstance(refused.value, UsageError)
+    assert refused.value.hint.startswith("say which: hermetic://dataset/shards@1/a=1/x.bin, ")
+
+
+def test_one_file_sealed_to_a_location_is_a_file_by_its_name(h, fs, port):
+    h.seal(b"there", name="features/a", member="out/sub/a.csv")
+    assert fs.isdir("features/a")  # a folder that was sealed stays one, whatever it holds: partitions are in its names
+    fs.attached.refresh()
+    port.located = True
+    assert fs.isfile("features/a")
+    assert fs.cat_file("hermetic://features/a") == fs.cat_file("features/a@1") == fs.cat_file("features/a@1/out/sub/a.csv") == b"there"
+
+
+def test_no_project_is_not_a_missing_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "_known", {})
+    monkeypatch.chdir(tmp_path)
+    HermeticFileSystem.clear_instance_cache()
+    fs = HermeticFileSystem()
+    for call in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.open, fs.ls):
+        with pytest.raises(NotFound, match=r"no hermetic\.yaml in") as missing:
+            call("dataset/patients")
+        assert not isinstance(missing.value, FileNotFoundError)
+        assert 'storage_options={"project": "/path"}' in missing.value.hint
+    HermeticFileSystem.clear_instance_cache()
 
 
 def test_missing(fs, folder):

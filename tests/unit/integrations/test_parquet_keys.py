@@ -298,10 +298,27 @@ def test_keys_of_another_file_do_not_open_this_one(keys, table):
 def test_a_file_without_its_keys(keys, table):
     write(keys, table)
     Path("_KEY_MATERIAL_FOR_t.parquet.json").unlink()
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as missing:
         keys.read_table("t.parquet")
+    assert "_KEY_MATERIAL_FOR_NAME.json: copy and rename both together" in missing.value.hint
     with pytest.raises(NotFound, match="copied with it"):
         keys.rewrap("t.parquet")
+
+
+@pytest.mark.parametrize("url", ["hermetic://dataset/a", "sealed::file:///tmp/a.parquet"])
+def test_a_url_is_opened_for_the_purpose_of_the_keys(keys, table, url, monkeypatch):
+    asked = []
+
+    def opened(text, **options):
+        asked.append((text, options))
+        raise NotFound("enough")
+
+    monkeypatch.setattr("hermetic.integrations.parquet.places.url_to_fs", opened)
+    for read in (keys.read_table, keys.dataset, keys.decryption_properties):
+        with pytest.raises(NotFound, match="enough"):
+            read(url)
+    said = {"purpose": "prepare"}
+    assert asked == [(url, said if url.startswith("hermetic") else {"sealed": said})] * 3
 
 
 @pytest.mark.parametrize("bad", ["", "[]", "{", '{"footerKey": "{}"}', '{"footerKey": 3}', '{"footerKey": "[[[["}', "[" * 100_000])

@@ -59,14 +59,18 @@ def frame(name: str) -> Frame:
     raise UsageError(f"framework {str(name)[:40]!r} is not one of torch, numpy")
 
 
-def frame_of(tensor: object) -> Frame:
-    """Return the frame that a tensor belongs to. Raises UsageError for anything else."""
+def frame_of(tensor: object, key: str = "") -> Frame:
+    """Return the frame that a tensor belongs to. Raises UsageError for anything else, which says under which `key` it stood."""
     name = type(tensor).__module__.partition(".")[0]
     if name == "numpy":
         return frame("numpy")
     if name == "torch" or any(base.__module__.partition(".")[0] == "torch" for base in type(tensor).__mro__):
         return frame("torch")
-    raise UsageError(f"a {type(tensor).__name__} is no tensor of torch or numpy")
+    raise UsageError(
+        (f"{key[:200]!r} holds " if key else "this is ") + f"no tensor of torch or numpy but a value of type {type(tensor).__name__}",
+        hint="give one flat dict of names to tensors, such as model.state_dict(); "
+        "for nested states and plain values hermetic.integrations.torch.save, and labels= for a few words",
+    )
 
 
 def _installed(module: str, extra: str) -> ModuleType:

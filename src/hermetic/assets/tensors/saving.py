@@ -56,7 +56,7 @@ def _order(tensors: Mapping[str, Any]) -> list[tuple[str, str, tuple[int, ...]]]
     for name, tensor in tensors.items():
         if not isinstance(name, str):
             raise UsageError("tensors are named by text")
-        described.append((name, *frame_of(tensor).described(tensor)))
+        described.append((name, *frame_of(tensor, name).described(tensor)))
     return sorted(described, key=lambda item: (-BITS[item[1]], item[0]))
 
 

@@ -222,13 +222,17 @@ class Garbage:
 @message("record-decision")
 @dataclass(frozen=True, slots=True)
 class RecordDecision(Request["Decided"]):
-    """Change an asset's owner, class or retention with a reason on record."""
+    """Change an asset's owner, class or retention with a reason on record.
+
+    Or say that version number `fallback` was taken instead of newer ones, which are not what was published.
+    """
 
     name: str
     reason: str
     owner: str | None = None
     data_class: DataClass | None = None
     retention_days: int | None = None
+    fallback: int | None = None
 
 
 @message("decided")

@@ -167,20 +167,20 @@ class ColumnKeys:
         `filters` is an expression or what pyarrow.parquet.read_table takes. Raises PolicyDenied for a column whose key is denied,
         IntegrityError for a file that is not encrypted or was changed, NotFound, UsageError.
         """
-        place = places.place_of(where, filesystem)
+        place = places.place_of(where, filesystem, self._purpose)
         with self._operation() as keyring, _our_errors(place.path):
             found = reading.dataset(place, keyring, partitioning=partitioning)
             return found.to_table(columns=None if columns is None else list(columns), filter=_expression(filters))
 
     def dataset(self, where: PathLike, *, filesystem: Any = None, partitioning: Any = None, schema: Any = None) -> Any:
         """Return a pyarrow dataset, for scans, filters and batches; its methods raise from hermetic.errors, or as pyarrow does."""
-        place = places.place_of(where, filesystem)
+        place = places.place_of(where, filesystem, self._purpose)
         with _our_errors(place.path):
             return reading.dataset(place, self._keyring(), partitioning=partitioning, schema=schema)
 
     def decryption_properties(self, where: PathLike, *, filesystem: Any = None) -> Any:
         """Return FileDecryptionProperties of one file, for ParquetFile and pandas.read_parquet: they take plain files too."""
-        place = places.place_of(where, filesystem)
+        place = places.place_of(where, filesystem, self._purpose)
         return reading.decryption_properties(place, self._keyring(), place.path)
 
     # rotate
@@ -253,13 +253,17 @@ def _expression(filters: Any) -> Any:
     return pq.filters_to_expression(filters) if isinstance(filters, list | tuple) else filters
 
 
+_TOGETHER = f"the wrapped keys of a file lie beside it as {material.PREFIX}NAME{material.SUFFIX}: copy and rename both together"
+
+
 @contextmanager
 def _our_errors(path: str) -> Iterator[None]:
     """Turn what pyarrow raises into the tree of hermetic.errors; what our own key service raised comes through as it is."""
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound(f"{path}: {error.strerror or error}") from error
+        hint = None if material.PREFIX not in str(error) else _TOGETHER
+        raise NotFound(f"{path}: {error.strerror or error}", hint=hint) from error
     except pa.ArrowInvalid as error:
         if "No match for FieldRef" in str(error):
             raise UsageError(f"{path} has no such column: {str(error).splitlines()[0]}") from error

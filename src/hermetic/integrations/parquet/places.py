@@ -51,7 +51,7 @@ class Place:
         return pafs.PyFileSystem(_EncryptedOnly(self.fs))
 
 
-def place_of(where: str | os.PathLike[str], filesystem: Any = None) -> Place:
+def place_of(where: str | os.PathLike[str], filesystem: Any = None, purpose: Any = None) -> Place:
     """Return where `where` is: on `filesystem` (Arrow's or fsspec's), by URL, else on the local disk."""
     text = os.fspath(where)
     if not isinstance(text, str):
@@ -59,7 +59,7 @@ def place_of(where: str | os.PathLike[str], filesystem: Any = None) -> Place:
     if filesystem is None and "://" not in text and "::" not in text:
         return Place(pafs.LocalFileSystem(), str(Path(text).absolute()))
     if filesystem is None:
-        filesystem, text = url_to_fs(text)
+        filesystem, text = url_to_fs(text, **_options(text, purpose))
     if isinstance(filesystem, pafs.FileSystem):
         return Place(filesystem, text)
     if not isinstance(filesystem, fsspec.AbstractFileSystem):
@@ -68,6 +68,14 @@ def place_of(where: str | os.PathLike[str], filesystem: Any = None) -> Place:
     if "file" in _protocols(filesystem):
         return Place(pafs.LocalFileSystem(), str(path))
     return Place(pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path, isinstance(filesystem, DecryptingFileSystem))
+
+
+def _options(url: str, purpose: Any) -> dict[str, Any]:
+    """Return what a URL of ours is opened with: the purpose that the column keys are asked for too."""
+    if purpose is None or not url.startswith(("hermetic://", "sealed::")):
+        return {}
+    said = {"purpose": str(purpose)}
+    return said if url.startswith("hermetic://") else {"sealed": said}
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _FORMAT = 1
+_WORDS = {"lanes": "workers times ranks (num_workers of the loader, number of processes)"}  # what a key of a state is to users
 
 
 class ResumingLoader(DataLoader):  # type: ignore[misc]  # torch is not there when types are checked
@@ -63,8 +64,9 @@ class ResumingLoader(DataLoader):  # type: ignore[misc]  # torch is not there wh
         mine = {"format": _FORMAT, **self.identity()}
         wrong = sorted(name for name, value in mine.items() if state.get(name) != value)
         if wrong:
+            what = _WORDS.get(wrong[0], wrong[0])
             raise UsageError(
-                f"the state was taken with {wrong[0]} {state.get(wrong[0])!r}, and this loader has {mine[wrong[0]]!r}",
+                f"the state was taken with {what} {state.get(wrong[0])!r}, and this loader has {mine[wrong[0]]!r}",
                 hint="make data and loader as they were, the version's number included: any other order would repeat or lose records",
             )
         counts = [state.get("epoch"), state.get("batches")]
