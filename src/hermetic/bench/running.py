@@ -102,7 +102,7 @@ def _check(plan: Plan) -> None:
     if wanted := [work for work in plan.works if work in TENSOR_WORKS and work not in default_works(plan.shape)]:
         raise UsageError(
             f"{wanted[0]} needs a safetensors file and the packages safetensors and torch",
-            hint="pip install 'hermetic[torch]', and name the file",
+            hint="pip install '.[torch]', and name the file",
         )
     if plan.rounds < LEAST_ROUNDS:
         raise UsageError(f"{plan.rounds} rounds are too few for a median", hint=f"at least {LEAST_ROUNDS}")

@@ -197,6 +197,6 @@ def _library() -> Any:
         import shamir_mnemonic  # noqa: PLC0415 - an extra
         from shamir_mnemonic import wordlist  # noqa: F401, PLC0415 - used through the package
     except ImportError:
-        raise Unsupported("shamir-mnemonic is not installed", hint="pip install 'hermetic[recovery]'") from None
+        raise Unsupported("shamir-mnemonic is not installed", hint="pip install '.[recovery]'") from None
     module: ModuleType = shamir_mnemonic
     return module

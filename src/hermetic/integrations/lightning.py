@@ -24,7 +24,7 @@ from hermetic.integrations.process import attached
 try:
     from pytorch_lightning.plugins.io import CheckpointIO
 except ModuleNotFoundError as error:
-    raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[lightning]'") from None
+    raise Unsupported(f"{error.name} is not installed", hint="pip install '.[lightning]'") from None
 
 from hermetic.integrations.torch.states import load, save_to
 

@@ -41,7 +41,7 @@ from hermetic.integrations.process import attached
 try:
     import transformers
 except ModuleNotFoundError as error:
-    raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[transformers]'") from None
+    raise Unsupported(f"{error.name} is not installed", hint="pip install '.[transformers]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def load_dataset(ref: str, *, purpose: str | None = None, project: str | None = 
     try:
         import datasets  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
-        raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[transformers]'") from None
+        raise Unsupported(f"{error.name} is not installed", hint="pip install '.[transformers]'") from None
     with memory_path(attached(project).session, ref, purpose=purpose) as folder:
         return datasets.load_from_disk(str(folder), keep_in_memory=True)
 

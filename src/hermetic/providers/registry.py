@@ -107,7 +107,7 @@ def load_extra(module: str, extra: str, *, name: str = "") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise Unsupported(f"{name or module.partition('.')[0]} is not installed", hint=f"pip install 'hermetic[{extra}]'") from None
+        raise Unsupported(f"{name or module.partition('.')[0]} is not installed", hint=f"pip install '.[{extra}]'") from None
 
 
 def _backend(uri: str) -> Backend:

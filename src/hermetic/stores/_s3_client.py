@@ -124,7 +124,7 @@ def _client(settings: S3Settings) -> Any:
 
 
 def _not_installed() -> Unsupported:
-    return Unsupported("boto3 is not installed", hint="pip install 'hermetic[s3]'")
+    return Unsupported("boto3 is not installed", hint="pip install '.[s3]'")
 
 
 @contextmanager

@@ -244,7 +244,7 @@ def test_frameworks_and_devices(real, monkeypatch):  # noqa: F811
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(Unsupported) as failure:
         real.load_tensors("model/risk", purpose="evaluate")
-    assert "pip install 'hermetic[torch]'" in failure.value.hint
+    assert "pip install '.[torch]'" in failure.value.hint
 
 
 def test_a_member_beside_the_tensors_has_another_name(real):  # noqa: F811

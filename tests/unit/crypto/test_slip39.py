@@ -178,4 +178,4 @@ def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "shamir_mnemonic", None)
     with pytest.raises(Unsupported) as caught:
         slip39.split(SEED, 5, 3)
-    assert caught.value.hint == "pip install 'hermetic[recovery]'"
+    assert caught.value.hint == "pip install '.[recovery]'"

@@ -384,5 +384,5 @@ def test_an_extra_that_is_not_installed(place, monkeypatch, uri, module, extra):
     root = registry.open_provider(uri, place)
     with pytest.raises(Unsupported, match="is not installed") as caught:
         root.wrap(Secret.random(32), CONTEXT)
-    assert caught.value.hint == f"pip install 'hermetic[{extra}]'"
+    assert caught.value.hint == f"pip install '.[{extra}]'"
     assert root.status().state is ProviderState.UNREACHABLE

@@ -70,7 +70,7 @@ def test_a_missing_library_is_named_when_it_is_used(place, monkeypatch):
     provider = open_provider(URI, place)
     with pytest.raises(Unsupported, match="PyKCS11 is not installed") as caught:
         provider.unwrap(b"HRP\x01\x01" + bytes(60), b"")
-    assert caught.value.hint == "pip install 'hermetic[pkcs11]'"
+    assert caught.value.hint == "pip install '.[pkcs11]'"
     assert provider.status().state == "unreachable"
 
 

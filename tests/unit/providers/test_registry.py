@@ -29,7 +29,7 @@ def test_uris_with_secrets_are_refused(place):
 def test_a_missing_extra_is_named():
     with pytest.raises(Unsupported, match="no_such_library is not installed") as caught:
         registry.load_extra("no_such_library.part", "keyring")
-    assert caught.value.hint == "pip install 'hermetic[keyring]'"
+    assert caught.value.hint == "pip install '.[keyring]'"
 
 
 def test_a_missing_extra_at_use(place, monkeypatch):

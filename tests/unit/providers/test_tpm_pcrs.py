@@ -45,5 +45,5 @@ def test_a_missing_library_is_named(place, monkeypatch):
     monkeypatch.delenv("TSS2_LOG", raising=False)
     with pytest.raises(Unsupported, match="tpm2-pytss is not installed") as caught:
         create_root("tpm:sha256:7", place)
-    assert caught.value.hint == "pip install 'hermetic[tpm]'"
+    assert caught.value.hint == "pip install '.[tpm]'"
     assert open_provider("tpm:sha256:7", place).status().state == "unreachable"

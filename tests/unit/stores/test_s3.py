@@ -406,7 +406,7 @@ def test_without_boto3(store, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(Unsupported) as found:
         store.exists("a")
-    assert found.value.hint == "pip install 'hermetic[s3]'"
+    assert found.value.hint == "pip install '.[s3]'"
 
 
 def test_names_are_at_most_1024_bytes_with_the_prefix(store):

@@ -77,7 +77,7 @@ def _installed(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise Unsupported(f"{module} is not installed", hint=f"pip install 'hermetic[{extra}]'") from error
+        raise Unsupported(f"{module} is not installed", hint=f"pip install '.[{extra}]'") from error
 
 
 def _unknown(place: TensorPlace, library: str) -> Unsupported:

@@ -17,7 +17,7 @@ try:
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
     from mlflow.utils.file_utils import local_file_uri_to_path
 except ModuleNotFoundError as error:
-    raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[mlflow]'") from None
+    raise Unsupported(f"{error.name} is not installed", hint="pip install '.[mlflow]'") from None
 
 _LET_THROUGH = frozenset({"hermetic+file", "hermetic+s3", "runs", "models"})  # the last two lead to others, which are asked again
 _LOCAL = frozenset({"", "file"})

@@ -41,5 +41,5 @@ def __getattr__(name: str) -> Any:
         importlib.import_module("pyarrow.parquet.encryption")
         importlib.import_module("pyarrow.dataset")
     except ImportError:
-        raise Unsupported("pyarrow with Parquet encryption is not installed", hint="pip install 'hermetic[parquet]'") from None
+        raise Unsupported("pyarrow with Parquet encryption is not installed", hint="pip install '.[parquet]'") from None
     return getattr(importlib.import_module(f"{__name__}.keys"), name)

@@ -66,4 +66,4 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"torch", "numpy"}:
             raise
-        raise Unsupported(f"{error.name} is not installed", hint="pip install 'hermetic[torch]'") from None
+        raise Unsupported(f"{error.name} is not installed", hint="pip install '.[torch]'") from None
