@@ -13,6 +13,9 @@
     leasing     leases, and the unwrap itself
     running     runs and their scratch keys
     keyring     KEKs: rotate, rewrap, suspend, resume, revoke
+    destroying  KEK versions: announced, waited for, done when due; shredding: versions; blast: what either concerns
+    certifying  what was destroyed, signed; unfinished: what a crash kept from being signed
+    asking      what waits for approval; approving: the answers; approved: their count and use; enrolling: who may answer
     policies    show, apply, explain; people: principals and grants
     cataloguing list, show, rename, lineage, exposures, garbage
     logbook     read, verify, prove, export the log

@@ -79,6 +79,7 @@ def test_two_approve_and_the_same_command_goes_through(asked, hermetic, project)
     assert gone.code == 3
     assert "was shredded on" in gone.err
     assert "was shredded on" in hermetic("show", "dataset/cases@1").out
+    assert hermetic("seal", "cases.csv", "--as", "dataset/cases").code == 0
     assert "destroyed" in hermetic("ls", "dataset/cases").out
     assert hermetic("request", "ls").out.strip() == "nothing waits for approval"
     assert "used" in hermetic("request", "show", asked).out

@@ -6,6 +6,8 @@
     locations  which objects belong at plain locations, and that they were moved
     runs       start, finish, show; scratch
     keys       list, show, rotate, rewrap, change state
+    destruction  announce, do, shred; certificates
+    approvals  who may approve, what waits, statements
     policy     show, apply, explain; grants
     log        read, verify, prove, export
     greeting   hello
