@@ -1,7 +1,8 @@
-"""Who may: principals and their roles, and grants that end by themselves.
+"""Who may: principals and their roles, grants that end by themselves, approvals of other people.
 
     identity      principals: local users, enrolment, roles, disabling
     grants        one action on matching assets for one principal, for a time; giving, revoking, matching, using up
+    approvals     who may approve, what waits for it, what approvers signed; verified whenever it counts
 
 Functions take a session of the custody database and never commit: custody writes the change and its log entry in one transaction.
 They check what must hold of the data (known roles, separation of duties, expiry); whether the caller may do it at all is the
