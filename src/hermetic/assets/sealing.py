@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -63,15 +63,15 @@ class SealedVersion:
     ref: str
     name: str
     number: int
-    version: str
+    version: str = field(repr=False)
     data_class: DataClass
     environment: Environment
     owner: str
     bytes: int
     objects: int
-    enforcement: str
-    receipt: Receipt
-    notes: tuple[str, ...]
+    enforcement: str = field(repr=False)
+    receipt: Receipt = field(repr=False)  # several lines of proof, in a notebook's answer to `h.seal(…)`
+    notes: tuple[str, ...] = field(repr=False)
 
 
 def seal(session: Session, source: Source, terms: Terms, *, member: str | None = None, remove_original: bool = False) -> SealedVersion:

@@ -110,6 +110,8 @@ def record(report: Report, *, slack: float = SLACK) -> str:
         budgets.append(limit)
     machine = f"{report.machine.processor}, {report.machine.processors} processors, {report.machine.file_system}"
     measured = f"{report.label}, {sum(report.sizes)} bytes in {len(report.sizes)} files, {report.rounds} rounds, slack {slack:g}"
+    noisy = [figure.metric for figure in report.figures if figure.noisy]
+    measured += f"; noisy, measure again: {', '.join(noisy)}" if noisy else ""
     out = io.StringIO()
     YAML().dump({"format": FORMAT, "machine": machine, "measured": measured, "budgets": budgets}, out)
     return out.getvalue()

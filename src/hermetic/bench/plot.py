@@ -1,7 +1,7 @@
 """The figures as one SVG file: a bar for each metric, as long as its ratio to plain, with the plain side as a line at 1.
 
 No script, no reference to anything outside. The thin line over a bar's end goes from the lower to the upper quartile of the sealed
-side; what is longer than CAP is cut, and its number says how long it is. A pure function of the report.
+side; what is longer than CAP is cut, and says so in the bar. A pure function of the report.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDTH, MARGIN, LABELS, NUMBERS = 960.0, 28.0, 190.0, 250.0
 ROW, GAP, TOP, FOOT = 22.0, 16.0, 92.0, 44.0
 CAP = 4.0
+LEGEND = f"line: quartiles; > is cut at {CAP:g}"
 MEANINGS = {
     "seal": "seal, durable, beside copy and sync",
     "expose": "expose to files, verified, beside copy",
@@ -73,6 +74,7 @@ def _head(report: Report, height: float, theme: Theme) -> list[str]:
             fit(f"{size}; time as a multiple of the plain side, shorter is better", WIDTH - 2 * MARGIN, 11.5),
             "chip f-soft",
         ),
+        text(MARGIN, TOP - 12, LEGEND, "cap f-soft"),
     ]
 
 
@@ -92,6 +94,7 @@ def _row(figure: Figure, y: float, unit: float) -> str:
         [
             text(MARGIN + 10, y + 13, fit(threads or "one key", LABELS - 16, 11.5), "chip f-soft"),
             rect(Box(left, y + 3, max(1.0, ends[1]), ROW - 8), f"f-{colour}", radius=3),
+            *([text(left + ends[1] - 8, y + 13, f"{figure.ratio:.1f} >", "chip f-ink", anchor="end")] if figure.ratio > CAP else ()),
             f'<path d="M{left + ends[0]:g} {y + ROW / 2 - 1:g}H{left + ends[2]:g}" class="line s-ink" stroke-width="1.2"/>',
             text(WIDTH - MARGIN - NUMBERS + 16, y + 13, said + doubt, "chip f-ink"),
         ],

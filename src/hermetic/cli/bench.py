@@ -56,7 +56,15 @@ def _words(value: str) -> tuple[str, ...]:
 @click.option("--like", metavar="REF", help="Synthetic files with the sizes of a version; only the catalogue is read.")
 @click.option("--size", "total", type=_bytes, metavar="SIZE", help="Synthetic bytes in all; 256MiB unless --like says otherwise.")
 @click.option("--only", "works", type=_words, metavar="WORKS", help="Some of seal,expose,load,lazy,tensors,tensor,epoch,release.")
-@click.option("--suite", "suites", type=_words, default="blake3,sha256", show_default=True, help="Suites by digest, or by full name.")
+@click.option(
+    "--suite",
+    "suites",
+    type=_words,
+    metavar="SUITES",
+    default="blake3,sha256",
+    show_default=True,
+    help="Suites by digest, or by full name.",
+)
 @click.option("--threads", type=_numbers, metavar="COUNTS", help="Thread counts; 1, 2, 4, … up to the processors by default.")
 @click.option("--rounds", type=click.IntRange(min=7), default=7, show_default=True, help="Measurements of each, in turns; at least 7.")
 @click.option("--folder", type=ANY_PATH, metavar="DIR", help="Where the temporary folder is made; TMPDIR by default.")

@@ -256,7 +256,7 @@ def _findings(provider: Provider, settings: Path, backup: Path | None, *, recove
     if backup is None:
         remedy = f"name another disk in {settings}: `backup: {{place: DIR}}`, then `hermetic backup now`"
         found.append(
-            Finding("backup-missing", "high", "domain", "there is no backup place: losing this home loses everything", remedy)
+            Finding("backup-missing", "medium", "domain", "there is no backup place: losing this home loses everything", remedy)
         )
     elif not recovery:
         remedy = "hermetic backup now --recovery-passphrase-file FILE"

@@ -56,10 +56,9 @@ def _plain_file(item: PlainFile, assets: dict[str, AssetRow]) -> Finding:
             f"hermetic seal {shlex.quote(item.path)} --as KIND/NAME --class CLASS --remove-original",
         )
     asset = assets.get(item.copy_of.partition("@")[0])
-    severe = asset is not None and asset.data_class.rank >= 2
     return Finding(
         "plaintext-copy",
-        "high" if severe else "medium",
+        "high",  # as `scan`, which does not know the class, and as any plaintext file that nobody knows
         item.path,
         f"a plaintext copy of {item.copy_of}" + ("" if asset is None else f", which is {asset.data_class}"),
         f"delete it; use hermetic://{item.copy_of} instead, or expose it on record",

@@ -48,7 +48,7 @@ class InsecureFileRoot(LocalRoot):
     def _finding(self) -> Finding:
         return Finding(
             code=FINDING,
-            severity="high",
+            severity="medium",  # production assets refuse this root, and `status` calls it high beside them
             subject=self.root_id,
             message="the root lies in a plain file: whoever copies it opens everything",
             remedy="for anything but trying out move it: `hermetic key root add local:passphrase`, then deactivate and drop this one",

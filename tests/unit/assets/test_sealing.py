@@ -79,6 +79,13 @@ def test_the_digest_is_that_by_which_copies_are_recognised(h, file, port):
     assert [version.records[0].digest for version in port.versions.values()] == [expected, expected]
 
 
+def test_what_was_sealed_is_shown_in_one_line(h):
+    shown = repr(h.seal(b"x", name="dataset/a"))
+    assert shown.startswith("SealedVersion(ref='dataset/a@1', ")
+    assert "receipt" not in shown
+    assert len(shown) < 250
+
+
 def test_a_folder_is_one_version(h, tmp_path, store):
     for name in ("x/1.bin", "x/2.bin", "y.bin", "empty"):
         path = tmp_path / "in" / name

@@ -103,3 +103,8 @@ def test_a_missing_file_is_told_with_how_to_make_one(tmp_path):
     with pytest.raises(NotFound, match="no budget file") as caught:
         budgets.read(tmp_path / "b.yaml")
     assert "--record" in caught.value.hint
+
+
+def test_a_record_of_a_noisy_run_says_so():
+    assert "noisy, measure" in budgets.record(report(figure(foreign=0.5)))
+    assert "noisy" not in budgets.record(report())

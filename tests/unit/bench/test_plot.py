@@ -22,6 +22,10 @@ def test_a_long_bar_is_cut_and_its_number_is_not():
     one, two = bars(picture)
     assert abs(two / one - CAP) < 0.01
     assert "1234.00 (1234.00 s, plain 1.00 s)" in picture
+    texts = [element.text for element in ET.fromstring(picture).iter(f"{SVG}text")]
+    assert "1234.0 >" in texts  # in the bar that is cut, and in no other
+    assert sum(text.endswith(">") for text in texts) == 1
+    assert "line: quartiles; > is cut at 4" in texts
 
 
 def test_it_is_closed_and_harmless():

@@ -170,9 +170,11 @@ def test_a_stale_backup_is_a_finding_only_if_it_lacks_something():
     assert codes(replace(SOUND, backup=old, log_size=200)) == []
 
 
-def test_a_plaintext_copy_of_sensitive_data_is_severe():
+@pytest.mark.parametrize("data_class", DataClass)
+def test_a_plaintext_copy_is_as_severe_as_scan_says(data_class):
     around = sample.around(plain_files=(PlainFile("copy.csv", "csv", 9, "dataset/patients@3"), PlainFile("x.csv", "csv", 9)))
-    report = status.report(SOUND, sample.welcome(), around)
+    assets = tuple(replace(asset, data_class=data_class) for asset in SOUND.assets)
+    report = status.report(replace(SOUND, assets=assets), sample.welcome(), around)
     assert [(finding.code, finding.severity) for finding in report.findings] == [
         ("plaintext-copy", "high"),
         ("plaintext-file", "high"),

@@ -472,3 +472,11 @@ def test_plain_pyarrow_with_the_same_keys(keys, table, real):  # noqa: F811
         encryption.KmsConnectionConfig(), encryption.DecryptionConfiguration(), "t.parquet", pa.fs.LocalFileSystem()
     )
     assert pq.ParquetFile("t.parquet", decryption_properties=properties).read().equals(table)
+
+
+def test_partitions_are_said_by_their_own_option(keys, table):
+    for option in ("partitioning", "partitioning_flavor", "partition_cols"):
+        with pytest.raises(UsageError, match=f"{option} is not an option here") as refused:
+            keys.write_dataset(table, "parts", columns=COLUMNS, footer=FOOTER, **{option: ["age"]})
+        assert "partition_by=" in refused.value.hint
+    assert not Path("parts").exists()

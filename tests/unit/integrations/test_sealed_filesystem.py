@@ -17,7 +17,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
 import hermetic
 from hermetic.assets import delivery
-from hermetic.errors import Conflict, IntegrityError, NotFound, PolicyDenied, StorageError, UsageError
+from hermetic.errors import Conflict, IntegrityError, NotFound, PolicyDenied, StorageError, Unsupported, UsageError
 from hermetic.formats.messages.catalogue import ListAssets
 from hermetic.integrations.sealed_filesystem import SealedFileSystem
 from tests.unit.integrations.sealed_domain import domain, ground, h, sealed_template  # noqa: F401
@@ -582,3 +582,14 @@ def test_policy_decides_by_location_too(ground, h):
         fs.cat_file(f"{ground.base}/a")
     with hermetic.connect() as again, pytest.raises(PolicyDenied):
         again.open(ground.name, purpose="debug")
+
+
+def test_a_missing_package_behind_is_named(monkeypatch):
+    def missing(protocol, **options):
+        raise ImportError(f"Install something for {protocol}")
+
+    monkeypatch.setattr("hermetic.integrations.sealed_filesystem.filesystem", missing)
+    for protocol, hint in (("s3", "pip install s3fs"), ("odd", "Install something for odd")):
+        with pytest.raises(Unsupported, match=f"needs for {protocol}:// is not installed") as refused:
+            SealedFileSystem(target_protocol=protocol, skip_instance_cache=True)
+        assert refused.value.hint == hint

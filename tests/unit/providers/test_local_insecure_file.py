@@ -33,7 +33,7 @@ class TestInsecureFile(ProviderContract):
 
     def test_status_is_a_finding(self, provider):
         (finding,) = provider.status().findings
-        assert (finding.code, finding.severity, finding.subject) == ("insecure-root", "high", provider.root_id)
+        assert (finding.code, finding.severity, finding.subject) == ("insecure-root", "medium", provider.root_id)
 
     def test_never_made_twice(self, provider):
         with pytest.raises(Conflict):

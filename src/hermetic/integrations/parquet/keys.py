@@ -231,6 +231,11 @@ def _refuse_ours(options: Mapping[str, Any]) -> None:
     given = [name for name in _OURS if name in options]
     if given:
         raise UsageError(f"{given[0]} is not an option here")
+    flavoured = [name for name in ("partitioning", "partitioning_flavor", "partition_cols") if name in options]
+    if flavoured:
+        raise UsageError(
+            f"{flavoured[0]} is not an option here", hint="write partition_by=[…] of write_dataset; folders are hive folders"
+        )
 
 
 def _without(schema: Any, partition_by: Sequence[str], columns: Columns | tuple[()]) -> Any:
