@@ -28,21 +28,28 @@ class _Guarded(SealedFile):
     def __init__(self, reader: ObjectReader, leased: LeasedKey, on_close: Callable[[], None] | None) -> None:
         super().__init__(reader)
         self._leased, self._on_close = leased, on_close
+        self.check: Callable[[], None] | None = None
 
     def guard(self) -> None:
         """Confirm that the lease holds, unless the file is closed, which reading says. Raises LeaseEnded."""
         if not self.closed:
             self._leased.guard()
 
+    def guard_and_check(self) -> None:
+        """Confirm that the lease holds, and that whoever reads may have it. Raises LeaseEnded and what `check` raises."""
+        self.guard()
+        if self.check is not None:
+            self.check()
+
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill `buffer` after the check. Raises LeaseEnded and what the reader raises."""
-        self._leased.guard()
+        self.guard_and_check()
         return super().readinto(buffer)
 
     def read_at(self, offset: int, buffer: memoryview) -> int:
         """Fill `buffer` from `offset` without moving; the count is short only at the end."""
         self._check_open()
-        self._leased.guard()
+        self.guard_and_check()
         return self._reader.readinto_at(offset, buffer)
 
     def close(self) -> None:
@@ -73,9 +80,13 @@ class MemberFile(TurnTakingReader):
         self.ref = f"{version.ref}/{member.path}"
         self.size = member.length
 
+    def check_readers(self, check: Callable[[], None]) -> None:
+        """Have `check` called before whole pieces are read, to refuse whoever reads."""
+        self._guarded.check = check
+
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to `size` bytes, everything up to the end by default; straight into the result, without a copy."""
-        self._guarded.guard()
+        self._guarded.guard_and_check()
         if size is None or size < 0:
             size = max(0, self.size - self.tell())
         return super().read(size)
@@ -84,17 +95,17 @@ class MemberFile(TurnTakingReader):
 
     def read1(self, size: int = -1, /) -> bytes:
         """Return some bytes, at most `size`."""
-        self._guarded.guard()
+        self._guarded.guard_and_check()
         return super().read1(size)
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill `buffer`; the count is short only at the end."""
-        self._guarded.guard()
+        self._guarded.guard_and_check()
         return super().readinto(buffer)
 
     def readinto1(self, buffer: Buffer, /) -> int:
         """Fill some of `buffer`."""
-        self._guarded.guard()
+        self._guarded.guard_and_check()
         return super().readinto1(buffer)
 
     def readline(self, size: int | None = -1, /) -> bytes:

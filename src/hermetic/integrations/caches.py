@@ -3,8 +3,9 @@
     simplecache::sealed::s3://bucket/key    refused: the cache holds what was decrypted
     sealed::simplecache::s3://bucket/key    right: the cache holds ciphertext
 
-A cache never says that it is one, and it may hold an instance that was made for something else. What it does in every version of
-every method is to ask the file system behind it for its form of a path; so whoever asks is looked at, and whoever makes an instance.
+A cache never says that it is one, it may hold an instance that was made for something else, and others may stand in between
+(`simplecache::zip://member::hermetic://…`, a DirFileSystem). So whenever an instance is made, a path is asked about, or a file is
+read, all who called are looked at: a cache among them would keep what it gets. Behind sealed:: a cache is called, and never calls.
 A cache whose folder is in memory (a tmpfs, as inside `hermetic run`) leaves nothing behind and is let through.
 """
 
@@ -22,33 +23,31 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _CACHES = "fsspec.implementations.cached"
-_DEPTH = 8  # frames from the making of an instance up to the cache that wants it
 _WHOLE_FILES = frozenset({"simplecache", "filecache"})
 
 
-def refuse_cache_asking(frame: FrameType) -> None:
-    """Raise UsageError if `frame`, which calls one of our methods, is a cache that keeps its files on a disk."""
-    if frame.f_globals.get("__name__") == _CACHES:
-        _refuse(frame)
-
-
-def refuse_cache_making() -> None:
-    """Raise UsageError if an instance is being made for a cache that keeps its files on a disk."""
+def refuse_cache() -> None:
+    """Raise UsageError if a cache that keeps its files on a disk is among those who called."""
+    if _CACHES not in sys.modules:
+        return
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read source files
-    for _ in range(_DEPTH):
-        if frame is None:
-            return
+    while frame is not None:
         if frame.f_globals.get("__name__") == _CACHES:
             _refuse(frame)
-            return
         frame = frame.f_back
 
 
 def _refuse(frame: FrameType) -> None:
     cache = frame.f_locals.get("self")
+    if cache is None:  # a function within a method of the cache, which is further up
+        return
+    facts = object.__getattribute__(cache, "__dict__")  # its own way to attributes leads to the file system behind
+    if "storage" not in facts and "fs" in facts:  # a file or transaction of the cache
+        cache = facts["fs"]
+        facts = object.__getattribute__(cache, "__dict__")
     name = getattr(type(cache), "protocol", "simplecache")
     name = name if isinstance(name, str) else str(name[0])
-    folders = object.__getattribute__(cache, "__dict__").get("storage")  # its own way to attributes leads to the file system behind
+    folders = facts.get("storage")
     if name in _WHOLE_FILES and folders and all(is_in_memory(_existing(folder)) for folder in folders):
         return
     raise UsageError(

@@ -10,20 +10,20 @@ options into pickles, JSON and logs. Instances hold options only, so they pickle
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK
 
 from hermetic.errors import HermeticError, UsageError
-from hermetic.integrations.caches import refuse_cache_asking, refuse_cache_making
+from hermetic.integrations.caches import refuse_cache
 from hermetic.integrations.downloads import refuse_disk
 from hermetic.integrations.process import attached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hermetic.assets.opening import MemberFile
     from hermetic.integrations.attached import Attached
 
 _FSSPEC_OPTIONS = frozenset({"asynchronous", "loop", "skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths"})
@@ -35,7 +35,7 @@ class DecryptingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
     root_marker = ""
 
     def __init__(self, project: str | None = None, purpose: str | None = None, **options: Any) -> None:
-        refuse_cache_making()
+        refuse_cache()
         unknown = sorted(set(options) - _FSSPEC_OPTIONS)
         if unknown:
             raise UsageError(
@@ -51,7 +51,7 @@ class DecryptingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
-        refuse_cache_asking(sys._getframe(1))  # noqa: SLF001 - see there
+        refuse_cache()
         return [cls._stripped(item) for item in path] if isinstance(path, list) else cls._stripped(path)
 
     @classmethod
@@ -90,6 +90,13 @@ class DecryptingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     # reading
 
+    @staticmethod
+    def _watched(file: MemberFile) -> MemberFile:
+        """Return a file that no cache reads, however many others stand in between."""
+        refuse_cache()
+        file.check_readers(refuse_cache)
+        return file
+
     def cat_ranges(  # noqa: PLR0917 - fsspec's signature
         self,
         paths: list[str],
@@ -103,6 +110,7 @@ class DecryptingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
         With on_error "return" an error stands in the place of what it prevented; anything else raises it.
         """
+        refuse_cache()  # which is nothing to return in the place of bytes
         if not isinstance(paths, list):
             raise TypeError("paths is a list")  # what fsspec raises
         wanted = list(zip(paths, _each(starts, paths), _each(ends, paths), strict=True))

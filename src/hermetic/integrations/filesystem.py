@@ -24,6 +24,7 @@ from hermetic.assets.sealing import DEFAULT_MEMBER, Terms, begin
 from hermetic.errors import UsageError
 from hermetic.ids import Kind
 from hermetic.integrations import scratch_files
+from hermetic.integrations.caches import refuse_cache
 from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import (
@@ -57,6 +58,7 @@ class HermeticFileSystem(DecryptingFileSystem):
 
     def info(self, path: str, **_: Any) -> Info:
         """Return name, size in bytes of plaintext, type, and for files version, number and mtime. Raises FileNotFoundError."""
+        refuse_cache()
         path = strip(path)
         place = parse(path)
         with as_os_errors():

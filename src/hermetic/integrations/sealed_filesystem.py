@@ -21,7 +21,6 @@ credentials belong to that layer. A cache belongs behind as well, where it holds
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -34,7 +33,7 @@ from hermetic.assets.locations import SIDE, is_in_folder_of_store, terms_at
 from hermetic.assets.pending import has_pending, slot_of
 from hermetic.assets.sealing import begin
 from hermetic.errors import Conflict, NotFound, Unsupported, UsageError
-from hermetic.integrations.caches import refuse_cache_asking
+from hermetic.integrations.caches import refuse_cache
 from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, folder
@@ -88,7 +87,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         return strip(path)
 
     def _strip_here(self, path: Any) -> Any:
-        refuse_cache_asking(sys._getframe(1))  # noqa: SLF001 - see there
+        refuse_cache()
         return [self._path(item) for item in path] if isinstance(path, list) else self._path(path)
 
     def _path(self, path: Any) -> str:
@@ -109,6 +108,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
 
         A file that is no sealed object, or does not belong there, has `problem` in place of these and its size as it lies there.
         """
+        refuse_cache()
         path = self._path(path)
         with as_os_errors():
             if not is_side(path):
@@ -211,7 +211,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         if is_side(path):
             raise MissingFile(f"there is no {path!r}", hint="signed manifests are read without sealed::")
         self._publish_pending(path)
-        return self._objects.open(path, self._purpose)
+        return self._watched(self._objects.open(path, self._purpose))
 
     def _open_to_write(self, path: str) -> WritingFile:
         files, objects = self.attached, self._objects

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import fsspec
@@ -68,6 +71,53 @@ def test_open_local_and_many_files(disk):
     with pytest.raises(UsageError), fsspec.open_files("simplecache::hermetic://features/*", "wb", num=2, **options) as files:
         files[0].write(SECRET)
     assert nothing_plain(disk)
+
+
+def _between(h, fs, kind):
+    """Make what stands between a cache and an instance of ours, before there is a cache, and a path in it."""
+    if kind == "dir":
+        return fsspec.filesystem("dir", path="dataset", fs=fs, skip_instance_cache=True), "a"
+    h.seal(_packed(kind), name="dataset/packed")
+    return fsspec.filesystem(kind, fo=fs.open("dataset/packed"), skip_instance_cache=True), "member"
+
+
+def _packed(kind):
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as packed:
+            packed.writestr("member", SECRET)
+        return buffer.getvalue()
+    with tarfile.open(fileobj=buffer, mode="w") as packed:
+        facts = tarfile.TarInfo("member")
+        facts.size = len(SECRET)
+        packed.addfile(facts, io.BytesIO(SECRET))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("kind", ["dir", "zip", "tar"])
+@pytest.mark.parametrize("call", ["open", "cat_file", "cat_ranges"])
+def test_a_cache_further_away(h, fs, disk, tmp_path, cache, kind, call):
+    """What stands in between asks for the paths in its place."""
+    between, path = _between(h, fs, kind)
+    around = fsspec.filesystem(cache, fs=between, cache_storage=str(disk), skip_instance_cache=True)
+    calls = {
+        "open": lambda: around.open(path).read(9),
+        "cat_file": lambda: around.cat_file(path),
+        "cat_ranges": lambda: around.cat_ranges([path], [0], [9], on_error="raise"),
+    }
+    with pytest.raises((UsageError, AttributeError) if kind != "dir" else UsageError):  # blockcache has no use for files of archives
+        calls[call]()
+    assert nothing_plain(tmp_path)
+    assert between.cat_file(path) == SECRET  # without a cache it is read as ever
+
+
+def test_a_cache_of_what_an_archive_holds_in_one_url(h, disk, tmp_path):
+    h.seal(_packed("zip"), name="dataset/packed")
+    options = {"simplecache": {"cache_storage": str(disk)}}
+    with pytest.raises(UsageError), fsspec.open("simplecache::zip://member::hermetic://dataset/packed", **options) as file:
+        file.read()
+    assert nothing_plain(tmp_path)
 
 
 def test_a_cache_in_memory_leaves_nothing_behind(disk):
