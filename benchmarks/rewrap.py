@@ -1,16 +1,18 @@
 """A rewrap campaign after the rotation of a KEK, beside readers that open assets all the while.
 
-    python benchmarks/rewrap.py [--keys 1000000] [--readers 4] [--folder DIR]
+    python benchmarks/rewrap.py [--keys 1000000] [--readers 4] [--kills 0] [--folder DIR]
 
 The domain is made for it: real data keys, wrapped and bound to versions, fifty to a version, written straight into the catalogue.
 Readers are processes of their own that open and read sealed assets under the same KEK, each release decided and on record. The
 baseline is what SQLite takes for the same updates, synced in batches of the same size, with neither cryptography nor row codes.
+With `--kills` the key is rotated once more, and the campaign, `hermetic key rewrap` in a process of its own, is killed that often.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import opening
 from hermetic.domain.create import create_domain
-from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
+from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey, ShowKey
 from hermetic.ids import AssetId, DataKeyId, VersionId
 from hermetic.keys import hierarchy, wrap
 from hermetic.keys import kek as keks
@@ -77,6 +79,7 @@ def main() -> None:
             _fill(custodian, kek_id, options.keys)
             found = _campaign(h, kek_id, root, options.readers)
             left = h.connection.ask(RewrapKey(kek_id, 1)).left
+            killed = _killed(h, kek_id, options.kills, found.seconds) if options.kills else ""
             baseline = _baseline(root, options.keys)
     rate, ratio = found.moved / found.seconds, found.seconds / baseline
     print(f"{found.moved:,} data keys in batches of {BATCH}, {options.readers} readers, {os.cpu_count()} processors")
@@ -85,6 +88,8 @@ def main() -> None:
     print(f"{'rewrap, unwrapped, checked, wrapped, logged':44}{found.seconds:9.2f}{rate:10,.0f}{ratio:12.1f}")
     print(f"longest write transaction {found.longest * 1000:.0f} ms; {left} keys left")
     print(f"readers: {found.reads:,} assets read, {found.failed} readers failed")
+    if killed:
+        print(killed)
 
 
 @contextmanager
@@ -158,6 +163,27 @@ def _campaign(h: hermetic.Workspace, kek_id: str, root: Path, readers: int) -> C
     return Campaign(seconds, moved, max(times), sum(int(text) for text in said if text.strip()), failed)
 
 
+def _killed(h: hermetic.Workspace, kek_id: str, kills: int, seconds: float) -> str:
+    """Rotate, and kill the campaign again and again; return what came of it."""
+    h.connection.ask(RotateKey(kek_id, "benchmark"))
+    command, chance, ended = [str(Path(sys.executable).with_name("hermetic")), "key", "rewrap", kek_id], random.Random(7), 0
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(0.8 + chance.random() * seconds / kills)  # after its start-up
+            ended += 1
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    before = {item.number: item.data_keys for item in h.connection.ask(ShowKey(kek_id)).versions}
+    subprocess.run(command, check=True, capture_output=True)
+    row = h.connection.ask(ShowKey(kek_id))
+    total = sum(item.data_keys for item in row.versions)
+    coverage = row.versions[-1].data_keys / total
+    waited = total - before[row.versions[-1].number]
+    return f"killed {kills - ended} times, {waited:,} keys still waited; then resumed to {coverage:.0%} of {total:,}"
+
+
 @contextmanager
 def _timed_writes() -> Iterator[list[float]]:
     """Collect how long each write transaction of this process held its turn."""
@@ -202,6 +228,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     return parser.parse_args()
 
