@@ -25,14 +25,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from fsspec import filesystem
 from fsspec.implementations.chained import ChainedFileSystem
 
 from hermetic.assets.grounds import far_errors, innermost
 from hermetic.assets.locations import SIDE, is_in_folder_of_store, terms_at
 from hermetic.assets.pending import has_pending, slot_of
 from hermetic.assets.sealing import begin
-from hermetic.errors import Conflict, NotFound, Unsupported, UsageError
+from hermetic.errors import Conflict, NotFound, UsageError
+from hermetic.integrations.behind import behind
 from hermetic.integrations.caches import refuse_cache
 from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
@@ -79,7 +79,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
             raise UsageError("sealed:: in front of what decrypts would seal what is sealed already", hint="leave out one of them")
         if (target_options or {}).get("asynchronous") or getattr(fs, "asynchronous", False):
             raise UsageError("the file system behind sealed:: is used synchronously", hint="leave out asynchronous=True")
-        self.fs = fs if fs is not None else _behind(target_protocol or "file", target_options or {})
+        self.fs = fs if fs is not None else behind(target_protocol or "file", target_options or {})
         self._strip_protocol = self._strip_here  # type: ignore[method-assign]  # each instance has its own file system behind
 
     @classmethod
@@ -337,16 +337,6 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         """Look at the storage again."""
         self.fs.invalidate_cache(path)
         super().invalidate_cache(path)
-
-
-def _behind(protocol: str, options: dict[str, Any]) -> Any:
-    """Return the file system that ciphertext goes to. Raises Unsupported if its package is missing."""
-    try:
-        return filesystem(protocol, **options)
-    except ImportError as error:
-        package = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}.get(protocol)
-        hint = f"pip install {package}" if package else str(error)
-        raise Unsupported(f"what fsspec needs for {protocol}:// is not installed", hint=hint) from error
 
 
 def _described(path: str, seen: Seen) -> Info:

@@ -588,7 +588,7 @@ def test_a_missing_package_behind_is_named(monkeypatch):
     def missing(protocol, **options):
         raise ImportError(f"Install something for {protocol}")
 
-    monkeypatch.setattr("hermetic.integrations.sealed_filesystem.filesystem", missing)
+    monkeypatch.setattr("hermetic.integrations.behind.filesystem", missing)
     for protocol, hint in (("s3", "pip install s3fs"), ("odd", "Install something for odd")):
         with pytest.raises(Unsupported, match=f"needs for {protocol}:// is not installed") as refused:
             SealedFileSystem(target_protocol=protocol, skip_instance_cache=True)
