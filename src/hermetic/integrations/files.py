@@ -11,6 +11,7 @@ import io
 import re
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from hermetic.errors import IntegrityError
@@ -95,7 +96,8 @@ class WritingFile(io.RawIOBase):
         flying = sys.exc_info()[1]
         if flying is not None and flying is not self._handled:
             self.discard()
-            warnings.warn(NotPublished(self.path, flying), stacklevel=2)
+            with suppress(NotPublished):  # where warnings are errors, the one on its way is enough
+                warnings.warn(NotPublished(self.path, flying), stacklevel=2)
             return
         if self._is_torn():
             self.discard()

@@ -12,6 +12,7 @@ import pytest
 from hermetic.errors import Conflict, IntegrityError, InvalidName, LeaseEnded, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages import versions
 from hermetic.integrations import process
+from hermetic.integrations.files import NotPublished
 from hermetic.integrations.filesystem import HermeticFileSystem
 
 
@@ -211,6 +212,17 @@ def test_a_failed_writer_publishes_nothing(h, fs, known, store, way):
                     file.write(b"half" if way == "with" else "half")
                     1 / 0  # noqa: B018
     assert list(store.list()) == before
+    assert h.show("features/x").number == 1
+
+
+def test_closing_in_an_except_says_that_nothing_is_published(h, fs, known):
+    file = fs.open("features/x", "wb")
+    file.write(b"whole")
+    try:
+        int("not a number")
+    except ValueError:
+        with pytest.warns(NotPublished, match=r"features/x.* while ValueError .*nothing was published"):
+            file.close()
     assert h.show("features/x").number == 1
 
 
