@@ -11,12 +11,14 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from hermetic.errors import Denied, HermeticError, IntegrityError, NotFound, StorageError, UsageError
-from hermetic.stores.base import TEMPORARY_PREFIX, hint_for, write_fully
+from hermetic.assets.ground_caches import caches_of, drop, innermost
+from hermetic.assets.ground_errors import far_errors, local_errors, no_file, too_long
+from hermetic.errors import IntegrityError, NotFound, StorageError, UsageError
+from hermetic.stores.base import TEMPORARY_PREFIX, write_fully
 from hermetic.stores.durable import make_folders, sync_folder
 from hermetic.stores.local import LocalSource
 
@@ -72,36 +74,6 @@ def ground_of(fs: Any) -> Ground:
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
-
-
-def innermost(fs: Any) -> Any:
-    """Return the file system behind fsspec's caches, which hold ciphertext here."""
-    from fsspec.implementations.cached import CachingFileSystem  # noqa: PLC0415
-
-    while isinstance(fs, CachingFileSystem):
-        fs = object.__getattribute__(fs, "__dict__")["fs"]
-    return fs
-
-
-def caches_of(fs: Any) -> list[Any]:
-    """Return fsspec's caches from a file system inwards."""
-    from fsspec.implementations.cached import CachingFileSystem  # noqa: PLC0415
-
-    found = []
-    while isinstance(fs, CachingFileSystem):
-        found.append(fs)
-        fs = object.__getattribute__(fs, "__dict__")["fs"]
-    return found
-
-
-def _drop(cache: Any, path: str) -> None:
-    """Remove a cache's copy of a file. `pop_from_cache` does nothing in simplecache, which keeps no list of its files."""
-    with suppress(FileNotFoundError, KeyError, PermissionError):
-        cache.pop_from_cache(path)
-    with suppress(FileNotFoundError, PermissionError):
-        copy = cache._check_file(path)  # noqa: SLF001 - there is no other way to its name
-        if isinstance(copy, str):
-            Path(copy).unlink()
 
 
 def real(path: str) -> str:
@@ -201,11 +173,11 @@ class LocalGround:
                 folder = folder.parent
             names, paths = os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
         if any(len(os.fsencode(part)) > names for part in Path(path).parts[:-1]):
-            raise _too_long(path, names)
+            raise too_long(path, names)
         if name + longest > names:
-            raise _too_long(path, names - longest)
+            raise too_long(path, names - longest)
         if max(whole + longest, whole - name + _TEMPORARY) >= paths:
-            raise _too_long(path, names)
+            raise too_long(path, names)
 
     def is_one_file(self, path: str, other: str) -> bool:
         """Compare what the names lead to: a folder may be there twice, and a disk may take `a` for `A`."""
@@ -272,7 +244,7 @@ class FarGround:
         """Buckets of S3 and Google Cloud Storage limit a key as a whole; of others nothing is known."""
         key = path.partition("/")[2]
         if _BUCKETS.intersection(_protocols(innermost(self._fs))) and len(key.encode()) + longest > _KEY_BYTES:
-            raise _too_long(path, _KEY_BYTES - longest)
+            raise too_long(path, _KEY_BYTES - longest)
 
     def is_one_file(self, path: str, other: str) -> bool:
         """Nothing but the path is known of a file."""
@@ -286,7 +258,7 @@ class FarGround:
     def _forget(self, path: str) -> None:
         self._fs.invalidate_cache(path)
         for cache in caches_of(self._fs):
-            _drop(cache, path)
+            drop(cache, path)
 
 
 class FarSource:
@@ -361,57 +333,8 @@ def pieces(source: RangeSource) -> Iterator[memoryview]:
         done += count
 
 
-@contextmanager
-def local_errors(action: str, path: str) -> Iterator[None]:
-    """Turn an OSError inside the block into NotFound, IntegrityError for a link in a file's place, or StorageError."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"cannot {action} {path!r}: there is no such file") from error
-    except IsADirectoryError:
-        raise
-    except OSError as error:
-        if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for names that are too long
-            raise _no_file(path) from error
-        raise StorageError(f"cannot {action} {path!r}: {(error.strerror or str(error)).lower()}", hint=hint_for(error)) from error
-
-
-class far_errors:  # noqa: N801 - used like a function, as `contextlib.suppress` is
-    """Turn whatever a file system of somebody else raises inside the block into an error of ours.
-
-    s3fs, gcsfs and others raise what their clients raise, so every Exception counts; what ends a process goes through.
-    """
-
-    def __init__(self, action: str, path: str) -> None:
-        self._what = f"cannot {action} {path!r}"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not isinstance(error, Exception) or isinstance(error, HermeticError | IsADirectoryError):
-            return
-        if isinstance(error, FileNotFoundError):
-            raise NotFound(f"{self._what}: there is no such file") from error
-        if isinstance(error, PermissionError):
-            raise Denied(f"{self._what}: the storage refuses it", hint="check the credentials of the storage") from error
-        reason = (str(error).splitlines() or [""])[0][:200]
-        raise StorageError(f"{self._what}: {type(error).__name__} {reason}".rstrip(), hint="check the storage") from error
-
-
 def _require_file(mode: int, path: str) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(path)
     if not stat.S_ISREG(mode):
-        raise _no_file(path)
-
-
-def _too_long(path: str, limit: int) -> UsageError:
-    return UsageError(
-        f"the name of {path[:100]!r}… is too long: there is no room for the signed manifest beside it",
-        hint=f"take a name of at most {max(0, limit)} bytes, in a folder that is not deeper",
-    )
-
-
-def _no_file(path: str) -> IntegrityError:
-    return IntegrityError(f"{path!r} is a link or device, not a file", hint="something else stands in its place; find out who made it")
+        raise no_file(path)

@@ -19,7 +19,9 @@ from fsspec import get_filesystem_class
 from fsspec.core import split_protocol
 from fsspec.implementations.local import LocalFileSystem
 
-from hermetic.assets.grounds import far_errors, ground_of, innermost, real
+from hermetic.assets.ground_caches import innermost
+from hermetic.assets.ground_errors import far_errors
+from hermetic.assets.grounds import ground_of, real
 from hermetic.assets.naming import described_by, document_in_force
 from hermetic.assets.sealing import Terms
 from hermetic.errors import InvalidName, NotFound, UsageError

@@ -21,13 +21,13 @@ credentials belong to that layer. A cache belongs behind as well, where it holds
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from fsspec.implementations.chained import ChainedFileSystem
 
-from hermetic.assets.grounds import far_errors, innermost
+from hermetic.assets.ground_caches import innermost
+from hermetic.assets.ground_errors import far_errors
 from hermetic.assets.locations import SIDE, is_in_folder_of_store, terms_at
 from hermetic.assets.pending import has_pending, slot_of
 from hermetic.assets.sealing import begin
@@ -37,14 +37,11 @@ from hermetic.integrations.caches import refuse_cache
 from hermetic.integrations.decrypting import DecryptingFileSystem
 from hermetic.integrations.files import WritingFile
 from hermetic.integrations.listing import ExistingFile, Info, MissingFile, as_os_errors, folder
+from hermetic.integrations.sealed_entries import described, is_hidden, making, require_ours
 from hermetic.integrations.sealed_moves import is_one_location, pairs, remove, transfer
-from hermetic.integrations.sealed_objects import TRIES, SealedObjects, Seen, is_side
+from hermetic.integrations.sealed_objects import TRIES, SealedObjects, is_side
 from hermetic.integrations.sealed_paths import PROTOCOL, strip, strip_for
 from hermetic.integrations.transaction import HermeticTransaction, SingleSink
-from hermetic.stores.base import TEMPORARY_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _OURS = frozenset({PROTOCOL, "hermetic"})
 
@@ -117,7 +114,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
                     return {"name": path, "size": pending.length, "type": "file"}
                 objects = self._objects
                 try:
-                    return _described(path, objects.look(path))
+                    return described(path, objects.look(path))
                 except (NotFound, IsADirectoryError):
                     if self._is_folder(path) or (objects.settle_below(path) and self._is_folder(path)):
                         return folder(path)
@@ -161,12 +158,12 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
                 entries = self.fs.ls(path, detail=True, **options)
         except NotFound:
             entries = []  # a folder that only what is pending makes
-        shown = [entry for entry in entries if entry["name"].rstrip("/") != path and not _hidden(entry["name"])]
+        shown = [entry for entry in entries if entry["name"].rstrip("/") != path and not is_hidden(entry["name"])]
         files = [entry for entry in shown if entry["type"] != "directory"]
         seen = self._objects.look_at_many([(entry["name"], int(entry["size"] or 0)) for entry in files])
         found = {entry["name"].rstrip("/"): folder(entry["name"].rstrip("/")) for entry in shown if entry["type"] == "directory"}
         present = [(entry["name"], item) for entry, item in zip(files, seen, strict=True) if item is not None]
-        return found | {name: _described(name, item) for name, item in present}
+        return found | {name: described(name, item) for name, item in present}
 
     # what this run has written and not published yet
 
@@ -244,12 +241,12 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
 
     def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
         """Make a folder, where the storage has any."""
-        with _making(path):
+        with making(path):
             self.fs.mkdir(self._path(path), create_parents=create_parents, **options)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
         """Make a folder and those above it, where the storage has any."""
-        with _making(path):
+        with making(path):
             self.fs.makedirs(self._path(path), exist_ok=exist_ok)
 
     def rmdir(self, path: str) -> None:
@@ -279,7 +276,7 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
             self._publish_pending(path)
             objects = self._objects
             seen = objects.look(path)
-            _require_ours(seen)
+            require_ours(seen)
             if is_in_folder_of_store(objects.session, seen.location):
                 raise UsageError(f"{path!r} lies in a store", hint="`hermetic gc` removes what no version needs")
             remove(objects, seen, self._word())
@@ -337,36 +334,3 @@ class SealedFileSystem(ChainedFileSystem, DecryptingFileSystem):  # type: ignore
         """Look at the storage again."""
         self.fs.invalidate_cache(path)
         super().invalidate_cache(path)
-
-
-def _described(path: str, seen: Seen) -> Info:
-    found = seen.found
-    if not seen.good:
-        return {"name": path, "size": seen.stored, "type": "file", "problem": found.state}
-    return {
-        "name": path,
-        "size": found.length,
-        "type": "file",
-        "asset": found.name,
-        "version": found.version,
-        "number": found.number,
-        "mtime": found.published_ms / 1000,
-    }
-
-
-@contextmanager
-def _making(path: str) -> Iterator[None]:
-    with far_errors("make", path):
-        try:
-            yield
-        except FileExistsError as error:
-            raise ExistingFile(f"{path!r} exists") from error
-
-
-def _hidden(path: str) -> bool:
-    return is_side(path) or path.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
-
-
-def _require_ours(seen: Seen) -> None:
-    if seen.found.state in {"plain", "foreign"}:
-        seen.require()

@@ -20,7 +20,7 @@ from fsspec import AbstractFileSystem
 
 from hermetic.assets import unfinished
 from hermetic.assets.delivery import locked
-from hermetic.assets.grounds import innermost
+from hermetic.assets.ground_caches import innermost
 from hermetic.errors import FormatError, HermeticError, StorageError, UsageError
 from hermetic.formats.messages.locations import FindObjects, ObjectAt, PlaceObjects
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hermetic.assets.delivery import finish, finish_where, side_of
-from hermetic.assets.grounds import LocalGround, caches_of, far_errors, ground_of, innermost, read_small
+from hermetic.assets.ground_caches import caches_of, innermost
+from hermetic.assets.ground_errors import far_errors
+from hermetic.assets.grounds import LocalGround, ground_of, read_small
 from hermetic.assets.locations import SIDE, Location, is_in_folder_of_store, locate, path_at
 from hermetic.assets.staging import header_of
 from hermetic.domain.verify import verify_signature
