@@ -185,7 +185,7 @@ def _share(h) -> None:
     from hermetic.crypto.hpke import PrivateKey
     from hermetic.formats.messages.packages import RecipientKey, ShareVersion
 
-    h.connection.ask(ShareVersion("dataset/more", (RecipientKey("ben", PrivateKey.generate().public),), 1, "joint study"))
+    h.connection.ask(ShareVersion("dataset/more@1", h.show("dataset/more@1").version, (RecipientKey("ben", PrivateKey.generate().public),), 1, "joint study"))
 
 
 @contextlib.contextmanager

@@ -114,6 +114,15 @@ def test_another_name_class_and_owner(theirs, mine, key, made):
     assert (sealed.name, sealed.data_class, sealed.owner) == ("dataset/joint", DataClass.RESTRICTED, "ben")
 
 
+def test_a_name_that_is_taken_here_is_asked_for(theirs, mine, key, made):
+    mine.seal(b"our own", name="dataset/patients", data_class="internal", member="data")
+    with pytest.raises(Conflict, match="there is a dataset/patients here"):
+        files.open_package(mine.session, made, (known(theirs), key))
+    assert mine.show("dataset/patients").number == 1
+    sealed, _ = files.open_package(mine.session, made, (known(theirs), key), wanted=("dataset/patients", None, None))
+    assert sealed.number == 2
+
+
 def test_nothing_of_it_can_be_read_without_the_key(made):
     raw = made.read_bytes()
     for secret in (b"planted", b"patients", b"a.bin", b"ana", CONTENT["a.bin"][:64]):
@@ -180,17 +189,30 @@ def test_a_suspended_key_shares_nothing(theirs, key, tmp_path):
     ids=["nobody", "no days", "many days", "no reason", "no version", "short key", "zero key", "no name"],
 )
 def test_bad_requests(theirs, key, change, error):
-    whole = {"ref": "dataset/patients", "recipients": tuple(to(key)), "days": 1, "reason": "why"} | change
+    whole = asked(theirs) | {"recipients": tuple(to(key)), "days": 1, "reason": "why"} | change
     with pytest.raises(error):
         theirs.connection.ask(ShareVersion(**whole))
 
 
 def test_one_recipient_twice_and_too_many(theirs, key):
     with pytest.raises(UsageError, match="twice"):
-        theirs.connection.ask(ShareVersion("dataset/patients", (*to(key), *to(key)), 1, "why"))
+        theirs.connection.ask(ShareVersion(**asked(theirs), recipients=(*to(key), *to(key)), days=1, reason="why"))
     many = tuple(to(*(hpke.PrivateKey.generate() for _ in range(17))))
     with pytest.raises(UsageError):
-        theirs.connection.ask(ShareVersion("dataset/patients", many, 1, "why"))
+        theirs.connection.ask(ShareVersion(**asked(theirs), recipients=many, days=1, reason="why"))
+
+
+def asked(h, ref="dataset/patients@1"):
+    return {"ref": ref, "version": h.show(ref).version}
+
+
+def test_what_is_shared_is_the_version_that_was_asked_about(theirs, key):
+    """A name that means another asset once people have agreed, or no number: both are refused."""
+    theirs.seal(b"other", name="dataset/other", data_class="internal")
+    whole = {"recipients": tuple(to(key)), "days": 1, "reason": "why"}
+    for change in ({"ref": "dataset/other@1"}, {"ref": "dataset/patients"}):
+        with pytest.raises(Conflict, match="means another version"):
+            theirs.connection.ask(ShareVersion(**(asked(theirs) | change), **whole))
 
 
 def test_an_existing_file_stays(theirs, key, made):

@@ -18,6 +18,7 @@ from hermetic.assets.session import now_ms
 from hermetic.assets.staging import object_key
 from hermetic.domain import packages, verify
 from hermetic.errors import Conflict, FormatError
+from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
 from hermetic.formats.messages.packages import Shared, ShareVersion
 from hermetic.formats.package import PREFIX, Head, head_length, parse_head
 from hermetic.sealed.copying import copy_verified
@@ -57,7 +58,8 @@ def create(session: Session, ref: str, recipients: Sequence[RecipientKey], targe
     """
     if target.exists() or target.is_symlink():
         raise Conflict(f"{target} exists", hint="name a new file")
-    shared = session.ask(ShareVersion(ref, tuple(recipients), days, reason))
+    details = session.ask(ShowVersion(ref))
+    shared = session.ask(ShareVersion(details.ref, details.version, tuple(recipients), days, reason))
     manifest = verify.verify_signature(shared.manifest, session.connection.pins.manifest_keys)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -86,14 +88,17 @@ def open_package(
         opened = packages.open_head(file.head, sender, private, now_ms=now_ms())
         try:
             file.check_length(opened.manifest)
-            return _reseal(session, file, opened, _terms(opened, wanted)), opened
+            return _reseal(session, file, opened, _terms(session, opened, wanted)), opened
         finally:
             opened.key.wipe()
 
 
-def _terms(opened: OpenedPackage, wanted: Wanted) -> Terms:
+def _terms(session: Session, opened: OpenedPackage, wanted: Wanted) -> Terms:
+    """Raises Conflict where the sender's name is that of an asset here: its readers would get the sender's bytes."""
     name, data_class, owner = wanted
     openings = opened.openings
+    if name is None and any(row.latest and row.name == openings.name.value for row in session.ask(ListAssets()).assets):
+        raise Conflict(f"there is a {openings.name.value} here", hint="--as NAME: say which asset it becomes, that one or another")
     return Terms(name=name or openings.name.value, data_class=data_class or openings.data_class.value, owner=owner, parents=())
 
 

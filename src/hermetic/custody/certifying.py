@@ -56,6 +56,15 @@ class Standing:
     missing: tuple[str, ...]
 
 
+REASON_LIMIT = 1000  # characters; a certificate carries it
+
+
+def check_reason(text: str) -> None:
+    """Raise UsageError for no reason, or one that no certificate could carry."""
+    if not text.strip() or len(text) > REASON_LIMIT:
+        raise UsageError(f"say why, in at most {REASON_LIMIT} characters", hint="--reason TEXT goes on record")
+
+
 def standing(session: ReadSession, ids: tuple[VersionId, ...], *, done_ms: int, cleaned: str) -> Standing:
     """Return how far versions shredded at `done_ms` are gone; `cleaned` says how the files were cleaned, empty for not yet."""
     relies = [OVERWRITTEN, *([cleaned] if cleaned else [])]

@@ -145,8 +145,7 @@ def _announced(kek: Kek) -> int:
 
 
 def _administrator(call: Call, text: str, reason: str) -> tuple[Caller, Kek]:
-    if not reason.strip():
-        raise UsageError("say why", hint="--reason TEXT goes on record")
+    certifying.check_reason(reason)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         kek = find_key(session, text)

@@ -90,6 +90,9 @@ def _because(reason: str) -> None:
         raise UsageError("say why", hint="--reason TEXT goes on record")
 
 
+_ALONE = 2  # approvers that the owner enrols without anybody's approval
+
+
 def _most(call: Call, session: ReadSession) -> int:
     return most_approvals(call.custodian.policy.current(session).document, call.custodian.enforcement)
 
@@ -102,11 +105,12 @@ def _needed(call: Call, caller: Caller, *, removing: bool) -> int:
 def changes_need(call: Call, session: ReadSession, caller: Caller, *, removing: bool) -> int:
     """Return how many approvals a change of approvers needs now; 0 while the owner may still do it alone.
 
+    Alone means: the first two. A policy that asks for more later opens no second time in which the owner enrols whom she likes.
     A removal counts those who stay, or one whose key is lost could never be removed.
     """
     most = _most(call, session)
     ever, there = len(approvals.approvers(session)), len(approvals.others(session, caller.principal))
-    if not most or ever < most or not there:
+    if not most or ever < min(most, _ALONE) or not there:
         return 0
     return min(most, max(1, there - 1) if removing else there)
 

@@ -11,24 +11,24 @@ from hermetic.custody import asking, callers
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
 from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same
+from hermetic.custody.inforce import InForce
 from hermetic.custody.leasing import purpose_of
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import ConfigError, NotFound, UsageError
+from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
 from hermetic.ids import Purpose, Ref
 from hermetic.policy import duties
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
-from hermetic.policy.obligations import loosened
+from hermetic.policy.obligations import loosened, most_approvals
 from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, RELEASES, Action, DomainResource
 from hermetic.policy.rulebook import Rulebook
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
-    from hermetic.custody.inforce import InForce
     from hermetic.db.rows import ReadSession
     from hermetic.ids import DataClass
 
@@ -52,9 +52,13 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
         for item in identity.listing(session):
             if item.active:
                 duties.check_principal(rulebook.engine, rulebook.document, item.principal.name, item.principal.roles)
-    needed = _needed(call, caller, rulebook)
-    asking.demand(call, caller, needed, "a policy that asks for fewer approvals")
+    new = InForce(rulebook, bundle, call.now_ms, caller.name)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        needed = _needed(call, session, caller, new)
+    asking.demand(call, caller, needed, "a policy that asks for fewer approvals, or other rules of access")
     with unit(call.custodian, "custody.policy.applied", call.now_ms) as work:
+        if _needed(call, work.session, caller, new) > needed:
+            raise Conflict("another policy was applied meanwhile", hint="run the command again")
         still_the_same(call, work.session, caller, approvals=needed)
         previous = call.custodian.policy.current(work.session).digest
         for row in work.session.find(tables.policy, current=1):
@@ -70,14 +74,21 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
     return PolicyApplied(rulebook.digest, previous, receipt(call.custodian.generation, work.logged()))
 
 
-def _needed(call: Call, caller: Caller, rulebook: Rulebook) -> int:
+def _needed(call: Call, session: ReadSession, caller: Caller, new: InForce) -> int:
     """Return how many approvals a policy needs: as many as the demands that it lowers, once there are approvers.
 
-    Whoever may apply a policy would otherwise get around approvals by changing their number.
+    Whoever may apply a policy would otherwise get around approvals by changing their number, or the Cedar rules that ask for some:
+    what a changed rule lowers cannot be told, so it counts as the most that anything asks for.
     """
-    with call.custodian.database.read(call.custodian.row_keys) as session:
-        old = call.custodian.policy.current(session).document
-        return min(loosened(old, rulebook.document), len(approvals.others(session, caller.principal)))
+    old = call.custodian.policy.current(session)
+    lowered = loosened(old.document, new.document)
+    if _rules(old) != _rules(new):
+        lowered = max(lowered, most_approvals(old.document, call.custodian.enforcement))
+    return min(lowered, len(approvals.others(session, caller.principal)))
+
+
+def _rules(policy: InForce) -> dict[str, bytes]:
+    return {name: content for name, content in policy.bundle.files.items() if name.endswith(".cedar")}
 
 
 def explain(call: Call, request: Explain) -> Explanation:

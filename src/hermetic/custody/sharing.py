@@ -26,7 +26,7 @@ from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.manifest import Opening
 from hermetic.formats.messages.packages import Shared
 from hermetic.formats.package import PAYLOAD_TYPE, RECIPIENTS, Addressed, Statement, encode_inside
-from hermetic.ids import Purpose
+from hermetic.ids import Purpose, Ref
 from hermetic.policy.request import Action
 from hermetic.signing.envelopes import sign_envelope
 
@@ -53,6 +53,8 @@ def share_version(call: Call, request: ShareVersion) -> Shared:
         policy = custodian.policy.current(session)
         item = resolve(session, request.ref, policy.document.environment)
         resource = as_resource(item.asset, item.version, policy)
+    if item.version.id != request.version or Ref.parse(request.ref).number is None:
+        raise Conflict(f"{request.ref} means another version than when this was asked", hint="run the command again")
     item.check_open(Purpose.SHARE)
     if place_of(item.version) is not None:
         raise Unsupported("a version at plain locations is not packaged", hint="seal a copy of it into a store, and share that")

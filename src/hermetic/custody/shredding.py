@@ -90,8 +90,7 @@ def shred_versions(call: Call, request: ShredVersions) -> Shredded:
     """Shred. Raises NotFound, UsageError, PolicyDenied, ApprovalNeeded, KeyUnusable (shredded already), Conflict."""
     if not 0 < len(request.refs) <= BATCH:
         raise UsageError(f"a request names 1 to {BATCH} versions", hint="shred in several steps")
-    if not request.reason.strip():
-        raise UsageError("say why", hint="--reason TEXT goes on record")
+    certifying.check_reason(request.reason)
     asked = _allowed(call, request)
     caller = asked[0][0]
     with unit(call.custodian, "custody.shred.committed", call.now_ms) as work:

@@ -13,6 +13,7 @@ from hermetic.errors import InvalidName
 from hermetic.ids import AssetName, Enforcement, Environment, Purpose
 from hermetic.policy import globs, rules
 from hermetic.policy._units import spell_ms
+from hermetic.policy.model import Operation
 from hermetic.policy.request import DATA_ACTIONS, RELEASES, Action, AssetResource, effective_roles
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def loosened(old: PolicyDocument, new: PolicyDocument) -> int:
     pairs = [
         (before.approvals_for(environment), after.approvals_for(environment) if not_later else 0)
         for action, before in old.operations.items()
-        for after in [new.operations.get(action, before)]
+        for after in [new.operations.get(action, Operation())]
         for not_later in [after.enforced_from.rank <= before.enforced_from.rank]
         for environment in (None, *Environment)
     ]

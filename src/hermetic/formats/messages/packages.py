@@ -22,10 +22,12 @@ class RecipientKey:
 class ShareVersion(Request["Shared"]):
     """Seal the data key of a version to 1 to 16 recipients, good for `days` (1 to 365).
 
-    Repeated as it is, it is the same request, and uses the approvals that were given to it.
+    Repeated as it is, it is the same request, and uses the approvals that were given to it. `ref` has a number, and `version` is the
+    id of what it means now: approvals are for that, whatever goes by the name later.
     """
 
     ref: str
+    version: str
     recipients: tuple[RecipientKey, ...]
     days: int
     reason: str
