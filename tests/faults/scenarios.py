@@ -185,7 +185,8 @@ def _share(h) -> None:
     from hermetic.crypto.hpke import PrivateKey
     from hermetic.formats.messages.packages import RecipientKey, ShareVersion
 
-    h.connection.ask(ShareVersion("dataset/more@1", h.show("dataset/more@1").version, (RecipientKey("ben", PrivateKey.generate().public),), 1, "joint study"))
+    ben = RecipientKey("ben", PrivateKey.generate().public)
+    h.connection.ask(ShareVersion("dataset/more@1", h.show("dataset/more@1").version, (ben,), 1, "joint study"))
 
 
 @contextlib.contextmanager
