@@ -26,9 +26,10 @@ DEFAULT = "8h"
 @passphrase_file()
 @output
 def unlock(out: Out, *, seconds: int, passphrase_file: Path | None) -> int:
-    """Open the root for a while; of several roots, each that a passphrase opens.
+    """Open the root for a while.
 
-    It stays in the kernel's keyring, for this user's processes, until the time is over or `hermetic lock`.
+    Of several roots, each that a passphrase opens. It stays in the kernel's keyring, for this user's processes, until the time is
+    over or `hermetic lock`.
     """
     from hermetic.domain import unlocking  # noqa: PLC0415 - brings the providers
 
