@@ -174,19 +174,20 @@ def _grants(h) -> None:
         h.rename("dataset/more", "dataset/other")
         h.rename("dataset/other", "dataset/more")
     ask(GiveGrant("nobody", "share", "dataset/*", (Purpose.SHARE,), now + 3_600_000, "joint study"))
+    version = h.show("dataset/more@1").version
     with _as_user(h, "nobody"):
-        _share(h)
+        _share_version(h, version)
     until = time.time_ns() // 1_000_000 + 100
     ask(GiveGrant("nobody", "rename", "dataset/*", (), until, "soon over"))
     _wait_for(until)
 
 
-def _share(h) -> None:
+def _share_version(h, version: str) -> None:
     from hermetic.crypto.hpke import PrivateKey
     from hermetic.formats.messages.packages import RecipientKey, ShareVersion
 
     ben = RecipientKey("ben", PrivateKey.generate().public)
-    h.connection.ask(ShareVersion("dataset/more@1", h.show("dataset/more@1").version, (ben,), 1, "joint study"))
+    h.connection.ask(ShareVersion("dataset/more@1", version, (ben,), 1, "joint study"))
 
 
 @contextlib.contextmanager
