@@ -143,10 +143,10 @@ class HomeRoots:
         except Locked:
             if ask is None:
                 raise
-        for provider in unlock.with_passphrase(self.current().values()):
-            if provider.status().state is ProviderState.LOCKED:
-                unlock.unlock_here(provider, ask)
-                break
+        shut = [one for one in unlock.with_passphrase(self.current().values()) if one.status().state is not ProviderState.READY]
+        locked = [one for one in shut if one.status().state is ProviderState.LOCKED]
+        for provider in (locked or shut)[:1]:  # one whose file is damaged says so when it is opened
+            unlock.unlock_here(provider, ask)
         return file.open(self.providers)
 
     def _refresh(self) -> None:

@@ -94,9 +94,9 @@ def test_a_mistyped_command_gets_a_tip(hermetic):
 
 
 def test_a_mistyped_subcommand_gets_a_tip(hermetic):
-    done = hermetic("key", "rotat")
+    done = hermetic("key", "rewra")
     assert done.code == 2
-    assert "tip: a similar command exists: rotate\nhint: see hermetic key --help\n" in done.err
+    assert "tip: a similar command exists: rewrap\nhint: see hermetic key --help\n" in done.err
 
 
 @pytest.mark.parametrize(
