@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -105,6 +106,23 @@ def test_an_interrupted_run_goes_on(h):
     assert len(report.key.versions) == number
     again = compromise(h, kek_of(h, "dataset/patients@1"), "stolen", go_on=True)
     assert (again.before, again.anew, again.failed) == (4, (), ())
+
+
+@pytest.mark.parametrize("step", ["recovery.compromise.revoked", "recovery.compromise.anew"])
+def test_killed_at_its_steps_it_goes_on(h, world, step):
+    kek = kek_of(h)
+    child = os.fork()
+    if child == 0:
+        steps.install(lambda name: os._exit(9) if name == step else None)
+        with Workspace(world.connect(), purpose="prepare") as other:
+            compromise(other, kek, "stolen")
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    report = compromise(h, kek, "stolen", go_on=True)
+    assert (report.before + len(report.anew), report.failed) == (4, ())
+    assert len(report.key.versions) == 2
+    with h.open("dataset/patients") as file:
+        assert file.read() == b"2"
 
 
 def test_a_version_that_is_gone_from_its_store_is_told_and_the_rest_goes_on(h, world):
