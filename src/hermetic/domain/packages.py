@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.crypto.mac import check, sha256
 from hermetic.crypto.secret import Secret
-from hermetic.errors import ConfigError, Denied, FormatError, SignatureError
+from hermetic.errors import Denied, FormatError, SignatureError
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.fields import Fields
@@ -112,10 +112,3 @@ def _message(head: Head, statement: Statement, private: PrivateKey) -> Secret:
             check(addressed.digest, sha256(raw), "the message in the package")
             return private.open(raw, statement.info(to))
     raise Denied("this package is not for your key", hint="give the sender your public file, and compare its fingerprint")
-
-
-def unknown_sender() -> ConfigError:
-    """Return the error for a package whose sender nobody named."""
-    return ConfigError(
-        "whose package is it?", hint="--from SENDER-FILE, which the sender makes by `hermetic package sender` and sends by another way"
-    )

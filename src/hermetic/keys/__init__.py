@@ -7,6 +7,7 @@
     provider         the Provider protocol: where roots live; rooms above bring the providers
     slots            one secret wrapped under several roots
     derived          the keys that come from the domain secret, in one table
+    stretching       passphrases stretched by Argon2id, and its costs in documents
     passphrase_wrap  a secret under a passphrase (Argon2id): the local root file, and the recovery wrap of backups
     recovery_root    the public half of a root that shares or an escrow key open
     recipient_key    a hybrid key pair in two files

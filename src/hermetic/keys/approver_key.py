@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hermetic.crypto import aead, mac, sign
-from hermetic.crypto.kdf import Argon2Parameters, argon2id, derive
+from hermetic.crypto.kdf import Argon2Parameters, derive
 from hermetic.crypto.secret import Secret
 from hermetic.crypto.sign import SigningKey
 from hermetic.errors import FormatError, UsageError, WrongKey
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import to_base64url
-from hermetic.formats.fields import Fields
 from hermetic.ids import id_from_bytes
 from hermetic.keys import documents
 from hermetic.keys.passphrase_wrap import MINIMUM
+from hermetic.keys.stretching import costs_from_json, costs_to_json, stretched
 
 if TYPE_CHECKING:
     from hermetic.formats.canonical import JsonValue
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 FORMAT: Final = "hermetic/approver-key/v1"
 PUBLIC_FORMAT: Final = "hermetic/approver-public/v1"
 LIMIT: Final = 4096  # bytes of either file
-_MAXIMUM: Final = 1024  # bytes of a passphrase
 _SALT: Final = 16
 _SEED: Final = 32
 _AAD: Final = b"hermetic/v1/approver-key\n"
@@ -65,7 +64,8 @@ def create(passphrase: Secret, parameters: Argon2Parameters | None = None) -> tu
     signing, salt = SigningKey.generate(), os.urandom(_SALT)
     costs = parameters or Argon2Parameters()
     head = _head(signing.public, costs, salt)
-    wrapped = aead.seal(_key(passphrase, costs, salt), signing.seed().view(), _AAD + canonical.encode(head))
+    key = derive(stretched(passphrase, costs, salt), "approver-key")
+    wrapped = aead.seal(key, signing.seed().view(), _AAD + canonical.encode(head))
     return canonical.encode({**head, "wrapped": to_base64url(wrapped)}), public_file(signing)
 
 
@@ -96,11 +96,11 @@ def open_file(raw: bytes, passphrase: Secret) -> ApproverKey:
     """Open a key file. Raises FormatError, WrongKey for another passphrase or a changed file."""
     document = documents.parse(raw, FORMAT, _FIELDS, limit=LIMIT)
     public, salt = document.binary("public", length=sign.PUBLIC), document.binary("salt", length=_SALT)
-    costs = _parameters(document.get("argon2id"))
+    costs = costs_from_json(document.get("argon2id"))
     wrapped = document.binary("wrapped", length=aead.OVERHEAD + _SEED)
     head = _head(public, costs, salt)
     try:
-        seed = aead.open_(_key(passphrase, costs, salt), wrapped, _AAD + canonical.encode(head))
+        seed = aead.open_(derive(stretched(passphrase, costs, salt), "approver-key"), wrapped, _AAD + canonical.encode(head))
     except WrongKey:
         raise WrongKey(
             "the passphrase does not open this approver's key",
@@ -114,23 +114,9 @@ def open_file(raw: bytes, passphrase: Secret) -> ApproverKey:
 
 def _head(public: bytes, costs: Argon2Parameters, salt: bytes) -> dict[str, JsonValue]:
     return {
-        "argon2id": {"iterations": costs.iterations, "lanes": costs.lanes, "memory_kib": costs.memory_kib},
+        "argon2id": costs_to_json(costs),
         "format": FORMAT,
         "key": key_id_of(public),
         "public": to_base64url(public),
         "salt": to_base64url(salt),
     }
-
-
-def _parameters(value: canonical.Json) -> Argon2Parameters:
-    costs = Fields(value, "argon2id", {"iterations", "lanes", "memory_kib"})
-    memory, iterations, lanes = (
-        costs.integer(name, minimum=1, maximum=canonical.MAX_INTEGER) for name in ("memory_kib", "iterations", "lanes")
-    )
-    return Argon2Parameters(memory, iterations, lanes)
-
-
-def _key(passphrase: Secret, costs: Argon2Parameters, salt: bytes) -> Secret:
-    if not 0 < len(passphrase) <= _MAXIMUM:
-        raise UsageError(f"a passphrase has 1 to {_MAXIMUM} bytes")
-    return derive(argon2id(passphrase, salt, costs), "approver-key")

@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, cast
 
 from hermetic.crypto import aead
-from hermetic.crypto.kdf import Argon2Parameters, argon2id, derive
+from hermetic.crypto.kdf import Argon2Parameters, derive
 from hermetic.crypto.secret import Secret
-from hermetic.errors import FormatError, KeyServiceUnavailable, UsageError, WrongKey
+from hermetic.errors import FormatError, UsageError, WrongKey
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import to_base64url
-from hermetic.formats.fields import Fields
 from hermetic.ids import DomainId
 from hermetic.keys import documents
 from hermetic.keys.provider import RootId
+from hermetic.keys.stretching import costs_from_json, costs_to_json, stretched
 
 Holds: TypeAlias = Literal["root", "domain-secret"]
 Use: TypeAlias = Literal["local-root", "recovery"]
@@ -36,7 +36,6 @@ Use: TypeAlias = Literal["local-root", "recovery"]
 FORMAT: Final = "hermetic/passphrase-wrap/v1"
 LIMIT: Final = 4096  # bytes of a document
 MINIMUM: Final = 12  # bytes of a new passphrase
-_MAXIMUM: Final = 1024
 _SALT: Final = 16
 _SECRET: Final = 32
 _AAD: Final = b"hermetic/v1/passphrase-wrap\n"
@@ -72,13 +71,14 @@ class PassphraseWrap:
         domain, root = DomainId(document.identifier("domain")), RootId(document.identifier("root"))
         subject = WrapSubject(domain, root, cast("Holds", holds), cast("Use", use))
         wrapped = document.binary("wrapped", length=aead.OVERHEAD + _SECRET)
-        return cls(subject, _parameters(document.get("argon2id")), document.binary("salt", length=_SALT), wrapped)
+        return cls(subject, costs_from_json(document.get("argon2id")), document.binary("salt", length=_SALT), wrapped)
 
     def open(self, passphrase: Secret) -> Secret:
         """Return the 32-byte secret. Raises WrongKey, with a hint, for another passphrase or a changed document."""
         head = _head(self.subject, self.parameters, self.salt)
         try:
-            return Secret(aead.open_(_key(passphrase, self.parameters, self.salt), self.wrapped, _AAD + canonical.encode(head)))
+            key = derive(stretched(passphrase, self.parameters, self.salt), "passphrase-wrap")
+            return Secret(aead.open_(key, self.wrapped, _AAD + canonical.encode(head)))
         except WrongKey:
             raise WrongKey(
                 f"the passphrase does not open root {self.subject.root}",
@@ -96,7 +96,8 @@ def passphrase_wrap(secret: Secret, passphrase: Secret, subject: WrapSubject, pa
         )
     parameters, salt = parameters or Argon2Parameters(), os.urandom(_SALT)
     head = _head(subject, parameters, salt)
-    wrapped = aead.seal(_key(passphrase, parameters, salt), secret.view(), _AAD + canonical.encode(head))
+    key = derive(stretched(passphrase, parameters, salt), "passphrase-wrap")
+    wrapped = aead.seal(key, secret.view(), _AAD + canonical.encode(head))
     return canonical.encode({**head, "wrapped": to_base64url(wrapped)})
 
 
@@ -116,9 +117,8 @@ def recovery_unwrap(raw: bytes, passphrase: Secret) -> tuple[WrapSubject, Secret
 
 
 def _head(subject: WrapSubject, parameters: Argon2Parameters, salt: bytes) -> dict[str, canonical.JsonValue]:
-    costs = {"iterations": parameters.iterations, "lanes": parameters.lanes, "memory_kib": parameters.memory_kib}
     return {
-        "argon2id": costs,
+        "argon2id": costs_to_json(parameters),
         "domain": subject.domain,
         "format": FORMAT,
         "holds": subject.holds,
@@ -126,23 +126,3 @@ def _head(subject: WrapSubject, parameters: Argon2Parameters, salt: bytes) -> di
         "salt": to_base64url(salt),
         "use": subject.use,
     }
-
-
-def _parameters(value: canonical.Json) -> Argon2Parameters:
-    costs = Fields(value, "argon2id", {"iterations", "lanes", "memory_kib"})
-    memory, iterations, lanes = (
-        costs.integer(name, minimum=1, maximum=canonical.MAX_INTEGER) for name in ("memory_kib", "iterations", "lanes")
-    )
-    return Argon2Parameters(memory, iterations, lanes)
-
-
-def _key(passphrase: Secret, parameters: Argon2Parameters, salt: bytes) -> Secret:
-    if not 0 < len(passphrase) <= _MAXIMUM:
-        raise UsageError(f"a passphrase has 1 to {_MAXIMUM} bytes")
-    try:
-        return derive(argon2id(passphrase, salt, parameters), "passphrase-wrap")
-    except MemoryError:
-        raise KeyServiceUnavailable(
-            f"Argon2id needs {parameters.memory_kib // 1024} MiB of memory, which this machine does not give",
-            hint="free memory, or open it on a larger machine and change the passphrase with lower costs",
-        ) from None

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from hermetic.crypto import aead, hpke
 from hermetic.crypto.hpke import PrivateKey
-from hermetic.crypto.kdf import Argon2Parameters, argon2id, derive
+from hermetic.crypto.kdf import Argon2Parameters, derive
 from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError, UsageError, WrongKey
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import to_base64url
-from hermetic.formats.fields import Fields
 from hermetic.keys import documents
 from hermetic.keys.passphrase_wrap import MINIMUM
+from hermetic.keys.stretching import costs_from_json, costs_to_json, stretched
 
 if TYPE_CHECKING:
     from hermetic.formats.canonical import JsonValue
@@ -34,7 +34,6 @@ FORMAT: Final = "hermetic/recipient-key/v1"
 PUBLIC_FORMAT: Final = "hermetic/recipient/v1"
 LIMIT: Final = 8192  # bytes of either file
 NAME_LIMIT: Final = 200  # bytes of a name
-_MAXIMUM: Final = 1024  # bytes of a passphrase
 _SALT: Final = 16
 _AAD: Final = b"hermetic/v1/recipient-key\n"
 _FIELDS: Final = {"argon2id", "format", "name", "public", "salt", "wrapped"}
@@ -76,7 +75,7 @@ def create(name: str, passphrase: Secret, parameters: Argon2Parameters | None = 
     private, salt = PrivateKey.generate(), os.urandom(_SALT)
     seed, costs = private.seed(), parameters or Argon2Parameters()
     head = _head(name, private.public, costs, salt)
-    wrapped = aead.seal(_key(passphrase, costs, salt), seed.view(), _AAD + canonical.encode(head))
+    wrapped = aead.seal(derive(stretched(passphrase, costs, salt), "recipient-key"), seed.view(), _AAD + canonical.encode(head))
     private.wipe()
     return canonical.encode({**head, "wrapped": to_base64url(wrapped)}), Recipient(name, private.public)
 
@@ -85,11 +84,11 @@ def open_file(raw: bytes, passphrase: Secret) -> PrivateKey:
     """Open a key file. Raises FormatError, Unsupported, WrongKey for another passphrase or a changed file."""
     document = documents.parse(raw, FORMAT, _FIELDS, limit=LIMIT)
     public, salt = document.binary("public", length=hpke.PUBLIC), document.binary("salt", length=_SALT)
-    costs = _parameters(document.get("argon2id"))
+    costs = costs_from_json(document.get("argon2id"))
     head = _head(document.text("name", limit=NAME_LIMIT), public, costs, salt)
     wrapped = document.binary("wrapped", length=aead.OVERHEAD + hpke.SEED)
     try:
-        seed = aead.open_(_key(passphrase, costs, salt), wrapped, _AAD + canonical.encode(head))
+        seed = aead.open_(derive(stretched(passphrase, costs, salt), "recipient-key"), wrapped, _AAD + canonical.encode(head))
     except WrongKey:
         raise WrongKey(
             "the passphrase does not open this key",
@@ -109,23 +108,9 @@ def _checked(name: str) -> str:
 
 def _head(name: str, public: bytes, costs: Argon2Parameters, salt: bytes) -> dict[str, JsonValue]:
     return {
-        "argon2id": {"iterations": costs.iterations, "lanes": costs.lanes, "memory_kib": costs.memory_kib},
+        "argon2id": costs_to_json(costs),
         "format": FORMAT,
         "name": name,
         "public": to_base64url(public),
         "salt": to_base64url(salt),
     }
-
-
-def _parameters(value: canonical.Json) -> Argon2Parameters:
-    costs = Fields(value, "argon2id", {"iterations", "lanes", "memory_kib"})
-    memory, iterations, lanes = (
-        costs.integer(name, minimum=1, maximum=canonical.MAX_INTEGER) for name in ("memory_kib", "iterations", "lanes")
-    )
-    return Argon2Parameters(memory, iterations, lanes)
-
-
-def _key(passphrase: Secret, costs: Argon2Parameters, salt: bytes) -> Secret:
-    if not 0 < len(passphrase) <= _MAXIMUM:
-        raise UsageError(f"a passphrase has 1 to {_MAXIMUM} bytes")
-    return derive(argon2id(passphrase, salt, costs), "recipient-key")
