@@ -1,7 +1,7 @@
 """Many data keys moved from one version of a KEK to another, each opened, compared and wrapped anew.
 
-What `wrap.rewrap_data_key` does one at a time, with the ciphers set up once and one buffer for what is inside, wiped at the end. The
-same must hold (`wrap`): the old wrap opens under its own context only, the check value is compared before anything is wrapped, and
+The ciphers are set up once, and there is one buffer for what is inside, wiped at the end. What holds for one wrap (`wrap`) must hold
+here: the old wrap opens under its own context only, the check value is compared before anything is wrapped, and
 neither the secret nor the check value changes. Contexts come as bytes (`DataKeyContext.encode`), since building a million values
 takes longer than the cryptography.
 """

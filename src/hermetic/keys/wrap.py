@@ -161,15 +161,6 @@ def unwrap_data_key(kek: Secret, wrapped: bytes, kek_context: KekContext, data_c
     return _unwrap(kek, wrapped, kek_context, data_context)[1]
 
 
-def rewrap_data_key(
-    wrapped: bytes, data_context: DataKeyContext, *, old: tuple[Secret, KekContext], new: tuple[Secret, KekContext]
-) -> bytes:
-    """Move S || check, once compared, from the `old` (KEK, context) to the `new`; raises as `unwrap_data_key`."""
-    raw, _ = _unwrap(old[0], wrapped, old[1], data_context)
-    _same_environment(new[1], data_context)
-    return _seal(new[0], raw, new[1].associated_data(data_context.data_key_id))
-
-
 def _unwrap(kek: Secret, wrapped: bytes, kek_context: KekContext, data_context: DataKeyContext) -> tuple[Secret, Secret]:
     """Return (S || check, data key), compared."""
     _same_environment(kek_context, data_context)

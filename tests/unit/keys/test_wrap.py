@@ -10,6 +10,7 @@ from hermetic.errors import FormatError, IntegrityError, InvalidName, UsageError
 from hermetic.formats import canonical
 from hermetic.ids import DataClass, Environment
 from hermetic.keys import wrap
+from hermetic.keys.rewrapping import Rewrapper
 from hermetic.keys.wrap import (
     WRAPPED,
     SlotKind,
@@ -17,7 +18,6 @@ from hermetic.keys.wrap import (
     new_secret,
     open_payload,
     payload,
-    rewrap_data_key,
     unwrap_data_key,
     wrap_data_key,
 )
@@ -154,10 +154,15 @@ def test_another_kek_refuses(secret, kek):
         unwrap_data_key(Secret.random(32), wrap_data_key(kek, secret, PLACE, DATA), PLACE, DATA)
 
 
+def rewrapped(wrapped, context, old, new):
+    with Rewrapper(old, new) as mover:
+        return mover.move(context.data_key_id, wrapped, context.encode())
+
+
 def test_rewrap_keeps_the_data_key(kek, secret):
     new, place = Secret.random(32), dataclasses.replace(PLACE, number=2)
     wrapped = wrap_data_key(kek, secret, PLACE, DATA)
-    moved = rewrap_data_key(wrapped, DATA, old=(kek, PLACE), new=(new, place))
+    moved = rewrapped(wrapped, DATA, (kek, PLACE), (new, place))
     assert unwrap_data_key(new, moved, place, DATA).same_as(unwrap_data_key(kek, wrapped, PLACE, DATA))
     with pytest.raises(WrongKey):
         unwrap_data_key(kek, moved, place, DATA)
@@ -167,11 +172,9 @@ def test_rewrap_does_not_launder_a_wrap_of_another_place(kek, secret):
     wrapped = wrap_data_key(kek, secret, PLACE, DATA)
     stolen = dataclasses.replace(DATA, version_id=OTHER)
     with pytest.raises(IntegrityError):
-        rewrap_data_key(wrapped, stolen, old=(kek, PLACE), new=(Secret.random(32), dataclasses.replace(PLACE, number=2)))
-    with pytest.raises(IntegrityError, match="cannot hold"):
-        rewrap_data_key(
-            wrapped, DATA, old=(kek, PLACE), new=(Secret.random(32), dataclasses.replace(PLACE, environment=Environment.STAGING))
-        )
+        rewrapped(wrapped, stolen, (kek, PLACE), (Secret.random(32), dataclasses.replace(PLACE, number=2)))
+    with pytest.raises(IntegrityError, match="do not move between environments"):
+        rewrapped(wrapped, DATA, (kek, PLACE), (Secret.random(32), dataclasses.replace(PLACE, environment=Environment.STAGING)))
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
