@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from hermetic.errors import HermeticError
+from hermetic.providers import kernel_keyring
+from hermetic.providers.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,9 +28,13 @@ def folder(isolated_environment: Path) -> Path:
 
 
 @pytest.fixture
-def home(isolated_environment: Path) -> Path:
-    """Return a HERMETIC_HOME, not made yet."""
-    return isolated_environment / "hermetic-home"
+def home(isolated_environment: Path) -> Iterator[Path]:
+    """Yield a HERMETIC_HOME, not made yet; what a page left unlocked is locked afterwards: the kernel is everybody's."""
+    yield isolated_environment / "hermetic-home"
+    with contextlib.suppress(HermeticError):  # a machine without it
+        for root in kernel_keyring.unlocked():
+            if any(isolated_environment.rglob(root.domain)):
+                kernel_keyring.remove(Place(isolated_environment, root.domain, root.root_id))
 
 
 @pytest.fixture
