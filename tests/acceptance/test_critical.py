@@ -9,11 +9,11 @@ from hermetic.domain import approving
 from hermetic.errors import ApprovalNeeded, ConfigError, Denied, KeyUnusable, UsageError
 from hermetic.formats.certificate import parse_certificate
 from hermetic.formats.messages.approvals import AddStatement, ListRequests, ShowRequest
-from hermetic.formats.messages.destruction import AnnounceDestruction, DestroyDue, ShowCertificate, ShredVersions
+from hermetic.formats.messages.destruction import AnnounceDestruction, DestroyDue, ShowCertificate
 from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from tests import world as w
 from tests.acceptance.conftest import ROWS
-from tests.unit.custody.approving import Person
+from tests.unit.custody.approving import Person, to_shred
 
 
 def test_KM4_a_shredded_version_is_gone_and_everything_else_reads(pipeline):
@@ -71,7 +71,7 @@ def test_AC5_two_of_three_approve_a_destruction_once(world):
         lambda text: text.replace("delete: {approvals: 2, approvals_in: {development: 0, staging: 1}}", "delete: {approvals: 2}"),
     )
     w.seal(port)
-    shred = ShredVersions(("dataset/patients@1",), "consent withdrawn")
+    shred = to_shred(port)
     with pytest.raises(ApprovalNeeded):
         port.ask(shred)
     (row,) = port.ask(ListRequests()).requests

@@ -232,6 +232,7 @@ def destroy(root: Path, say: Say) -> None:
         AnnounceDestruction,
         CancelDestruction,
         DestroyDue,
+        PlanShred,
         RecordCopiesDestroyed,
         ShowCertificate,
         ShredVersions,
@@ -253,7 +254,8 @@ def destroy(root: Path, say: Say) -> None:
                 break
             _all_approve(h, people[:2])
         h.seal(b"first", name="dataset/brief", data_class="restricted", member="x", purpose="ingest")
-        done = ask(ShredVersions(("dataset/brief@1",), "drill"))
+        plan = ask(PlanShred(("dataset/brief@1",)))
+        done = ask(ShredVersions(plan.refs, plan.versions, "drill"))
         ask(RecordCopiesDestroyed(time.time_ns() // 1_000_000, "drill"))
         ask(ShowCertificate(done.certificate))
         kek = ask(ListKeys()).keys[0].kek

@@ -103,7 +103,7 @@ def shred(out: Out, *, refs: tuple[str, ...], project: str | None, reason: str, 
         if dry_run:
             out.emit(plan, *_radius(", ".join(plan.refs[:_SHOWN]), plan.radius))
             return 0
-        done = connection.ask(ShredVersions(tuple(sorted(plan.refs)), reason))
+        done = connection.ask(ShredVersions(plan.refs, plan.versions, reason))
         if file is not None:
             _write(file, connection.ask(ShowCertificate(done.certificate)).envelope)
     for name in done.derived:

@@ -1,6 +1,7 @@
 """Crypto-shredding: the wrapped data keys of versions are overwritten, and with them goes what only they opened.
 
-1. Versions are named with their numbers, so that approvals say exactly which.
+1. Versions are named with their numbers, and with the ids of what those names mean: approvals are for the ids, so that a rename
+   between asking, approving and doing shreds nothing else.
 2. One transaction overwrites every wrap, marks the versions as deleted, ends their leases and logs each of them.
 3. Then the database, its free pages and its write-ahead log are searched for the wraps; a certificate says what was found and what
    is missing until the data is gone everywhere (`certifying`).
@@ -47,23 +48,38 @@ def plan_shred(call: Call, request: PlanShred) -> ShredPlan:
     """Show what shredding would concern. Raises NotFound, UsageError, PolicyDenied."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        found = _of_refs(call, session, request.refs, numbered=False)
+        found = _of_refs(call, session, request.refs)
         if request.project is not None:
             found += [pair for pair in _of_project(call, session, request.project) if pair not in found]
         if not found:
             raise NotFound("nothing to shred", hint="`hermetic ls` lists what there is")
+        found.sort(key=lambda pair: (str(pair[0].name), pair[1].number or 0))
         ids = [item for _, item in found]
         radius = blast.radius(session, ids, data_keys=sum(len(_live(session, item.id)) for item in ids))
-        return ShredPlan(tuple(f"{asset.name}@{item.number}" for asset, item in found), radius)
+        refs = tuple(f"{asset.name}@{item.number}" for asset, item in found)
+        return ShredPlan(refs, tuple(item.id for item in ids), radius)
 
 
-def _of_refs(call: Call, session: ReadSession, refs: tuple[str, ...], *, numbered: bool) -> list[tuple[Asset, Version]]:
+def _meant(call: Call, session: ReadSession, request: ShredVersions) -> list[tuple[Asset, Version]]:
+    """Return the versions of a request. Raises UsageError for a name without a number, Conflict for one that means another version."""
+    for text in request.refs:
+        if Ref.parse(text).number is None:
+            raise UsageError(f"{text} names no version", hint=f"write {text}@NUMBER; `hermetic ls {text}` lists them")
+    found = _of_refs(call, session, request.refs)
+    for text, (_, version), version_id in zip(request.refs, found, request.versions, strict=True):
+        if version.id != version_id:
+            raise Conflict(
+                f"{text} means another version than when this was asked: its name was given to something else",
+                hint="look at `hermetic key shred --dry-run`, then run the command again: approvals are asked for anew",
+            )
+    return found
+
+
+def _of_refs(call: Call, session: ReadSession, refs: tuple[str, ...]) -> list[tuple[Asset, Version]]:
     policy = call.custodian.policy.current(session)
     found = []
     for text in dict.fromkeys(refs):
         ref = Ref.parse(text)
-        if numbered and ref.number is None:
-            raise UsageError(f"{text} names no version", hint=f"write {text}@NUMBER; `hermetic ls {text}` lists them")
         asset, version = versions.resolve(session, ref, policy.document.environment, deleted=True)
         if version.state is VersionState.DELETED:
             raise KeyUnusable(gone(session, asset, version), hint="`hermetic key certificate` shows the certificate")
@@ -90,12 +106,14 @@ def shred_versions(call: Call, request: ShredVersions) -> Shredded:
     """Shred. Raises NotFound, UsageError, PolicyDenied, ApprovalNeeded, KeyUnusable (shredded already), Conflict."""
     if not 0 < len(request.refs) <= BATCH:
         raise UsageError(f"a request names 1 to {BATCH} versions", hint="shred in several steps")
+    if len(request.versions) != len(request.refs) or len(set(request.refs)) != len(request.refs):
+        raise UsageError("a request names each version once, and its id", hint="`hermetic key shred` looks the ids up")
     certifying.check_reason(request.reason)
     asked = _allowed(call, request)
     caller = asked[0][0]
     with unit(call.custodian, "custody.shred.committed", call.now_ms) as work:
         voices = approved.in_favour(call, work.session, caller)
-        found = _of_refs(call, work.session, request.refs, numbered=True)
+        found = _meant(call, work.session, request)
         _still(call, work, asked, found)
         ids = tuple(item.id for _, item in found)
         radius = blast.radius(work.session, [item for _, item in found], data_keys=len(found))
@@ -134,7 +152,7 @@ def _allowed(call: Call, request: ShredVersions) -> Asked:
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        resources = [as_resource(asset, item, policy) for asset, item in _of_refs(call, session, request.refs, numbered=True)]
+        resources = [as_resource(asset, item, policy) for asset, item in _meant(call, session, request)]
     return [(allowed_caller(call, Action.DELETE, resource), resource) for resource in resources]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hermetic.crypto.sign import SigningKey
 from hermetic.formats.approval import PAYLOAD_TYPE, Statement
 from hermetic.formats.messages.approvals import AddStatement, EnrolApprover, ListRequests
+from hermetic.formats.messages.destruction import PlanShred, ShredVersions
 from hermetic.keys import approver_key
 from hermetic.signing.envelopes import sign_envelope
 
@@ -38,3 +39,9 @@ def the_request(port):
     """The one request that waits."""
     (row,) = port.ask(ListRequests()).requests
     return row
+
+
+def to_shred(port, *refs, reason="consent withdrawn"):
+    """The request to shred what names mean now."""
+    plan = port.ask(PlanShred(refs or ("dataset/patients@1",)))
+    return ShredVersions(plan.refs, plan.versions, reason)

@@ -19,14 +19,13 @@ from hermetic.errors import (
     UsageError,
 )
 from hermetic.formats.messages.approvals import AddStatement, ListApprovers, ListRequests, RemoveApprover, ShowRequest
-from hermetic.formats.messages.destruction import ShredVersions
+from hermetic.formats.messages.catalogue import RenameAsset, ShowVersion
 from hermetic.formats.messages.keys import ListKeys, RotateKey
 from hermetic.formats.messages.log import VerifyLog
-from tests.unit.custody.approving import Person, the_request
-from tests.world import DAY, HOUR, START, change_policy, kinds, leaves, seal, sql
+from tests.unit.custody.approving import Person, the_request, to_shred
+from tests.world import DAY, HOUR, START, change_policy, kinds, leaves, open_, seal, sql
 
 REF = "dataset/patients@1"
-ASK = ShredVersions((REF,), "consent withdrawn")
 
 
 def strict(text, needed=2):
@@ -48,7 +47,7 @@ def asked(world, port, people):
     change_policy(world, port, strict)
     seal(port)
     with pytest.raises(ApprovalNeeded) as caught:
-        port.ask(ASK)
+        port.ask(to_shred(port))
     row = the_request(port)
     assert row.id in str(caught.value)
     assert "hermetic approve" in caught.value.hint
@@ -58,13 +57,14 @@ def asked(world, port, people):
 def test_m_of_n_approvals_are_collected_and_used_once(port, people, asked, world):
     bob, carol = people
     assert (asked.needed, asked.action, asked.requester != "") == (2, "delete", True)
-    assert {pair.name: pair.value for pair in asked.asks}["refs"] == REF
+    shown = {pair.name: pair.value for pair in asked.asks}
+    assert (shown["refs"], shown["versions"]) == (REF, port.ask(ShowVersion(REF)).version)
     assert len(bob.answers(port, asked, START).statements) == 1
     with pytest.raises(ApprovalNeeded, match="has 1: request"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     assert the_request(port).id == asked.id
     carol.answers(port, asked, START)
-    assert port.ask(ASK).refs == (REF,)
+    assert port.ask(to_shred(port)).refs == (REF,)
     assert port.ask(ShowRequest(asked.id)).state == "used"
     said = kinds(port)
     assert (said.count("approval.asked"), said.count("approval.given"), said.count("approval.used")) == (1, 2, 1)
@@ -73,13 +73,33 @@ def test_m_of_n_approvals_are_collected_and_used_once(port, people, asked, world
     assert not [item for item in port.ask(VerifyLog((), ())).findings if "|high|" in item.value]
 
 
+def test_approvals_are_for_the_version_and_not_for_its_name(world, port, people, asked):
+    """Renamed between asking, approving and doing: what goes by the name now is not shredded, and no approval counts for it."""
+    seal(port, "dataset/other")
+    asks = to_shred(port)
+    for person in people:
+        person.answers(port, asked, START)
+    port.ask(RenameAsset("dataset/patients", "dataset/moved"))
+    port.ask(RenameAsset("dataset/other", "dataset/patients"))
+    with pytest.raises(Conflict, match="means another version") as caught:
+        port.ask(asks)
+    assert "run the command again" in caught.value.hint
+    with pytest.raises(ApprovalNeeded, match="has 0"):
+        port.ask(to_shred(port))
+    open_(port, REF, "dataset/moved@1")
+    port.ask(RenameAsset("dataset/patients", "dataset/other"))
+    port.ask(RenameAsset("dataset/moved", "dataset/patients"))
+    assert port.ask(asks).refs == (REF,)
+    open_(port, "dataset/other@1")
+
+
 def test_used_approvals_do_not_serve_again(port, people, asked):
     statements = [person.statement(asked, START) for person in people]
     for raw in statements:
         port.ask(AddStatement(raw))
-    port.ask(ASK)
+    port.ask(to_shred(port))
     seal(port, "dataset/other")
-    again = ShredVersions(("dataset/other@1",), "consent withdrawn")
+    again = to_shred(port, "dataset/other@1")
     with pytest.raises(ApprovalNeeded):
         port.ask(again)
     for raw in statements:
@@ -92,7 +112,7 @@ def test_an_equal_request_is_another_one(world, port, people, asked):
     statements = [person.statement(asked, START, expires_ms=START + 7 * DAY) for person in people]
     world.clock.now += DAY
     with pytest.raises(ApprovalNeeded):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     fresh = the_request(port)
     assert (fresh.id != asked.id, fresh.hash) == (True, asked.hash)
     for raw in statements:
@@ -135,7 +155,7 @@ def test_one_approver_counts_once(port, people, asked):
     with pytest.raises(Conflict, match="answered"):
         bob.answers(port, asked, START)
     with pytest.raises(ApprovalNeeded):
-        port.ask(ASK)
+        port.ask(to_shred(port))
 
 
 def test_a_no_closes_the_request(port, people, asked):
@@ -143,7 +163,7 @@ def test_a_no_closes_the_request(port, people, asked):
     carol.answers(port, asked, START)
     bob.answers(port, asked, START, "deny", reason="they need it for the audit")
     with pytest.raises(PolicyDenied, match="bob denied this request: they need it for the audit"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     with pytest.raises(Conflict):
         carol.answers(port, asked, START)
 
@@ -154,15 +174,15 @@ def test_what_expired_does_not_count_nor_come_back(world, port, people, asked):
     carol.answers(port, asked, START)
     world.clock.now += 2 * HOUR
     with pytest.raises(ApprovalNeeded, match="has 1"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     world.clock.now = START + DAY
     with pytest.raises(ApprovalNeeded, match="has 0"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     world.clock.now = START + HOUR // 2  # the clock is set back: what was seen to be over stays over
     states = {row.id: row.state for row in port.ask(ListRequests(closed=True)).requests}
     assert states[asked.id] == "expired"
     with pytest.raises(ApprovalNeeded, match="has 0"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
 
 
 def test_a_clock_before_the_request_counts_nothing(world, port, people, asked):
@@ -170,9 +190,9 @@ def test_a_clock_before_the_request_counts_nothing(world, port, people, asked):
         person.answers(port, asked, START)
     world.clock.now = START - HOUR
     with pytest.raises(HermeticError):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     world.clock.now = START
-    assert port.ask(ASK).refs == (REF,)
+    assert port.ask(to_shred(port)).refs == (REF,)
 
 
 def test_nobody_approves_their_own_request(world, port, people):
@@ -188,13 +208,13 @@ def test_nobody_approves_their_own_request(world, port, people):
         person.answers(port, row, START)
     own.enrol(port)
     with pytest.raises(ApprovalNeeded):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     row = the_request(port)
     with pytest.raises(Denied, match="own request"):
         own.answers(port, row, START)
     people[0].answers(port, row, START)
     with pytest.raises(ApprovalNeeded, match="has 1"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
 
 
 def owner_name(port):
@@ -215,7 +235,7 @@ def test_a_removed_approver_does_not_count(port, people, asked):
     carol.answers(port, row, START)
     port.ask(gone)
     with pytest.raises(ApprovalNeeded, match="1 could give it"):
-        port.ask(ASK)
+        port.ask(to_shred(port))
     assert [item.counts for item in port.ask(ShowRequest(asked.id)).statements if item.approver == "bob"] == [
         "is no approver any more"
     ]
@@ -260,7 +280,7 @@ def test_without_approvers_nothing_can_be_asked(world, port):
     change_policy(world, port, strict)
     seal(port)
     with pytest.raises(ApprovalNeeded, match="0 could give it") as caught:
-        port.ask(ASK)
+        port.ask(to_shred(port))
     assert "approver enrol" in caught.value.hint
     assert port.ask(ListRequests(closed=True)).requests == ()
 
@@ -279,7 +299,7 @@ def test_two_processes_use_one_set_of_approvals_once(world, port, people, asked)
 
     for person in people:
         person.answers(port, asked, START)
-    other = world.port()
+    other, ask = world.port(), to_shred(port)
     met = threading.Barrier(2)
     before = shredding.unit
 
@@ -292,7 +312,7 @@ def test_two_processes_use_one_set_of_approvals_once(world, port, people, asked)
 
     def run(which):
         try:
-            results.append(which.ask(ASK).refs)
+            results.append(which.ask(ask).refs)
         except HermeticError as error:
             results.append(type(error).__name__)
 
@@ -313,7 +333,7 @@ def test_an_approval_changed_in_the_database_is_no_approval(world, port, people,
     bob.answers(port, asked, START)
     sql(world, "UPDATE approval SET verdict = 'deny'")
     with pytest.raises(HermeticError) as caught:
-        port.ask(ASK)
+        port.ask(to_shred(port))
     assert caught.value.exit_code == 4
 
 
@@ -321,7 +341,7 @@ def test_approvals_put_back_are_found_by_the_log(world, port, people, asked):
     for person in people:
         person.answers(port, asked, START)
     (row,) = sql(world, "SELECT * FROM approval_request WHERE id = ?", asked.id)
-    port.ask(ASK)
+    port.ask(to_shred(port))
     sql(world, f"REPLACE INTO approval_request VALUES ({', '.join('?' * len(row))})", *row)
     found = [item for item in port.ask(VerifyLog((), ())).findings if item.name == "row-put-back"]
     assert any("approval_request" in item.value for item in found)

@@ -13,13 +13,14 @@ from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.policy import ListPrincipals
 from hermetic.ids import DataClass
+from tests.unit.custody.approving import to_shred
 from tests.world import DAY, START, ended, kinds, leaves, open_, seal, sql
 
 REF = "dataset/patients@1"
 
 
 def shred(port, *refs, reason="consent withdrawn"):
-    return port.ask(ShredVersions(refs or (REF,), reason))
+    return port.ask(to_shred(port, *(refs or (REF,)), reason=reason))
 
 
 def pages(world):
@@ -83,13 +84,18 @@ def test_shredding_twice_says_so(port):
 
 
 def test_versions_are_named_with_their_numbers(port):
-    seal(port)
+    draft, _ = seal(port)
     with pytest.raises(UsageError, match="names no version"):
-        shred(port, "dataset/patients")
+        port.ask(ShredVersions(("dataset/patients",), (draft.version,), "x"))
     with pytest.raises(UsageError):
         shred(port, reason=" ")
     with pytest.raises(UsageError):
-        port.ask(ShredVersions((), "nothing"))
+        port.ask(ShredVersions((), (), "nothing"))
+    for refs, ids in (((REF,), ()), ((REF, REF), (draft.version, draft.version))):
+        with pytest.raises(UsageError, match="and its id"):
+            port.ask(ShredVersions(refs, ids, "x"))
+    with pytest.raises(Conflict, match="another version"):
+        port.ask(ShredVersions((REF,), (draft.asset,), "x"))
     with pytest.raises(NotFound):
         shred(port, "dataset/patients@2")
     open_(port, REF)

@@ -170,15 +170,14 @@ def test_approvals_that_waited_are_over(world, tmp_path):
     """A copy may show a request as open that was used since: it is asked anew."""
     from hermetic.errors import ApprovalNeeded
     from hermetic.formats.messages.approvals import ListRequests
-    from hermetic.formats.messages.destruction import ShredVersions
-    from tests.unit.custody.approving import Person
+    from tests.unit.custody.approving import Person, to_shred
 
-    shred = ShredVersions(("dataset/patients@1",), "consent withdrawn")
     people = [Person("bob"), Person("carol")]
     with world.connect() as connection:
         for person in people:
             person.enrol(connection)
         w.change_policy(world, connection, lambda text: text.replace("approvals_in: {development: 0", "approvals_in: {development: 2"))
+        shred = to_shred(connection)
         with pytest.raises(ApprovalNeeded):
             connection.ask(shred)
         (row,) = connection.ask(ListRequests()).requests

@@ -119,18 +119,24 @@ class PlanShred(Request["ShredPlan"]):
 @message("shred-plan")
 @dataclass(frozen=True, slots=True)
 class ShredPlan:
-    """`refs` are all versions meant, each with its number."""
+    """`refs` are all versions meant, each with its number, in order; `versions` are their ids."""
 
     refs: tuple[str, ...]
+    versions: tuple[str, ...]
     radius: BlastRadius
 
 
 @message("shred-versions")
 @dataclass(frozen=True, slots=True)
 class ShredVersions(Request["Shredded"]):
-    """Overwrite the wrapped data keys of versions, each named with its number; nothing brings them back."""
+    """Overwrite the wrapped data keys of versions; nothing brings them back.
+
+    Each of `refs` has a number, and `versions` are the ids of what they mean now: approvals are for those, whatever goes by the names
+    later.
+    """
 
     refs: tuple[str, ...]
+    versions: tuple[str, ...]
     reason: str
 
 
