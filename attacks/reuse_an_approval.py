@@ -37,7 +37,8 @@ class Person:
 
     def sign(self, row, *, as_key: SigningKey | None = None) -> bytes:
         key_id = approver_key.key_id_of((as_key or self.key).public)
-        said = Statement(row.domain, row.id, row.hash, "approve", key_id, "", time.time_ns() // 1_000_000, row.expires_ms)
+        who, now = (row.requester_id, row.requester), time.time_ns() // 1_000_000
+        said = Statement(row.domain, row.id, row.hash, *who, "approve", key_id, "", now, row.expires_ms)
         return sign_envelope(said.encode(), PAYLOAD_TYPE, self.key, key_id)
 
 

@@ -291,7 +291,9 @@ class _Approver:
         from hermetic.signing.envelopes import sign_envelope
 
         now = time.time_ns() // 1_000_000
-        said = Statement(row.domain, row.id, row.hash, "approve", self.key_id, "drill", now, row.expires_ms)
+        said = Statement(
+            row.domain, row.id, row.hash, row.requester_id, row.requester, "approve", self.key_id, "drill", now, row.expires_ms
+        )
         return sign_envelope(said.encode(), PAYLOAD_TYPE, self.signing, self.key_id)
 
 

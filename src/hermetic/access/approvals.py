@@ -3,8 +3,8 @@
 What must hold:
 
 1. A key belongs to one name for ever; a name has one active key. So one person is one voice.
-2. A statement counts for the one request it names, while that is open, from when it was made until it or the request expires, if its
-   key's holder is still an approver and is not who asks. Its signature is verified each time it is counted.
+2. A statement counts for the request and the requester it names, while that is open, from when it was made until it or
+   the request expires, if its key's holder is still an approver and is not who asks. Its signature is verified each time it is counted.
 3. A request is used once: it is closed in the transaction of the operation. One no closes it too.
 4. A request that was seen to be over is marked, so that a clock that is set back does not open it again.
 """
@@ -203,7 +203,7 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
     """Take a signed statement to its request.
 
     Raises FormatError, SignatureError (forged, changed, or by a key that is no approver's), Denied (the requester's own, another
-    domain's, stale, not yet made), Conflict (the request is closed, or this approver has spoken).
+    domain's or requester's, stale, not yet made), Conflict (the request is closed, or this approver has spoken).
     """
     # 1. The envelope names a key; it is an approver's, and signed these bytes.
     who, said = _verified(session, raw)
@@ -215,6 +215,8 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
     item = asked(session, said.request)
     if said.request_hash != item.hash:
         raise Denied("this approval is for something else than the request asks", hint="show the request again, and sign that")
+    if not says_who(said, item):
+        raise Denied("this approval is for somebody else's request", hint="show the request again, and sign that")
     if item.over(now_ms):
         raise Conflict(f"the request is {item.state if item.state != OPEN else EXPIRED}", hint="run the command again: it asks anew")
     _in_time(said, item, now_ms)
@@ -233,6 +235,11 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
         expires_ms=said.expires_ms,
     )
     return item, who, said
+
+
+def says_who(said: Statement, item: Asked) -> bool:
+    """Whether a statement names who asks: id and name, as they were when this was asked."""
+    return (said.requester, said.requester_name) == (item.requester_id, item.requester)
 
 
 def _in_time(said: Statement, item: Asked, now_ms: int) -> None:
@@ -277,7 +284,7 @@ def in_favour(session: ReadSession, item: Asked, principal: Principal, now_ms: i
     return tuple(
         who
         for who, said in said_about(session, item)
-        if said.verdict == "approve" and who.active and not who.is_(principal) and now_ms < said.expires_ms
+        if said.verdict == "approve" and says_who(said, item) and who.active and not who.is_(principal) and now_ms < said.expires_ms
     )
 
 

@@ -176,7 +176,7 @@ def _asks(asked: Shown) -> list[tuple[str, str]]:
     fields = [(field.name, getattr(message, field.name)) for field in dataclasses.fields(message)]
     keys = [("key", approving.public_of(message.public))] if isinstance(message, EnrolApprover) else []
     named = ((name, _text(value)) for name, value in fields)
-    return [("asked by", asked.requester), ("asks", type(message).__name__), *named, *keys]
+    return [("asked by", f"{asked.requester_name} ({asked.requester})"), ("asks", type(message).__name__), *named, *keys]
 
 
 def _text(value: object) -> str:

@@ -83,13 +83,14 @@ def row(call: Call, session: ReadSession, item: Asked) -> RequestRow:
         hash=item.hash,
         request=item.request,
         action=item.action,
+        requester_id=item.requester_id,
         requester=item.requester,
         needed=item.needed,
         created_ms=item.created_ms,
         expires_ms=item.expires_ms,
         state=approvals.EXPIRED if over else item.state,
         asks=_asks(item.request),
-        statements=tuple(_statement(call, who, said) for who, said in approvals.said_about(session, item)),
+        statements=tuple(_statement(call, item, (who, said)) for who, said in approvals.said_about(session, item)),
     )
 
 
@@ -107,8 +108,11 @@ def _text(value: object) -> str:
     return (value if isinstance(value, str) else json.dumps(value))[:SHOWN]
 
 
-def _statement(call: Call, who: Approver, said: Statement) -> StatementRow:
+def _statement(call: Call, item: Asked, spoken: tuple[Approver, Statement]) -> StatementRow:
+    who, said = spoken
     why = "" if who.active else "is no approver any more"
+    if not approvals.says_who(said, item):
+        why = "does not name who asks"
     if call.now_ms >= said.expires_ms:
         why = "has expired"
     return StatementRow(who.name, said.verdict, said.reason, said.made_ms, said.expires_ms, why)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.errors import FormatError, IntegrityError
 from hermetic.formats import canonical, codec
-from hermetic.formats.approval import PAYLOAD_TYPE, Decided, Statement
+from hermetic.formats.approval import NAME_LIMIT, PAYLOAD_TYPE, Decided, Statement
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.fields import Fields
 from hermetic.formats.messages.base import hash_of
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.formats.messages.approvals import RequestRow
 
-REQUEST_FORMAT: Final = "hermetic/approval-request/v1"
+REQUEST_FORMAT: Final = "hermetic/approval-request/v2"
 REQUEST_LIMIT: Final = 8 * 1024 * 1024
-_FIELDS: Final = {"domain", "expires_ms", "format", "hash", "request", "request_id", "requester"}
+_FIELDS: Final = {"domain", "expires_ms", "format", "hash", "request", "request_id", "requester", "requester_name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Shown:
     id: str
     hash: bytes
     request: bytes
-    requester: str
+    requester: str  # id of the principal; signed, and so is the name
+    requester_name: str
     expires_ms: int
 
     def checked(self) -> Any:
@@ -53,7 +54,7 @@ class Shown:
 
 def shown(row: RequestRow) -> Shown:
     """Return what custody shows of a request."""
-    return Shown(row.domain, row.id, row.hash, row.request, row.requester, row.expires_ms)
+    return Shown(row.domain, row.id, row.hash, row.request, row.requester_id, row.requester, row.expires_ms)
 
 
 def make_key(path: Path, passphrase: Secret, parameters: Argon2Parameters | None = None) -> str:
@@ -80,6 +81,8 @@ def statement(asked: Shown, path: Path, passphrase: Secret, *, verdict: Decided,
         domain=DomainId(asked.domain),
         request=asked.id,
         request_hash=asked.hash,
+        requester=asked.requester,
+        requester_name=asked.requester_name,
         verdict=verdict,
         approver=key.key_id,
         reason=reason,
@@ -100,6 +103,7 @@ def request_file(asked: Shown) -> bytes:
             "request": to_base64url(asked.request),
             "request_id": asked.id,
             "requester": asked.requester,
+            "requester_name": asked.requester_name,
         }
     )
 
@@ -116,7 +120,8 @@ def read_request_file(raw: bytes) -> Shown:
         id=fields.identifier("request_id"),
         hash=fields.binary("hash", length=32),
         request=from_base64url(text),
-        requester=fields.text("requester", limit=1000),
+        requester=fields.text("requester", limit=NAME_LIMIT),
+        requester_name=fields.text("requester_name", limit=NAME_LIMIT),
         expires_ms=fields.integer("expires_ms", minimum=0, maximum=canonical.MAX_INTEGER),
     )
     found.checked()

@@ -109,6 +109,20 @@ def test_offline(asked, hermetic, project):
     assert answer(hermetic, "approve", "changed.json", "bob", "--offline").code == 4
 
 
+def test_a_request_file_that_names_another_requester_gets_a_yes_that_nobody_can_use(asked, hermetic, project):
+    """The approver is shown who asks and signs that: a file changed on its way ends at custody."""
+    assert hermetic("request", "export", asked, "request.json").code == 0
+    raw = (project / "request.json").read_text()
+    for at, name in enumerate(("requester", "requester_name")):
+        head, _, tail = raw.partition(f'"{name}":"')
+        (project / f"changed{at}.json").write_text(f'{head}"{name}":"mallory{tail[tail.index(chr(34)) :]}')
+        signed = answer(hermetic, "approve", f"changed{at}.json", "bob", "--offline")
+        assert (signed.code, "mallory" in signed.err) == (0, True), signed.err
+        (project / "statement").write_text(signed.out)
+        refused = hermetic("request", "add-statement", "statement")
+        assert (refused.code, "somebody else's request" in refused.err) == (3, True), refused.err
+
+
 def test_wrong_passphrase_open_file_and_foreign_key(asked, hermetic, project):
     (project / "other").write_text("not the right passphrase")
     (project / "other").chmod(0o600)

@@ -28,7 +28,9 @@ class Person:
 
     def statement(self, row, now_ms, verdict="approve", **changes):
         """A signed statement about a request; `changes` make it another one."""
-        said = Statement(row.domain, row.id, row.hash, verdict, self.key_id, "looked at it", now_ms, row.expires_ms)
+        said = Statement(
+            row.domain, row.id, row.hash, row.requester_id, row.requester, verdict, self.key_id, "looked at it", now_ms, row.expires_ms
+        )
         return sign_envelope(replace(said, **changes).encode(), PAYLOAD_TYPE, self.signing, self.key_id)
 
     def answers(self, port, row, now_ms, verdict="approve", **changes):

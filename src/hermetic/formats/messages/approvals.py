@@ -86,6 +86,7 @@ class RequestRow:
     hash: bytes
     request: bytes
     action: str
+    requester_id: str
     requester: str
     needed: int
     created_ms: int
