@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hermetic
 from hermetic.assets.session import fresh_id
 from hermetic.catalog.values import fresh_id as fresh_row_id
-from hermetic.custody.rewrapping import BATCH
+from hermetic.custody.pacing import LONGEST_S
+from hermetic.custody.pacing import MOST as BATCH
 from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import opening
@@ -58,11 +60,12 @@ print(done)
 
 
 class Campaign(NamedTuple):
-    """What one campaign took: seconds, keys moved, the longest write transaction, and what readers did meanwhile."""
+    """What one campaign took: seconds, processor seconds, keys moved, each write transaction, and what readers did meanwhile."""
 
     seconds: float
+    processor: float
     moved: int
-    longest: float
+    writes: list[float]
     reads: int
     failed: int
 
@@ -82,11 +85,12 @@ def main() -> None:
             killed = _killed(h, kek_id, options.kills, found.seconds) if options.kills else ""
             baseline = _baseline(root, options.keys)
     rate, ratio = found.moved / found.seconds, found.seconds / baseline
-    print(f"{found.moved:,} data keys in batches of {BATCH}, {options.readers} readers, {os.cpu_count()} processors")
+    print(f"{found.moved:,} data keys in batches of at most {BATCH}, {options.readers} readers, {os.cpu_count()} processors")
     print(f"{'':44}{'seconds':>9}{'keys/s':>10}{'x baseline':>12}")
     print(f"{'SQLite alone: the same updates (baseline)':44}{baseline:9.2f}{options.keys / baseline:10,.0f}{1:12.1f}")
     print(f"{'rewrap, unwrapped, checked, wrapped, logged':44}{found.seconds:9.2f}{rate:10,.0f}{ratio:12.1f}")
-    print(f"longest write transaction {found.longest * 1000:.0f} ms; {left} keys left")
+    print(f"processor time {found.processor / found.moved * 1e6:.1f} µs a key; {left} keys left")
+    print(_about(found.writes))
     print(f"readers: {found.reads:,} assets read, {found.failed} readers failed")
     if killed:
         print(killed)
@@ -150,17 +154,33 @@ def _campaign(h: hermetic.Workspace, kek_id: str, root: Path, readers: int) -> C
     moved = 0
     with _timed_writes() as times:
         h.connection.ask(RotateKey(kek_id, "benchmark"))
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _processor()
         while True:
             answer = h.connection.ask(RewrapKey(kek_id, REQUEST))
             moved += answer.moved
             if not answer.left:
                 break
-        seconds = time.perf_counter() - start
+        seconds, used = time.perf_counter() - start, _processor() - used
     stop.touch()
     said = [process.communicate()[0] for process in running]
     failed = sum(process.returncode != 0 for process in running)
-    return Campaign(seconds, moved, max(times), sum(int(text) for text in said if text.strip()), failed)
+    return Campaign(seconds, used, moved, times, sum(int(text) for text in said if text.strip()), failed)
+
+
+def _processor() -> float:
+    """Return processor seconds of this process and of children that have ended, which readers have not."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def _about(writes: list[float]) -> str:
+    """Say how long write transactions lasted."""
+    median, slow, longest = (sorted(writes)[int((len(writes) - 1) * part)] * 1000 for part in (0.5, 0.99, 1))
+    over = sum(each > LONGEST_S for each in writes)
+    return (
+        f"{len(writes)} write transactions: median {median:.0f} ms, 99 of 100 within {slow:.0f} ms, longest {longest:.0f} ms; "
+        f"{over} over {LONGEST_S * 1000:.0f} ms"
+    )
 
 
 def _killed(h: hermetic.Workspace, kek_id: str, kills: int, seconds: float) -> str:

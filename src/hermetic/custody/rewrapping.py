@@ -1,9 +1,10 @@
 """A rewrap campaign: data keys move to the active version of their KEK, a batch at a time, beside readers and writers.
 
-A batch is one short transaction with one log entry that commits to its list. What takes time, reading, unwrapping, checking and
-wrapping, is done before the transaction and, within one request, while the batch before is being written; it holds for the
-revisions that were read, so a key that moved meanwhile makes the request start again. An interrupted campaign goes on where it
-stopped: what still waits is what hangs on an older version.
+A batch is one short transaction with one log entry that commits to its list; how many keys it holds follows how long writing takes
+(`pacing`), and the write-ahead log is merged into the database file between batches, not within one. What takes time, reading,
+unwrapping, checking and wrapping, is done before the transaction and, within one request, while the batch before is being written;
+it holds for the revisions that were read, so a key that moved meanwhile makes the request start again. An interrupted campaign goes
+on where it stopped: what still waits is what hangs on an older version.
 
 **Rewrap is not revocation**: whoever unwrapped a data key before still has it.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -21,6 +23,7 @@ from hermetic.audit.leaf import Entry
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import still_the_same
 from hermetic.custody.keyring import administrator
+from hermetic.custody.pacing import Pace
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.db.bulk import Bulk
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
     from hermetic.ids import KekId
     from hermetic.keys.kek import Kek
 
-BATCH = 1000  # data keys in one transaction, which stays well under 50 ms
 REQUEST = 50_000  # data keys in one request
 COUNTED = 10_000  # data keys that are counted when the answer says how many are left
 ASKED = 500  # version ids in one query
@@ -61,6 +63,7 @@ class _Campaign:
     kek: Kek
     number: int
     bulk: Bulk
+    pace: Pace = field(default_factory=Pace)
 
     def older(self) -> list[int]:
         """Return the numbers of older versions whose keys may be unwrapped for rewrapping."""
@@ -116,7 +119,7 @@ def _worked_out(campaign: _Campaign, limit: int) -> Iterator[Page]:
         while left > 0:
             with custodian.database.read(custodian.row_keys) as session:
                 equal = {"kek_id": campaign.kek.kek_id, "kek_number": old, "state": "active"}
-                rows = campaign.bulk.page(session, equal, after=after, limit=min(BATCH, left))
+                rows = campaign.bulk.page(session, equal, after=after, limit=min(campaign.pace.size, left))
                 if not rows:
                     break
                 changes = _rewrap(campaign, session, old, rows)
@@ -127,7 +130,8 @@ def _worked_out(campaign: _Campaign, limit: int) -> Iterator[Page]:
 def _write(campaign: _Campaign, page: Page) -> int:
     call, kek_id, ids = campaign.call, campaign.kek.kek_id, page.keys
     listed = hashlib.sha256("\n".join(ids).encode("ascii")).digest()
-    with unit(call.custodian, "custody.rewrap.batch", call.now_ms) as work:
+    with unit(call.custodian, "custody.rewrap.batch", call.now_ms, merge=False) as work:
+        start = perf_counter()  # it is our turn
         still_the_same(call, work.session, campaign.caller)
         if keks.get(work.session, kek_id).epoch != campaign.kek.epoch:
             raise Conflict("the key changed while a batch was rewrapped", hint="try again")
@@ -135,6 +139,9 @@ def _write(campaign: _Campaign, page: Page) -> int:
         campaign.bulk.write(work.session, page)
         facts: dict[str, JsonValue] = {"key": kek_id, "number": campaign.number, "count": len(ids), "list": to_base64url(listed)}
         work.log(Entry("key.rewrapped", facts, {"principal": campaign.caller.hidden()}))
+    campaign.pace.took(perf_counter() - start)
+    if campaign.pace.merge_due(len(ids)):
+        call.custodian.database.checkpoint()
     return len(ids)
 
 

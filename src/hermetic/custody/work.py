@@ -142,14 +142,14 @@ class Work:
 
 
 @contextlib.contextmanager
-def unit(custodian: Custodian, step: str, now_ms: int) -> Iterator[Work]:
+def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) -> Iterator[Work]:
     """Run one unit; at its end rows and entries are durable together. A unit that wrote tracked rows must log.
 
     Entries are dated when they are appended: a unit may have waited for its turn to write, and others went ahead.
 
-    Fault tests know the moment before the commit as `<step>.before` and the one after it as `<step>`.
+    Fault tests know the moment before the commit as `<step>.before` and the one after it as `<step>`. `merge` as for `Database.write`.
     """
-    with custodian.database.write(custodian.row_keys, step=step) as session:
+    with custodian.database.write(custodian.row_keys, step=step, merge=merge) as session:
         tracked = TrackedSession(session)
         work = Work(tracked, now_ms)
         yield work

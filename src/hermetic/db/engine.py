@@ -94,8 +94,11 @@ class Database:
         return cls.open(path, timeout_s=timeout_s, unsafe=unsafe)
 
     @contextlib.contextmanager
-    def write(self, keys: RowKeys | None, *, step: str = "db.commit") -> Iterator[Session]:
+    def write(self, keys: RowKeys | None, *, step: str = "db.commit", merge: bool = True) -> Iterator[Session]:
         """One write transaction. Leaving the block commits durably; an error rolls everything back and passes on.
+
+        Without `merge` the commit never brings the write-ahead log into the database file, which takes long after large changes while
+        others wait for their turn: whoever writes much calls `checkpoint` in between.
 
         `steps.reached(step + ".before")` is called right before the commit, `steps.reached(step)` right after it is durable. An
         error from the commit itself means: not known to be committed; treat it as if it were.
@@ -104,7 +107,7 @@ class Database:
         with self._gate.entered():
             self._lock.acquire()
             try:
-                with self._transaction(write=True, step=step) as link:
+                with self._transaction(write=True, step=step, merge=merge) as link:
                     session = Session(link, keys)
                     try:
                         yield session
@@ -129,6 +132,11 @@ class Database:
         """Return a consistent copy of the whole database. Protected columns and rows are in it as stored."""
         with self.read(None) as session:
             return session.whole_database()
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the database file as far as no reader needs it, beside readers and writers; takes no turn."""
+        with self._gate.entered(), self._borrowed(write=True) as link, driver_errors():
+            link.raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def checkpoint_truncate(self) -> None:
         """Bring the write-ahead log into the database file, sync, and cut it to nothing, so that deleted bytes are gone from it too.
@@ -176,8 +184,10 @@ class Database:
                     self._lock.release()
 
     @contextlib.contextmanager
-    def _transaction(self, *, write: bool, step: str) -> Iterator[Link]:
+    def _transaction(self, *, write: bool, step: str, merge: bool = True) -> Iterator[Link]:
         with self._borrowed(write=write) as link, driver_errors():
+            if write:
+                link.merge_at_commit(wanted=merge)
             link.begin(write=write)
             try:
                 check_revision(link)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x48524D43  # "HRMC", PRAGMA application_id of every custody database
 _STATEMENTS_KEPT = 512
+_MERGED_PAGES = 1000  # of write-ahead log, SQLite's own default
 
 # setting, value written, value read back
 _SETTINGS: tuple[tuple[str, str, object], ...] = (
@@ -64,6 +65,7 @@ class Link:
     def __init__(self, path: Path, *, timeout_s: float, read_only: bool, statements: Statements) -> None:
         self.statements = statements
         self._sqlalchemy: sa.Connection | None = None
+        self._merges = True
         with driver_errors():
             self.raw = connect(path, timeout_s=timeout_s)
         try:
@@ -94,6 +96,12 @@ class Link:
     def begin(self, *, write: bool) -> None:
         """Begin a transaction: writers take SQLite's write lock at once, so that nothing has to be upgraded later."""
         self.raw.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def merge_at_commit(self, *, wanted: bool) -> None:
+        """Let commits bring a long write-ahead log into the database file, as SQLite does by itself, or not."""
+        if wanted is not self._merges:
+            self.raw.execute(f"PRAGMA wal_autocheckpoint={_MERGED_PAGES if wanted else 0}").fetchall()
+            self._merges = wanted
 
     def commit(self) -> None:
         """Make the transaction durable (write-ahead log synced) or raise."""

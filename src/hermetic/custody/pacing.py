@@ -1,0 +1,48 @@
+"""How many data keys one batch of a campaign writes: as many as leave others their turn.
+
+While a batch is written nobody else writes, so that a release waits. How long it takes depends on the disk and on what else the
+machine does, which nobody knows beforehand: a write that took longer than SLOW_S halves what the next batches hold, and after a run
+of quick ones they grow by one step again. Sizes are multiples of STEP, so that few statements are compiled.
+
+LONGEST_S is what no write transaction should last. SLOW_S is well below, since a batch can take twice as long as the one before; a
+process that gets no processor for longer than that cannot be helped by any size.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LONGEST_S: Final = 0.050
+SLOW_S: Final = 0.020
+STEP: Final = 50
+MOST: Final = 1000
+START: Final = 500
+QUICK_RUN: Final = 4  # quick writes in a row before a batch grows
+MERGED: Final = 4000  # data keys between two merges of the write-ahead log, about as often as SQLite would by itself
+
+
+class Pace:
+    """`size` is how many the next batch may hold. One thread tells how long writes took, another may look meanwhile."""
+
+    def __init__(self) -> None:
+        self.size = START
+        self._quick = self._unmerged = 0
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long one write transaction held its turn."""
+        if seconds > SLOW_S:
+            self._quick = 0
+            self.size = max(STEP, self.size // 2 // STEP * STEP)
+            return
+        self._quick += 1
+        if self._quick >= QUICK_RUN and self.size < MOST:
+            self._quick = 0
+            self.size += STEP
+
+    def merge_due(self, count: int) -> bool:
+        """Take note that so many data keys were written; return whether it is time to merge the write-ahead log."""
+        self._unmerged += count
+        due = self._unmerged >= MERGED
+        if due:
+            self._unmerged = 0
+        return due
