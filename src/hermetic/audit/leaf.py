@@ -75,6 +75,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "root.removed": "root",
         "root.wiped": "root",
         "root.checked": "root",
+        "root.used": "count first_ms last_ms roots",
         "policy.applied": "policy",
         "principal.enrolled": "principal",
         "principal.state": "principal state",

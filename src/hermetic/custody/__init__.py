@@ -21,6 +21,7 @@
     logbook     read, verify, prove, export the log
     facts       what status and map need
     work        a unit of work: rows and log entries durable together
+    uses        what services record of our roots' use, onto our log
 
 No record, no key: nothing here hands out a key before an entry that says so is durable, and a refusal is logged before it is told.
 """

@@ -15,6 +15,7 @@ from hermetic.audit.leaf import ROW_LIMIT, Entry, RowState
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import lineage
 from hermetic.crypto.mac import sha256
+from hermetic.custody import uses
 from hermetic.db import tables
 from hermetic.errors import UsageError
 from hermetic.ids import VersionId
@@ -145,16 +146,18 @@ class Work:
 def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) -> Iterator[Work]:
     """Run one unit; at its end rows and entries are durable together. A unit that wrote tracked rows must log.
 
+    Uses of roots that are not on the log yet come last, in an entry of their own (`uses`).
     Entries are dated when they are appended: a unit may have waited for its turn to write, and others went ahead.
 
     Fault tests know the moment before the commit as `<step>.before` and the one after it as `<step>`. `merge` as for `Database.write`.
     """
-    with custodian.database.write(custodian.row_keys, step=step, merge=merge) as session:
+    with custodian.uses.taking() as take, custodian.database.write(custodian.row_keys, step=step, merge=merge) as session:
         tracked = TrackedSession(session)
         work = Work(tracked, now_ms)
         yield work
         entries = spread([*work.entries, *tracked.entries], tracked.states())
         if entries:
+            entries += uses.entries(take())
             work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=custodian.clock())
     custodian.committed()
 

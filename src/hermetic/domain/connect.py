@@ -69,7 +69,8 @@ class Connection:
         backup = None if place is None else BackupKeeper(custodian, folder, place)
         anchor = AnchorCommand(custodian, self.config.anchor_command) if self.config.anchor_command else None
         self._pid = os.getpid()
-        self._port: Port = LocalPort(custodian, backup=backup, anchor=anchor)
+        port = LocalPort(custodian, backup=backup, anchor=anchor)
+        self._port: Port = port
         self.leases = LeaseHolder(self._port)
         settings = private_folder(self.home.domain_config(self.project.domain))
         try:
@@ -77,6 +78,7 @@ class Connection:
             self.welcome: Welcome = self._port.ask(self.pins.greeting())
             self._look_back(custodian)
             self.pins.meet(self.welcome, custodian.keys.check)
+            port.record_uses()
         except BaseException:
             custodian.close()
             raise

@@ -24,6 +24,7 @@ from hermetic.audit.note import Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import fresh_id
+from hermetic.custody import uses
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.db.engine import Database
@@ -109,6 +110,7 @@ def create_domain(
     config.save(place, config.UserConfig(backup_place=backup, providers={provider_uri: given} if given else {}))  # 3
     custodian = custodian_of(folder, domain, (keys, {provider.root_id: provider}))
     try:
+        uses.record(custodian)
         _pin(custodian, place)
         recovery = _first_copy(custodian, (folder, backup), provider, recovery_passphrase)  # 4
     finally:
@@ -178,6 +180,7 @@ def _database(folder: Path, domain: DomainId, have: tuple[DomainKeys, Provider],
             Entry("policy.applied", {"policy": to_base64url(digest), "previous": none}, rows=session.states()),
             Entry("root.added", {"root": provider.root_id, "provider": provider.uri}),
             Entry("principal.enrolled", {"principal": owner.id, "state": "active"}),
+            *uses.of_providers(provider),
         ]
         log.append(store, entries, now_ms=now)
     database.close()

@@ -11,10 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hermetic.access import identity
+from hermetic.custody import uses
 from hermetic.custody.call import Call
 from hermetic.custody.dispatch import answer
 from hermetic.errors import HermeticError, LeaseEnded, UsageError
 from hermetic.formats.messages.backup import BackupState, TakeBackup
+from hermetic.formats.messages.greeting import Hello
 
 if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
@@ -57,6 +59,8 @@ class LocalPort:
 
     def _after(self, request: Request[Any]) -> None:
         """What follows an answer cannot take it back: what fails here is remembered, and `status` tells it."""
+        if not isinstance(request, Hello):  # until the pins agree, nothing is appended
+            self.record_uses()
         if self._anchor is not None and self._anchored != self._custodian.commits:
             self._anchored = self._custodian.commits
             with suppress(HermeticError):
@@ -64,6 +68,11 @@ class LocalPort:
         if self._backup is not None:
             with suppress(HermeticError):
                 self._backup.after(request)
+
+    def record_uses(self) -> None:
+        """Log what services were asked and no unit of work took along; what cannot be logged now waits for the next time."""
+        with suppress(HermeticError):
+            uses.record(self._custodian)
 
     def redeem(self, blob: KeyBlob) -> Secret:
         """Return the key behind a handle, once. Raises LeaseEnded."""
@@ -75,6 +84,7 @@ class LocalPort:
         """Bring the copy up to date, wipe what was not collected, let go of the database."""
         if os.getpid() != self._pid:
             return
+        self.record_uses()
         if self._backup is not None:
             self._backup.close()
         self._custodian.close()

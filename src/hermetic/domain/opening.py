@@ -67,7 +67,11 @@ def custodian_of(
     except BaseException:
         database.close()
         raise
-    made.roots = home
+    if home is not None:
+        made.roots, made.uses = home, home.uses
+    else:
+        for provider in providers.values():
+            made.uses.watch(provider)
     return made
 
 

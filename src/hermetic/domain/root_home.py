@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hermetic.custody.uses import UseBook
 from hermetic.errors import (
     ConfigError,
     HermeticError,
@@ -89,6 +90,7 @@ class HomeRoots:
         """Read domain.json and open its providers; nobody is asked yet. Raises NotFound, ConfigError, Unsupported, IntegrityError."""
         self._folder, self._domain, self._settings = folder, domain, settings
         self._lock = threading.Lock()
+        self.uses = UseBook()  # of every provider that was ever opened here: one that is let go may have uses that nobody took yet
         self._seen = self._look()
         self._adopted: dict[RootId, Provider] = {}
         self._open: dict[RootId, Provider] = {}
@@ -107,6 +109,7 @@ class HomeRoots:
 
     def adopt(self, provider: Provider) -> None:
         """Take a provider that composition made: it may be open for this process only."""
+        self.uses.watch(provider)
         with self._lock:
             self._adopted[provider.root_id] = provider
             if provider.root_id in self._open:
@@ -117,7 +120,7 @@ class HomeRoots:
         found = self.current().get(root_id) or self._adopted.get(root_id)
         if found is not None and found.uri == uri and not isinstance(found, AbsentProvider):
             return found
-        return registry.open_provider(uri, self._place(root_id, uri))
+        return self._watched(registry.open_provider(uri, self._place(root_id, uri)))
 
     def remove(self, uri: str, root_id: RootId) -> str:
         """Wipe what this machine keeps of a root."""
@@ -169,11 +172,15 @@ class HomeRoots:
 
     def _one(self, root: DomainRoot, *, alone: bool) -> Provider:
         try:
-            return registry.open_provider(root.provider, self._place(root.root_id, root.provider))
+            return self._watched(registry.open_provider(root.provider, self._place(root.root_id, root.provider)))
         except (Unsupported, ConfigError, UsageError, KeyServiceUnavailable) as error:
             if alone:
                 raise
             return AbsentProvider(root.provider, root.root_id, error)
+
+    def _watched(self, provider: Provider) -> Provider:
+        self.uses.watch(provider)
+        return provider
 
     def _place(self, root_id: RootId, uri: str) -> Place:
         return Place(self._folder, self._domain, root_id, settings=self._settings().get(uri, {}))

@@ -19,6 +19,7 @@ from hermetic.audit.note import Checkpoint, Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import RunState, VersionState
+from hermetic.custody import uses
 from hermetic.custody.work import TrackedSession, spread
 from hermetic.db import tables
 from hermetic.errors import KeyUnusable
@@ -75,6 +76,7 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
             Entry("root.added", {"root": kept.root_id, "provider": kept.uri}),
             *appointed,
             *_end_what_ran(session, now_ms),
+            *uses.of_providers(recovered.root, kept),
         ]
         log.append(store, spread(_with_room(entries, session, kept), session.states()), now_ms=now_ms)
         count = len(session.find(tables.version, state=VersionState.PUBLISHED.value))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NewType, Protocol
+from typing import TYPE_CHECKING, Final, NewType, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +75,32 @@ class Provider(Protocol):
 
     def status(self) -> ProviderStatus:
         """Say how it stands; raises nothing for a locked or unreachable service."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUse:
+    """One request that a service answered: what was asked, under which id the service put it on its own record, and when it answered.
+
+    `operation` is `wrap`, `unwrap`, `rewrap` or `login`; `export` where a probe was given what it must not get. `request` is "" where
+    the service named none.
+    """
+
+    operation: str
+    request: str
+    at_ms: int
+
+
+@runtime_checkable
+class ReportsUses(Protocol):
+    """A provider whose service keeps a record of its own, and names in its answers under which id: custody puts those on our log."""
+
+    @property
+    def root_id(self) -> RootId:
+        """The root that was used."""
+
+    def take_uses(self) -> tuple[ProviderUse, ...]:
+        """Return the uses since the last call, oldest first. Each is given out once: whoever takes them keeps them until they are on
+        record."""
 
 
 class BatchProvider(Provider, Protocol):

@@ -28,6 +28,7 @@ from hermetic.providers import endpoints, key_service, settings
 from hermetic.providers.awskms_key import SETTINGS, KmsKey, replicas
 from hermetic.providers.key_service import Described, KeyServiceRoot, neighbour, probes, protections
 from hermetic.providers.registry import load_extra
+from hermetic.providers.uses import UseTray
 
 __all__ = ["create", "neighbour", "open_", "probes", "protections"]
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hermetic.formats.findings import Finding
+    from hermetic.keys.provider import ProviderUse
     from hermetic.providers.place import Asked, Place
 
 ATTEMPTS: Final = 4
@@ -50,6 +52,7 @@ _DENIED: Final = (
 )
 _DISABLED: Final = "enable it (`aws kms enable-key`), or open the domain through another root"
 _PENDING: Final = "`aws kms describe-key` shows its state; a planned deletion ends with `aws kms cancel-key-deletion` and `enable-key`"
+_USES: Final = {"encrypt": "wrap", "decrypt": "unwrap", "re_encrypt": "rewrap"}  # CloudTrail has them under the same request id
 _LATER: Final = "try again later; `hermetic key providers` shows all roots"
 _HINTS: Final = {
     "DisabledException": _DISABLED,
@@ -80,6 +83,7 @@ class AwsKmsRoot(KeyServiceRoot):
         super().__init__(uri, place)
         self.key = KmsKey.parse(uri)
         self._settings = settings.read(uri, place, SETTINGS)
+        self._uses = UseTray()
         if "endpoint" in self._settings:
             endpoints.endpoint(uri, self._settings["endpoint"])
         if "ca" in self._settings:
@@ -112,6 +116,10 @@ class AwsKmsRoot(KeyServiceRoot):
     def rewrap(self, wrapped: bytes, context: bytes) -> bytes:
         """Have KMS move B to the newest key material, for which K does not leave it; it does when the result is checked."""
         return self.moved(wrapped, context, self._re_encrypt)
+
+    def take_uses(self) -> tuple[ProviderUse, ...]:
+        """Return what KMS answered since the last call, by its own ids."""
+        return self._uses.take()
 
     def describe(self) -> Described:
         """Ask for state, use, rotation and end of the key."""
@@ -186,6 +194,8 @@ class AwsKmsRoot(KeyServiceRoot):
         exceptions, parsers = load_extra("botocore.exceptions", "aws"), load_extra("botocore.parsers", "aws")
         try:
             answer: dict[str, Any] = getattr(self.client()[region], operation)(**arguments)
+            if operation in _USES:
+                self._uses.note(_USES[operation], answer.get("ResponseMetadata", {}).get("RequestId"))
         except exceptions.ClientError as error:
             raise self._refused(error.response) from None
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError) as error:

@@ -20,6 +20,7 @@ since the server takes it for version 1; B is kept decoded, since the server ove
     openbao_transit    the key, batches, what its errors mean
     openbao_probes     for the conformance report
     openbao_audit      reading the audit file of the server
+    openbao_record     the same for `hermetic log reconcile`
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from hermetic.providers.openbao_transit import TransitKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from hermetic.keys.provider import Provider, RootId
+    from hermetic.keys.provider import Provider, ProviderUse, RootId
     from hermetic.providers.conformance import Probe, Protection
     from hermetic.providers.openbao_transit import KeyInfo
     from hermetic.providers.openbao_wrap import Wrapped
@@ -54,7 +55,7 @@ _URI: Final = re.compile(r"openbao:((?:[A-Za-z0-9][A-Za-z0-9._-]*/)+)([A-Za-z0-9
 
 
 class OpenBaoRoot:
-    """A root in OpenBao; also a `BatchProvider`."""
+    """A root in OpenBao; also a `BatchProvider`, and one that `ReportsUses`."""
 
     def __init__(self, uri: str, place: Place, key: TransitKey) -> None:
         self._uri, self.place, self.key = uri, place, key
@@ -109,6 +110,10 @@ class OpenBaoRoot:
 
         self.key.check()
         return self._over(items, ("rewrap", "ciphertext"), read)
+
+    def take_uses(self) -> tuple[ProviderUse, ...]:
+        """Return what the server answered since the last call, by its own ids."""
+        return self.key.session.uses.take()
 
     def status(self) -> ProviderStatus:
         """Say whether the server gives this identity the key, and what is wrong with it."""

@@ -28,6 +28,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.errors import ConfigError, IntegrityError, KeyServiceUnavailable, NotFound, StorageError
 from hermetic.providers import private_file
 from hermetic.providers.place import boot_ms
+from hermetic.providers.uses import UseTray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,11 +104,12 @@ def absolute(where: str, name: str, value: str) -> Path:
 
 
 class Session:
-    """Calls as somebody: logs in when it has to."""
+    """Calls as somebody: logs in when it has to. `uses` are what was answered: its own logins, and what its callers note."""
 
     def __init__(self, client: Client, login: Login, *, clock: Callable[[], int] = boot_ms) -> None:
         self.client, self._login, self._clock = client, login, clock
         self._token: Token | None = None
+        self.uses = UseTray()
         self._lock, self._pid = threading.Lock(), os.getpid()
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
@@ -149,6 +151,7 @@ class Session:
                 f"OpenBao refuses the login by {login.method}: {answer.problem or answer.status}",
                 hint=f"check role and secret of auth/{login.mount} there; a secret id may be used up, a JWT or certificate over",
             )
+        self.uses.note("login", answer.body.get("request_id"))
         return self._dated(Secret(value.encode("ascii", "replace")), auth)
 
     def _described(self, value: Secret) -> Token:

@@ -86,6 +86,8 @@ def _extraction(key: TransitKey) -> Probe:
         answers = [key.session.call("GET", f"{key.mount}/{kind}/{key.name}") for kind in ("export/encryption-key", "backup")]
     except HermeticError as error:
         return Probe(name, Outcome.NOT_ENFORCED, error.message, promised=True)
+    for given in (answer for answer in answers if answer.status == 200):
+        key.session.uses.note("export", given.body.get("request_id"))
     if weak or any(answer.status == 200 for answer in answers):
         return Probe(name, Outcome.NOT_ENFORCED, "the server gave the key out", promised=True)
     how = "export and backup were refused; who may change the key's config may still allow them, which is looked for before each wrap"

@@ -4,7 +4,7 @@ A batch goes in requests of at most `CHUNK` items, since the server takes a thou
 keys counted. Each item has its own result: text, or the error it met. Where the server refuses a whole batch for one bad item, as
 older ones do with rewrap, the batch is halved until the bad ones stand alone.
 
-`requests` are the server's ids of what was asked and answered with values, the newest last, by which its audit file names them.
+What was answered with values is noted in `session.uses` under the server's id of the request, by which its audit file names it.
 
 What the key has to be, to be a root: AES-256-GCM, derived (so that a context is bound to it, and kept by rewrap), never exportable, no
 plaintext backup, not convergent. It is looked at before every wrap: exportable and plaintext backup can be switched on later.
@@ -12,7 +12,6 @@ plaintext backup, not convergent. It is looked at before every wrap: exportable 
 
 from __future__ import annotations
 
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 248  # four strings an item, and a few around them: below 1,000
 AT_ONCE: Final = 2  # requests of one batch: while the server works on one, the next is written and the last read
-REQUESTS: Final = 10_000
 KIND: Final = "aes256-gcm96"
 
 Item: TypeAlias = dict[str, str]
@@ -64,7 +62,6 @@ class TransitKey:
 
     def __init__(self, session: Session, mount: str, name: str) -> None:
         self.session, self.mount, self.name = session, mount, name
-        self.requests: deque[str] = deque(maxlen=REQUESTS)
 
     def info(self) -> KeyInfo | None:
         """Return what the key is, None if there is none. Raises KeyServiceUnavailable, FormatError."""
@@ -124,10 +121,10 @@ class TransitKey:
         answer = self.session.call("POST", f"{self.mount}/{operation}/{self.name}", body)
         if isinstance(answer.body.get("wrap_info"), dict):
             raise self._held(operation)
-        data, request = answer.body.get("data"), answer.body.get("request_id")
+        data = answer.body.get("data")
         results = data.get("batch_results") if isinstance(data, dict) else None
-        if isinstance(request, str):
-            self.requests.append(request[:100])
+        if isinstance(data, dict):  # whatever the results are: the server counts it as an answer
+            self.session.uses.note(_USES[operation], answer.body.get("request_id"))
         if alone and answer.status == 200 and isinstance(data, dict):
             return [self._result(data, wanted)]
         if answer.status in {200, 400} and isinstance(results, list):
@@ -213,3 +210,4 @@ class TransitKey:
 _READING: Final = '"read"'
 _CREATING: Final = '"create", "update", "read"'
 _OPERATIONS: Final = ("encrypt", "decrypt", "rewrap")
+_USES: Final = {"encrypt": "wrap", "decrypt": "unwrap", "rewrap": "rewrap"}

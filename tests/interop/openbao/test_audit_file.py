@@ -48,13 +48,13 @@ def test_requests_are_known_by_their_ids(desk):
     """So that one made behind our back stands out."""
     provider = desk.create()
     seen = len(uses(desk))
-    provider.key.requests.clear()
+    provider.take_uses()
     wraps = [(provider.wrap(Secret.random(32), CONTEXT), CONTEXT) for _ in range(3)]
     provider.unwrap(*wraps[0])
     provider.unwrap_many(wraps)
     provider.rewrap_many(wraps)
     desk.open(provider).unwrap(*wraps[1])
-    mine = set(provider.key.requests)
+    mine = {use.request for use in provider.take_uses()}
     assert [use.request in mine for use in uses(desk)[seen:]] == [True, True, True, False]
 
 
