@@ -2,6 +2,7 @@
 
     weights    which members of a version hold tensors, and which tensor lies in which
     loading    all or some of them, decrypted in place: one copy from the store to the tensor
+    holding    under a lease that lives as long as they are computed with, and overwritten after it
     lazy       one by one, or a slice of one, while the version is open
     frames     torch and numpy: dtypes, and tensors over memory that is there already
     saving     a state dict as a new version, without a plaintext file

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from hermetic.assets.sealing import SealedVersion, Terms
     from hermetic.assets.session import Session
+    from hermetic.assets.tensors.holding import HeldTensors
     from hermetic.assets.tensors.lazy import TensorFile
     from hermetic.formats.messages.base import Approval
     from hermetic.ids import DataClass, Purpose
@@ -47,6 +48,31 @@ class TensorMethods:
 
         form = loading.Form(framework, device, dtype)
         return loading.load(self.session, ref, form, names=names, member=member, purpose=purpose, run=run, approvals=tuple(approvals))
+
+    def hold_tensors(  # noqa: PLR0913 - as load_tensors
+        self,
+        ref: str,
+        *,
+        device: Any = "cpu",
+        dtype: Any = None,
+        names: Iterable[str] | None = None,
+        framework: str = "torch",
+        member: str | None = None,
+        purpose: Purpose | str | None = None,
+        run: str | None = None,
+        approvals: Sequence[Approval] = (),
+    ) -> HeldTensors:
+        """Load tensors as `load_tensors` does, and keep the lease: for a process that computes with them until it may not any more.
+
+        `with h.hold_tensors(ref) as held:`, then for each piece of work `with held.use() as weights:`, which raises LeaseEnded once
+        the lease is over and the weights are overwritten. Same errors as `load_tensors`.
+        """
+        from hermetic.assets.tensors import holding, loading  # noqa: PLC0415
+
+        form = loading.Form(framework, device, dtype)
+        return holding.HeldTensors(
+            self.session, ref, form, names=names, member=member, purpose=purpose, run=run, approvals=tuple(approvals)
+        )
 
     def open_tensors(
         self,

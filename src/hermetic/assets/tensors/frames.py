@@ -29,6 +29,7 @@ _ML_DTYPES = {
 }  # fmt: skip
 _TORCH = _NUMPY | _ML_DTYPES | {"F4": "float4_e2m1fn_x2"}
 _PAIRS = "F4"  # two elements a byte: torch counts bytes
+_ONES = 0xFF
 
 
 class Frame(Protocol):
@@ -42,6 +43,9 @@ class Frame(Protocol):
 
     def fill(self, target: Any, source: Any) -> None:
         """Copy `source` into `target` of the same shape, converting dtype and moving between devices."""
+
+    def overwrite(self, tensor: Any) -> None:
+        """Set every bit of the memory that a tensor stands on."""
 
     def described(self, tensor: Any) -> tuple[str, tuple[int, ...]]:
         """Return (dtype, shape in elements). Raises UsageError for what safetensors cannot hold."""
@@ -132,6 +136,11 @@ class NumpyFrame:
         """See Frame."""
         target[...] = source
 
+    def overwrite(self, tensor: Any) -> None:
+        """See Frame."""
+        if tensor.size:
+            tensor.reshape(-1).view("uint8")[...] = _ONES
+
     def described(self, tensor: Any) -> tuple[str, tuple[int, ...]]:
         """See Frame."""
         known = {word: name for name, word in (_NUMPY | _ML_DTYPES).items()}
@@ -182,6 +191,11 @@ class TorchFrame:
     def fill(self, target: Any, source: Any) -> None:
         """See Frame."""
         target.copy_(source)
+
+    def overwrite(self, tensor: Any) -> None:
+        """See Frame."""
+        if tensor.numel():
+            tensor.untyped_storage().fill_(_ONES)
 
     def described(self, tensor: Any) -> tuple[str, tuple[int, ...]]:
         """See Frame."""
