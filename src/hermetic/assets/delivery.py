@@ -26,7 +26,7 @@ from hermetic.assets import unfinished
 from hermetic.assets.grounds import LocalGround
 from hermetic.assets.locations import SIDE, ground_at, shown
 from hermetic.assets.staging import header_of
-from hermetic.domain.verify import verify_details, verify_signature
+from hermetic.domain.verify import verify_details, verify_pinned
 from hermetic.errors import FormatError, HermeticError, IntegrityError, NotFound, StorageError
 from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.formats.messages.locations import FindObjects, ObjectAt
@@ -61,7 +61,7 @@ class Delivery:
 
 def deliver_published(session: Session, where: tuple[str, str], envelope: bytes, records: tuple[ObjectRecord, ...]) -> None:
     """Deliver what was just published: `where` is (store, place). Raises StorageError; then the next reading finishes it."""
-    manifest = verify_signature(envelope, session.connection.pins.manifest_keys)
+    manifest = verify_pinned(envelope, session.connection.pins)
     delivery = Delivery(manifest, envelope, *where, {record.index: record.member for record in records})
     try:
         _deliver(session, delivery)

@@ -60,7 +60,7 @@ def create(session: Session, ref: str, recipients: Sequence[RecipientKey], targe
         raise Conflict(f"{target} exists", hint="name a new file")
     details = session.ask(ShowVersion(ref))
     shared = session.ask(ShareVersion(details.ref, details.version, tuple(recipients), days, reason))
-    manifest = verify.verify_signature(shared.manifest, session.connection.pins.manifest_keys)
+    manifest = verify.verify_pinned(shared.manifest, session.connection.pins)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with translated("write", str(target)):

@@ -46,6 +46,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "domain.restored": "key restored highest",
         "domain.recovered": "copy",
         "log.key-changed": "old new signature",
+        "manifest.key-changed": "old old_public new new_public signature",
         "subject.erased": "openings",
         "release.intent": "request",
         "release.outcome": "request",

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from hermetic.crypto.sign import SigningKey
     from hermetic.formats.canonical import JsonValue
 
+    Renew = Callable[[bytes], SigningKey | None]  # given the public key in hand: the one in force, None if it is that one
+
 KEEP_EVERY = 1024  # leaves between checkpoints that are kept
 LEAVES = 2**31  # of one generation: a subject's key seals an opening for each leaf that names the subject, with random nonces
 DENIAL_WINDOW_MS = 10_000
@@ -56,15 +58,20 @@ class Log:
         *,
         window_ms: int = DENIAL_WINDOW_MS,
         random: Callable[[int], bytes] = os.urandom,
+        renew: Renew | None = None,
     ) -> None:
+        """`renew` is asked when the newest checkpoint names another key than ours: another process may have changed it."""
         self.origin = origin
-        self.verifier_key = VerifierKey(str(origin), signer.public)
-        self._signer = signer
+        self._renew = renew
+        self._take_in_hand(signer)
         self._keys = keys
         self._window_ms = window_ms
         self._random = random
         self._openings = Openings(origin.domain, keys, random)
         self._known = Frontier()
+
+    def _take_in_hand(self, signer: SigningKey) -> None:
+        self._signer, self.verifier_key = signer, VerifierKey(str(self.origin), signer.public)
 
     def begin(
         self,
@@ -158,7 +165,9 @@ class Log:
         signature = self._signer.sign(change_statement(self.origin, index, new_key))
         facts = {"old": str(old_key), "new": str(new_key), "signature": to_base64url(signature)}
         entry = Entry("log.key-changed", facts)
-        return self._extend(store, [entry], now_ms=now_ms, ahead=ahead, signers=(self._signer, new)), successor
+        done = self._extend(store, [entry], now_ms=now_ms, ahead=ahead, signers=(self._signer, new))
+        self._known = Frontier()  # so that this log, should it go on, looks at who signed last
+        return done, successor
 
     def erase_subject(
         self,
@@ -242,6 +251,7 @@ class Log:
         """Check a stored checkpoint against this log's key. Raises LogTampered."""
         try:
             note = Note.parse(row.note.encode("utf-8"))
+            self._follow(note)
             open_note(note, [self.verifier_key])
             checkpoint = Checkpoint.parse(note.text)
         except (FormatError, SignatureError) as error:
@@ -249,6 +259,14 @@ class Log:
         if checkpoint != Checkpoint(self.origin, row.size, row.root):
             raise LogTampered("the newest checkpoint does not say what its row says")
         return checkpoint, note
+
+    def _follow(self, note: Note) -> None:
+        """Take the key in force in hand when a key of this log other than ours signed as well, or in our place."""
+        own = self.verifier_key
+        if self._renew is not None and any(line.name == own.name and line.key_id != own.key_id for line in note.signatures):
+            renewed = self._renew(own.public)
+            if renewed is not None:
+                self._take_in_hand(renewed)
 
     def head(self, store: LogReader) -> tuple[Checkpoint, Note]:
         """Return the newest checkpoint and its note, checked. Raises NotFound for a log that has not begun, LogTampered."""

@@ -33,7 +33,7 @@ from hermetic.formats.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hermetic.audit.leaf import RowState
+    from hermetic.audit.leaf import Leaf, RowState
     from hermetic.audit.note import VerifierKey
     from hermetic.audit.proof import Receipt
     from hermetic.audit.store import LogReader
@@ -62,13 +62,17 @@ class GenerationReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The log is whole. Nothing more: read `externally_anchored` and `findings` before believing it."""
+    """The log is whole. Nothing more: read `externally_anchored` and `findings` before believing it.
+
+    `key_changes` are the entries by which keys of log and manifests handed over, in order.
+    """
 
     domain: DomainId
     generations: tuple[GenerationReport, ...]
     checkpoints: int
     open_intents: int
     findings: tuple[Finding, ...]
+    key_changes: tuple[Leaf, ...] = ()
 
     @property
     def newest(self) -> Checkpoint:
@@ -135,7 +139,8 @@ def verify(
     if not any(report.anchored for report in reports):
         found.append(_NEVER_ANCHORED)
     count = sum(len(walk.checkpoints) for walk in walks)
-    return VerifyReport(domain, reports, count, len(ledger.open_intents), tuple(found))
+    changes = tuple(leaf for walk in walks for leaf in walk.key_changes)
+    return VerifyReport(domain, reports, count, len(ledger.open_intents), tuple(found), changes)
 
 
 _NEVER_ANCHORED = Finding(

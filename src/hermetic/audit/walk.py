@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from hermetic.audit.chain import KeyChain
+from hermetic.audit.chain import KEY_CHANGES, LOG_KEY_CHANGED, KeyChain
 from hermetic.audit.leaf import Leaf
 from hermetic.audit.note import Checkpoint, Note, Origin, open_note
 from hermetic.audit.pins import FORK_HINT, Restored
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hermetic.formats.canonical import Json
 
 _FIRST = frozenset({"domain.created", "domain.restored"})
-_SPECIAL = _FIRST | {"log.key-changed"}
+_SPECIAL = _FIRST | {*KEY_CHANGES}
 _MEANINGFUL = _SPECIAL | {"release.intent", "release.outcome"}
 
 
@@ -45,6 +45,7 @@ class Walk:
         self._witnesses = witnesses
         self.chain = KeyChain(origin)
         self.restored: Restored | None = None
+        self.key_changes: list[Leaf] = []
         self.roots: dict[int, bytes] = {0: EMPTY_ROOT}
         self.found_leaves: dict[int, bytes] = {}
         self.checkpoints = store.checkpoints(origin.generation)
@@ -118,8 +119,10 @@ class Walk:
         first = "domain.created" if leaf.generation == 1 else "domain.restored"
         if (leaf.index == 0) != (leaf.kind in _FIRST) or (leaf.index == 0 and leaf.kind != first):
             raise LogTampered(f"log entry {leaf.generation}/{leaf.index} begins a log where none begins, or none begins it")
-        if leaf.kind == "log.key-changed":
-            self.chain.change(leaf)
+        if leaf.kind in KEY_CHANGES:
+            change = self.chain.change if leaf.kind == LOG_KEY_CHANGED else self.chain.change_manifest
+            change(leaf)
+            self.key_changes.append(leaf)
             return
         self.chain.begin(leaf)
         if leaf.kind == "domain.restored":

@@ -95,7 +95,7 @@ def _opens_under_nothing(session: ReadSession, ids: tuple[VersionId, ...], done_
 
 def issue(call: Call, work: Work, made: Certificate, subjects: tuple[str, ...]) -> tuple[str, bytes]:
     """Sign a certificate and put it on record for each of its subjects, by id; return its id and the envelope."""
-    signer = call.custodian.signer
+    signer = call.custodian.signer_in(work.session)
     raw = sign_envelope(made.encode(), PAYLOAD_TYPE, signer.key, signer.key_id)
     verify_envelope(raw, PAYLOAD_TYPE, {signer.key_id: signer.key.public}, limit=LIMIT)
     first = ""

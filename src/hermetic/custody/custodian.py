@@ -11,6 +11,7 @@ from hermetic.custody.handles import HandleTable
 from hermetic.custody.uses import UseBook
 from hermetic.errors import Conflict, HermeticError
 from hermetic.ids import DomainId, Enforcement  # noqa: TC001 - a value class's fields
+from hermetic.keys import secret_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hermetic.custody.inforce import PolicyCache
     from hermetic.db.columns import RowKeys
     from hermetic.db.engine import Database
+    from hermetic.db.rows import ReadSession
     from hermetic.keys.derived import DomainKeys
     from hermetic.keys.domain_file import DomainFile
     from hermetic.keys.provider import Provider, RootId
@@ -90,6 +92,17 @@ class Custodian:
         """Count a durable unit; the port looks at the count to know whether the backup is behind."""
         with self._lock:
             self.commits += 1
+
+    def signer_in(self, session: ReadSession) -> Signer:
+        """Return the key that signs manifests as a transaction sees it: another process may have changed it. Raises as `load`."""
+        active = secret_keys.active(session, secret_keys.MANIFEST_SIGNING)
+        if active.key_id != self.signer.key_id:
+            self.signer = Signer(active.key_id, secret_keys.load(session, self.anchors, active.key_id))
+        return self.signer
+
+    def is_scrubbed(self) -> bool:
+        """Whether everything that `scrub` was given is gone from the files."""
+        return not self._unscrubbed
 
     def scrub(self, gone: Iterable[bytes]) -> None:
         """Make sure that destroyed wraps are nowhere in the database's files; what a reader holds up is tried again at the next call.

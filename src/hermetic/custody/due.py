@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from hermetic.db import tables
 from hermetic.keys import destruction
 
-_UNMADE = sa.select(tables.setting.c.key).where(tables.setting.c.key.like("certificate/%")).limit(1)
+_NAME = tables.setting.c.key
+_UNFINISHED = sa.select(_NAME).where(sa.or_(_NAME.like("certificate/%"), _NAME.like("signing-gone/%")))
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
@@ -21,8 +22,10 @@ def do_due(call: Call) -> tuple[DestructionRow, ...]:
     """Destroy what is due, and say what became of each; what something still needs stays."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
         found = destruction.due(session, now_ms=call.now_ms)
-        unmade = session.connection.execute(_UNMADE).first()
-    if unmade is not None:
+        begun = {str(name).partition("/")[0] for (name,) in session.connection.execute(_UNFINISHED)}
+    if "signing-gone" in begun:
+        importlib.import_module("hermetic.custody.signing_keys").finish(call)
+    if "certificate" in begun:
         importlib.import_module("hermetic.custody.unfinished").finish(call)
     if not found:
         return ()

@@ -5,18 +5,25 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from hermetic.access import approvals
+from hermetic.audit.chain import KEY_CHANGES
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody import callers, denial
 from hermetic.custody.due import do_due
+from hermetic.db import tables
 from hermetic.errors import HermeticError, UsageError
 from hermetic.formats.binary_text import to_base64url
-from hermetic.formats.messages.base import Pair
+from hermetic.formats.messages.base import Pair, Receipt
 from hermetic.formats.messages.greeting import Hello, Welcome
 from hermetic.keys import secret_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermetic.custody.call import Call
+    from hermetic.db.rows import ReadSession
 
 PROTOCOL = 1
 
@@ -34,6 +41,7 @@ def hello(call: Call, request: Hello) -> Welcome:
         known = request.generation == custodian.generation and 0 < request.size <= checkpoint.size
         continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
         keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
+        changes = tuple(_key_changes(call, session))
         overdue = denial.overdue_grants(session, call.now_ms) or approvals.overdue(session, call.now_ms)
     if overdue:
         denial.close_overdue(call)
@@ -50,4 +58,14 @@ def hello(call: Call, request: Hello) -> Welcome:
         manifest_keys=tuple(Pair(key.key_id, to_base64url(key.public)) for key in keys),
         checkpoint=str(note),
         continues=tuple(continues),
+        key_changes=changes,
     )
+
+
+def _key_changes(call: Call, session: ReadSession) -> Iterator[Receipt]:
+    """Yield the entries of this generation by which signing keys handed over, oldest first; they are few."""
+    custodian, leaf = call.custodian, tables.log_leaf
+    query = sa.select(leaf.c.idx).where(leaf.c.generation == custodian.generation, leaf.c.kind.in_(KEY_CHANGES))
+    for (index,) in session.connection.execute(query.order_by(leaf.c.idx)).all():
+        proof = custodian.log.receipt(TablesStore(session.connection), int(index))
+        yield Receipt(custodian.generation, proof.index, proof.leaf, bytes(proof).decode("utf-8"))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from hermetic.audit import verify as verifying
 from hermetic.audit.leaf import Leaf, RowState
-from hermetic.audit.note import Origin, VerifierKey
+from hermetic.audit.note import Note, Origin, VerifierKey
 from hermetic.audit.openings import LogKeys, Openings
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
@@ -22,6 +22,7 @@ from hermetic.db import tables
 from hermetic.errors import LogTampered, NotFound, UsageError
 from hermetic.formats.messages.base import Pair, Receipt
 from hermetic.formats.messages.log import EntryProof, ExportLog, LogChunk, LogPage, LogRow, LogVerified, ProveEntry, ReadLog, VerifyLog
+from hermetic.keys import secret_keys
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def export_log(call: Call, request: ExportLog) -> LogChunk:
         head = store.head(request.generation)
         if head is None:
             raise NotFound(f"the log has no generation {request.generation}")
+        key = _signer_of(session, head.note, Origin(custodian.domain, request.generation))
         leaves: list[bytes] = []
         size = 0
         for raw in _stream(store, request.generation, request.start):
@@ -161,9 +163,17 @@ def export_log(call: Call, request: ExportLog) -> LogChunk:
                 break
             leaves.append(raw)
     following = request.start + len(leaves)
-    origin = Origin(custodian.domain, request.generation)
-    key = VerifierKey(str(origin), custodian.log.verifier_key.public)
     return LogChunk(tuple(leaves), following if following < head.size else None, head.note, str(key))
+
+
+def _signer_of(session: ReadSession, note: str, origin: Origin) -> VerifierKey:
+    """Return the newest of the log's keys that signed a checkpoint: each generation may have had several. Raises LogTampered."""
+    lines = {line.key_id for line in Note.parse(note.encode("utf-8", "surrogatepass")).signatures if line.name == str(origin)}
+    keys = [VerifierKey(str(origin), key.public) for key in secret_keys.ls(session, secret_keys.LOG_SIGNING)]
+    signed = [key for key in keys if key.key_id in lines]
+    if not signed:
+        raise LogTampered("the newest checkpoint is not signed by a key of this log", hint="run `hermetic log verify`")
+    return signed[-1]
 
 
 def _stream(store: TablesStore, generation: int, start: int) -> Iterator[bytes]:

@@ -175,7 +175,8 @@ def _manifest(call: Call, work: Work, what: tuple[Asset, Version, Place], reques
             for item in request.objects
         ),
     )
-    return manifests.sign_manifest(manifest, custodian.signer.key, custodian.signer.key_id), encode_openings(openings)
+    signer = custodian.signer_in(work.session)
+    return manifests.sign_manifest(manifest, signer.key, signer.key_id), encode_openings(openings)
 
 
 def _publication(call: Call, request: PublishVersion, signed: tuple[bytes, bytes], place: Place) -> Publication:

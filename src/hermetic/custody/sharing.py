@@ -134,6 +134,7 @@ def _sealed(call: Call, item: Resolved, publics: dict[bytes, bytes], made: tuple
         raise FormatError("a published version without a manifest")
     # 5. Check the epoch once more; unwrap.
     with custodian.database.read(custodian.row_keys) as session:
+        signer = custodian.signer_in(session)
         now = again(session, item)
         if now.fixed_points() != item.fixed_points():
             raise Conflict("the version or its key changed while this was decided", hint="try again")
@@ -144,7 +145,7 @@ def _sealed(call: Call, item: Resolved, publics: dict[bytes, bytes], made: tuple
     messages = _messages(bare, key, item, publics)
     addressed = tuple(Addressed(to, sha256(raw)) for to, raw in zip(publics, messages, strict=True))
     signed = Statement(package, custodian.domain, version.id, version.number, digest, addressed, call.now_ms, expires_ms)
-    envelope = sign_envelope(signed.encode(), PAYLOAD_TYPE, custodian.signer.key, custodian.signer.key_id)
+    envelope = sign_envelope(signed.encode(), PAYLOAD_TYPE, signer.key, signer.key_id)
     return Shared(
         package=package,
         ref=item.ref,

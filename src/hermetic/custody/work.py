@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from hermetic.audit.receipts import Appended
     from hermetic.catalog.values import Edge
+    from hermetic.crypto.sign import SigningKey
     from hermetic.custody.custodian import Custodian
     from hermetic.db.rows import Key, Session
 
@@ -129,6 +130,7 @@ class Work:
     now_ms: int
     entries: list[Entry] = field(default_factory=list)
     appended: Appended | None = None
+    log_key: SigningKey | None = None  # hands the log over to this key, after the entries
 
     def log(self, entry: Entry) -> int:
         """Add an entry that becomes durable with the rows; return its position, which `receipt` asks for."""
@@ -158,7 +160,10 @@ def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) ->
         entries = spread([*work.entries, *tracked.entries], tracked.states())
         if entries:
             entries += uses.entries(take())
-            work.appended = custodian.log.append(TablesStore(session.connection), entries, now_ms=custodian.clock())
+            store = TablesStore(session.connection)
+            work.appended = custodian.log.append(store, entries, now_ms=custodian.clock())
+            if work.log_key is not None:
+                work.appended, _ = custodian.log.change_key(store, work.log_key, now_ms=custodian.clock())
     custodian.committed()
 
 

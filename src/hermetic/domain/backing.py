@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 IMPORTANT = {  # by wire name
     "publish-version",
     "rotate-key",
+    "rotate-signing-key",
     "rewrap-key",
     "change-key-state",
     "add-root",

@@ -75,6 +75,7 @@ class Connection:
         settings = private_folder(self.home.domain_config(self.project.domain))
         try:
             self.pins = PinKeeper(settings / PINS_FILE, self.project.domain)
+            self.pins.greet = self._port.ask
             self.welcome: Welcome = self._port.ask(self.pins.greeting())
             self._look_back(custodian)
             self.pins.meet(self.welcome, custodian.keys.check)
@@ -100,7 +101,7 @@ class Connection:
         if seen is not None and custodian.generation > seen.origin.generation:
             from hermetic.domain.continuity import check_restored  # noqa: PLC0415 - reads the whole log, and hardly ever
 
-            check_restored(custodian, seen, self.pins.log_keys)
+            self.pins.follow(check_restored(custodian, seen, self.pins.log_keys))
 
     @property
     def port(self) -> Port:

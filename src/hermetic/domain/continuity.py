@@ -17,14 +17,15 @@ from hermetic.errors import LogTampered
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hermetic.audit.leaf import Leaf
     from hermetic.audit.note import Checkpoint
     from hermetic.custody.custodian import Custodian
 
 UNADMITTED = ("pin-in-lost-entries", "high")
 
 
-def check_restored(custodian: Custodian, seen: Checkpoint, log_keys: Sequence[str]) -> None:
-    """Compare the log of a restored domain with what was seen of it before. Raises LogTampered."""
+def check_restored(custodian: Custodian, seen: Checkpoint, log_keys: Sequence[str]) -> tuple[Leaf, ...]:
+    """Compare the log of a restored domain with what was seen of it before; return the changes of its keys. Raises LogTampered."""
     keys = [VerifierKey.parse(text) for text in log_keys]
     with custodian.database.read(custodian.row_keys) as session:
         store = TablesStore(session.connection)
@@ -35,3 +36,4 @@ def check_restored(custodian: Custodian, seen: Checkpoint, log_keys: Sequence[st
             f"{seen.origin.generation}), and the restore does not say so",
             hint="ask who restored it; the entries in between, and what was released then, are lost",
         )
+    return report.key_changes

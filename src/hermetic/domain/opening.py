@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.crypto.secret import Secret
+    from hermetic.crypto.sign import SigningKey
+    from hermetic.db.columns import RowKeys
     from hermetic.domain.root_home import Settings
     from hermetic.ids import DomainId
     from hermetic.keys.provider import Provider, RootId
@@ -93,10 +95,28 @@ def _custodian(database: Database, domain: DomainId, have: tuple[DomainKeys, Anc
         keys=keys,
         row_keys=row_keys,
         anchors=anchors,
-        log=Log(Origin(domain, generation), log_key, LogKeys(keys.log_openings)),
+        log=Log(Origin(domain, generation), log_key, LogKeys(keys.log_openings), renew=_renewing(database, row_keys, anchors)),
         signer=signer,
         policy=PolicyCache(),
         clock=clock,
         enforcement=Enforcement.COOPERATIVE,
         steady=steady_clock(clock, boot_ms),
     )
+
+
+def _renewing(database: Database, row_keys: RowKeys, anchors: Anchors) -> Callable[[bytes], SigningKey | None]:
+    """Return what finds the log's key in force, for a process that goes on while another one changes it.
+
+    It reads over a connection of its own, since the log is mostly met inside a session; the change was committed before that began.
+    """
+
+    def renew(public: bytes) -> SigningKey | None:
+        apart = Database.open(database.path)
+        try:
+            with apart.read(row_keys) as session:
+                active = secret_keys.active(session, secret_keys.LOG_SIGNING)
+                return None if active.public == public else secret_keys.load(session, anchors, active.key_id)
+        finally:
+            apart.close()
+
+    return renew

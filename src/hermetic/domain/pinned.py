@@ -15,18 +15,20 @@ from hermetic.audit.pins import FORK_HINT, Pin
 from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.receipts import Logged, verify_receipt
 from hermetic.audit.tree import verify_consistency
+from hermetic.domain import following
 from hermetic.domain import pins as files
 from hermetic.domain.pins import Pins
-from hermetic.errors import FormatError, IntegrityError, LogTampered
+from hermetic.errors import FormatError, IntegrityError, LogTampered, SignatureError
 from hermetic.formats.binary_text import from_base64url
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from hermetic.audit.leaf import Leaf
     from hermetic.formats.messages.base import Receipt, Request
     from hermetic.formats.messages.greeting import Welcome
     from hermetic.formats.messages.versions import Released
@@ -45,6 +47,8 @@ class PinKeeper:
         self._pins = found or Pins(domain)
         self._written_ms = clock()
         self._dirty, self._at_once = False, found is None
+        self._check = b""
+        self.greet: Callable[[Hello], Welcome] | None = None
         self._lock = threading.RLock()
 
     @property
@@ -78,18 +82,31 @@ class PinKeeper:
         return {name: from_base64url(key, length=32) for name, key in self._pins.manifest_keys.items()}
 
     def meet(self, welcome: Welcome, check: bytes) -> None:
-        """Take keys on first use, or compare them. Raises LogTampered, SignatureError, IntegrityError."""
-        known = self._pins.domain_check
+        """Take keys on first use, or compare them, following changes on record. Raises LogTampered, SignatureError, IntegrityError."""
+        known, self._check = self._pins.domain_check, check
         if known and known != check.hex():
             raise IntegrityError(
                 "the domain secret is not the one pinned for this domain",
                 hint="domain.json or the custody folder was replaced: restore it from a backup",
             )
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
-        changed = self._pins.trusting((welcome.log_key,), keys)
+        followed = following.follow_all(self._pins, _changes(welcome), first=not self._pins.log_keys)
+        changed = followed.trusting((welcome.log_key,), keys)
         checkpoint = self._continued(welcome)
-        self._move(lambda _: files.replace_check(changed, check.hex()))
+        self._move(lambda pins: files.replace_check(changed.merged(pins), check.hex()))
         self._advance(checkpoint, welcome.checkpoint)
+
+    def follow(self, leaves: Iterable[Leaf]) -> None:
+        """Follow changes of keys that were found by verifying the whole log. Raises LogTampered."""
+        self._move(lambda pins: following.follow_all(pins, leaves, first=False))
+
+    def caught_up(self) -> bool:
+        """Greet custody once more and say whether that brought new keys: another process may have changed them meanwhile."""
+        before = self._pins
+        if self.greet is None:
+            return False
+        self.meet(self.greet(self.greeting()), self._check)
+        return (before.log_keys, before.manifest_keys) != (self._pins.log_keys, self._pins.manifest_keys)
 
     def greeting(self) -> Hello:
         """Return the first message, which asks custody to prove that its log continues what was seen."""
@@ -145,9 +162,19 @@ class PinKeeper:
         proof = Proof.parse(receipt.proof.encode("utf-8", "surrogatepass"))
         if (proof.leaf, proof.index) != (receipt.leaf, receipt.index):
             raise LogTampered("a receipt proves another entry than it shows")
-        logged = verify_receipt(proof, [VerifierKey.parse(key) for key in self._pins.log_keys])
+        try:
+            logged = self._proven(proof)
+        except SignatureError:
+            if not self.caught_up():
+                raise
+            logged = self._proven(proof)
+        self._move(lambda pins: following.follow(pins, logged.leaf))
         self._advance(logged.checkpoint, str(proof.checkpoint))
         return logged
+
+    def _proven(self, proof: Proof) -> Logged:
+        size = Checkpoint.parse(proof.checkpoint.text).size
+        return verify_receipt(proof, following.keys_for(self._pins, size))
 
     def see_version(self, asset: str, number: int) -> None:
         """Remember that a version exists."""
@@ -186,6 +213,16 @@ class PinKeeper:
                 self._pins = self._pins.merged(theirs)
             files.save(self._path, self._pins)
             self._dirty, self._at_once, self._written_ms = False, False, self._clock()
+
+
+def _changes(welcome: Welcome) -> Iterator[Leaf]:
+    """Yield the changes of keys that a welcome tells, each proven under its checkpoint. Raises as `verify_receipt`."""
+    text = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass")).text
+    for receipt in welcome.key_changes:
+        proof = Proof.parse(receipt.proof.encode("utf-8", "surrogatepass"), leaf=None)
+        if (proof.leaf, proof.index, proof.checkpoint.text) != (receipt.leaf, receipt.index, text):
+            raise LogTampered("custody tells of a change of keys that is not in its log", hint="run `hermetic log verify`")
+        yield verify_receipt(proof, [VerifierKey.parse(welcome.log_key)]).leaf
 
 
 def _is_what_was_asked(ref: Ref, item: Released) -> None:

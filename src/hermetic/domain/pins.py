@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 LIMIT = 64 * 1024 * 1024  # a million assets and more
 MARKER = "hermetic-pins/1"
 _FIELDS = frozenset(
-    ("checkpoint", "domain", "domain_check", "earlier", "format", "generation", "log_keys", "manifest_keys", "size", "versions")
+    (
+        *("checkpoint", "domain", "domain_check", "earlier", "format", "generation"),
+        *("log_key_ends", "log_keys", "manifest_keys", "size", "versions"),
+    )
 )
 
 
@@ -37,6 +40,7 @@ class Pins:
     """One user's memory of one domain. Keys are texts as the port gives them; `versions` maps asset id to number.
 
     `earlier` are the highest checkpoints of generations that a restore has ended: what was seen of them stays to be compared.
+    `log_key_ends` says of log keys that have handed over how many entries the last checkpoint has that they signed (`following`).
     """
 
     domain: str
@@ -48,6 +52,7 @@ class Pins:
     domain_check: str = ""
     versions: dict[str, int] = field(default_factory=dict)
     earlier: tuple[str, ...] = ()
+    log_key_ends: dict[str, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return canonical JSON."""
@@ -63,6 +68,8 @@ class Pins:
             "versions": self.versions,
             "earlier": list(self.earlier),
         }
+        if self.log_key_ends:
+            body["log_key_ends"] = self.log_key_ends
         return canonical.encode(body)
 
     @classmethod
@@ -84,6 +91,7 @@ class Pins:
                 domain_check=_text(body["domain_check"]),
                 versions={_text(asset): _count(number) for asset, number in body["versions"].items()},
                 earlier=tuple(_text(note) for note in body.get("earlier", ())),
+                log_key_ends={_text(key): _count(end) for key, end in body.get("log_key_ends", {}).items()},
             )
         except (KeyError, TypeError, AttributeError):
             raise FormatError("pin file lacks a field") from None
@@ -106,7 +114,14 @@ class Pins:
         further = self.with_checkpoint(other.generation, other.size, other.checkpoint)
         versions = {asset: max(number, self.versions.get(asset, 0)) for asset, number in other.versions.items()}
         earlier = tuple(dict.fromkeys((*further.earlier, *other.earlier)))
-        return replace(further, versions={**self.versions, **versions}, earlier=earlier)
+        return replace(
+            further,
+            versions={**self.versions, **versions},
+            earlier=earlier,
+            log_keys=tuple(dict.fromkeys((*self.log_keys, *other.log_keys))),
+            log_key_ends={**other.log_key_ends, **self.log_key_ends},
+            manifest_keys={**other.manifest_keys, **self.manifest_keys},
+        )
 
     def trusting(self, log_keys: tuple[str, ...], manifest_keys: dict[str, str]) -> Pins:
         """Take keys on first use; afterwards a key that is not pinned is refused.

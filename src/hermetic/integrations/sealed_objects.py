@@ -18,7 +18,7 @@ from hermetic.assets.ground_errors import far_errors
 from hermetic.assets.grounds import LocalGround, ground_of, read_small
 from hermetic.assets.locations import SIDE, Location, is_in_folder_of_store, locate, path_at
 from hermetic.assets.staging import header_of
-from hermetic.domain.verify import verify_signature
+from hermetic.domain.verify import verify_pinned
 from hermetic.errors import Conflict, FormatError, HermeticError, IntegrityError, InvalidName, NotFound
 from hermetic.formats.manifest import ENVELOPE_LIMIT
 from hermetic.formats.messages.locations import FindObjects, ObjectAt, ObjectFound
@@ -320,7 +320,7 @@ class SealedObjects:
     def _is_earlier(self, side: bytes, version: OpenVersion) -> bool:
         """Whether a manifest is a signed one of an earlier version of the asset: what an interrupted overwriting leaves."""
         try:
-            manifest = verify_signature(side, self.session.connection.pins.manifest_keys)
+            manifest = verify_pinned(side, self.session.connection.pins)
         except IntegrityError:
             return False
         return manifest.asset == version.manifest.asset and manifest.number < version.manifest.number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hermetic.formats.codec import message
-from hermetic.formats.messages.base import Pair, Request
+from hermetic.formats.messages.base import Pair, Receipt, Request
 
 
 @message("hello")
@@ -24,6 +24,7 @@ class Welcome:
     """Who the caller is to this domain, how far custody is away, and what to pin.
 
     `continues` proves that `checkpoint` continues the log of the size that the caller has seen, if that is of this generation.
+    `key_changes` are the entries of this generation by which keys of log and manifests handed over, proven under `checkpoint`.
     """
 
     domain: str
@@ -36,3 +37,4 @@ class Welcome:
     manifest_keys: tuple[Pair, ...]
     checkpoint: str
     continues: tuple[bytes, ...] = ()
+    key_changes: tuple[Receipt, ...] = ()

@@ -1,0 +1,198 @@
+"""Rotation of the keys that sign log and manifests: what was signed stays, who runs goes on, nothing is left of the old key."""
+
+from __future__ import annotations
+
+import pytest
+
+from hermetic.audit.note import Note, VerifierKey
+from hermetic.audit.proof import Receipt as Proof
+from hermetic.audit.receipts import verify_receipt
+from hermetic.errors import KeyServiceUnavailable, NotAuthenticated, UsageError
+from hermetic.formats.binary_text import to_base64url
+from hermetic.formats.dsse import parse_envelope
+from hermetic.formats.messages.log import ExportLog, ProveEntry, VerifyLog
+from hermetic.formats.messages.signing import ChangeSigningCare, ListSigningKeys, RotateSigningKey
+from hermetic.ids import DataClass
+from hermetic.keys import secret_keys, slots
+from tests import world as w
+
+USES = ("log", "manifest")
+
+
+def rows(port, use):
+    return [row for row in port.ask(ListSigningKeys()).keys if row.use == use]
+
+
+def rotate(port, use="log", reason="yearly", **more):
+    return port.ask(RotateSigningKey(use, reason, **more))
+
+
+def key_id_of(published):
+    return parse_envelope(published.manifest, limit=1 << 20).key_id
+
+
+def whole(port):
+    """The log is whole, and says nothing but that nobody anchors it."""
+    report = port.ask(VerifyLog())
+    assert {pair.name for pair in report.findings} <= {"log-key-first-use", "log-never-anchored"}
+    return report
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_rotation(world, port, use):
+    (old,) = rows(port, use)
+    done = rotate(port, use)
+    assert rows(port, use) == [done.before, done.key]
+    assert (done.before.key, done.before.state, done.before.public, done.before.roots) == (old.key, "destroyed", old.public, ())
+    assert (done.key.state, done.key.roots) == ("active", old.roots)
+    assert done.key.public != old.public
+    whole(port)
+    again = rotate(port, use)
+    assert again.before.key == done.key.key
+    whole(port)
+
+
+def test_who_and_why_and_how_is_on_record(port):
+    done = rotate(port, "log", "the yearly one")
+    facts, opened = {kind: (facts, opened) for kind, facts, opened in w.leaves(port)}["key.rotated"]
+    assert (facts["key"], facts["previous"], facts["purpose"]) == (done.key.key, done.before.key, "log-signing")
+    assert opened["reason"] == "the yearly one"
+    assert facts["policies"]
+    assert [kind for kind in w.kinds(port) if "key" in kind][-3:] == ["key.rotated", "log.key-changed", "key.destroyed"]
+    rotate(port, "manifest")
+    assert [kind for kind in w.kinds(port) if "key" in kind][-3:] == ["key.rotated", "manifest.key-changed", "key.destroyed"]
+
+
+def test_the_log_is_handed_over_under_both_signatures(port):
+    before = port.ask(ProveEntry(0))
+    done = rotate(port)
+    note = Note.parse(Proof.parse(done.receipt.proof.encode()).checkpoint.__bytes__())
+    old = VerifierKey.parse(before.verifier_key)
+    new = VerifierKey(old.name, done.key.public)
+    assert {line.key_id for line in note.signatures} == {old.key_id, new.key_id}
+    after = port.ask(ProveEntry(0))
+    assert after.verifier_key == str(new)
+    assert [line.key_id for line in Proof.parse(after.receipt.proof.encode()).checkpoint.signatures] == [new.key_id]
+    assert port.ask(ExportLog(1)).verifier_key == str(new)
+
+
+def test_receipts_from_before_go_on_to_prove(port):
+    proof = port.ask(ProveEntry(0))
+    rotate(port)
+    logged = verify_receipt(Proof.parse(proof.receipt.proof.encode()), [VerifierKey.parse(proof.verifier_key)])
+    assert logged.leaf.kind == "domain.created"
+
+
+def test_manifests_are_signed_by_the_new_key_and_old_ones_stay(port):
+    _, first = w.seal(port)
+    done = rotate(port, "manifest")
+    _, second = w.seal(port)
+    assert (key_id_of(first), key_id_of(second)) == (done.before.key, done.key.key)
+    assert w.open_(port, "dataset/patients@1").released[0].manifest == first.manifest
+    whole(port)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_nothing_is_left_of_the_old_private_key(world, port, use):
+    (old,) = rows(port, use)
+    stored = w.sql(world, "SELECT wrapped FROM secret_key WHERE id = ?", old.key)[0][0]
+    wraps = [to_base64url(wrapped).encode() for wrapped in slots.decode(stored).values()]
+    assert wraps
+    assert all(wrapped in world.database.read_bytes() + _wal(world) for wrapped in wraps)
+    rotate(port, use)
+    assert w.sql(world, "SELECT wrapped FROM secret_key WHERE id = ?", old.key) == [(b"",)]
+    assert not any(wrapped in world.database.read_bytes() + _wal(world) for wrapped in wraps)
+    assert w.sql(world, "SELECT count(*) FROM setting WHERE key LIKE 'signing-gone/%'") == [(0,)]
+
+
+def _wal(world):
+    path = world.database.with_name(world.database.name + "-wal")
+    return path.read_bytes() if path.exists() else b""
+
+
+@pytest.mark.parametrize("use", USES)
+def test_other_processes_meet_the_new_key(world, port, use):
+    """Another process that has the old key in memory goes on, with the new one: it seals, it reads, it rotates."""
+    other = world.port()
+    w.seal(other)
+    done = rotate(port, use)
+    assert other.ask(ProveEntry(0)).verifier_key == port.ask(ProveEntry(0)).verifier_key
+    _, published = w.seal(other)
+    w.open_(other)
+    _, again = w.seal(port)
+    assert key_id_of(again) == key_id_of(published)
+    assert (key_id_of(published) == done.key.key) == (use == "manifest")
+    second = rotate(other, use)
+    assert second.before.key == done.key.key
+    w.seal(port)
+    w.seal(other)
+    whole(port)
+    whole(other)
+
+
+def test_a_process_that_only_reads_meets_it_too(world, port):
+    other = world.port()
+    rotate(port)
+    w.seal(port)
+    assert other.ask(ProveEntry(3)).verifier_key == port.ask(ProveEntry(3)).verifier_key
+    whole(other)
+
+
+def test_without_a_root_nothing_changes(world, port, monkeypatch):
+    (old,) = rows(port, "log")
+
+    def gone(*_arguments):
+        raise KeyServiceUnavailable("the root is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secret_keys.roots, "wrap_under", gone)
+        with pytest.raises(KeyServiceUnavailable):
+            rotate(port)
+    assert rows(port, "log") == [old]
+    w.seal(port)
+    whole(port)
+
+
+def test_bad_input_and_strangers(world, port):
+    with pytest.raises(UsageError):
+        rotate(port, "everything")
+    with pytest.raises(UsageError):
+        rotate(port, "log", " ", compromised_after=0)
+    with pytest.raises(UsageError):
+        rotate(port, "log", "stolen", compromised_after=10_000)
+    with pytest.raises(UsageError):
+        rotate(port, "log", "stolen", compromised_after=-1)
+    with pytest.raises(NotAuthenticated):
+        rotate(world.port(uid=4242))
+    assert len(rows(port, "log")) == 1
+
+
+def test_owner_contact_and_schedule(port):
+    done = port.ask(ChangeSigningCare("manifest", owner="ana", contact="ana, +49 30 1", rotate_after_days=365, reason="audit"))
+    assert (done.key.owner, done.key.contact, done.key.rotate_after_days) == ("ana", "ana, +49 30 1", 365)
+    assert port.ask(ChangeSigningCare("manifest", rotate_after_days=0)).key.rotate_after_days is None
+    new = rotate(port, "manifest").key
+    assert (new.owner, new.contact) == ("ana", "ana, +49 30 1")
+    for bad in ({}, {"owner": "x" * 201}, {"contact": "two\nlines"}, {"rotate_after_days": -1}):
+        with pytest.raises(UsageError):
+            port.ask(ChangeSigningCare("log", **bad))
+
+
+def test_an_unfinished_destruction_is_done_by_who_looks_next(world, port, monkeypatch):
+    (old,) = rows(port, "log")
+    with monkeypatch.context() as patch:
+        patch.setattr("hermetic.custody.signing_keys._settle", lambda *_arguments, **_named: None)
+        rotate(port)
+    assert w.sql(world, "SELECT count(*) FROM setting WHERE key LIKE 'signing-gone/%'") == [(1,)]
+    with world.connect():
+        pass
+    assert w.sql(world, "SELECT count(*) FROM setting WHERE key LIKE 'signing-gone/%'") == [(0,)]
+    assert [facts["key"] for kind, facts, _ in w.leaves(port) if kind == "key.destroyed"] == [old.key]
+
+
+def test_sealing_under_a_class_goes_on_beside_a_rotation(port):
+    w.seal(port, "dataset/open", DataClass.INTERNAL)
+    rotate(port, "manifest")
+    rotate(port, "log")
+    _, published = w.seal(port, "dataset/open", DataClass.INTERNAL)
+    assert published.number == 2
