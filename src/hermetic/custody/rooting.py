@@ -124,9 +124,12 @@ def _extend(call: Call, caller: Caller, root: Root, limit: int) -> RootExtended:
 
 
 def _open_domain(call: Call, caller: Caller, root: Root, provider: Provider) -> None:
-    """Put the domain secret under a root into domain.json, unless it is there."""
+    """Put the domain secret under a root into domain.json, unless it is there by a step that is on record.
+
+    A crash between the file and the record leaves an entry that nobody vouches for: it is made anew, and logged.
+    """
     custodian, home = call.custodian, rootwork.home_of(call)
-    if rootwork.entry(home, root) is not None:
+    if rootwork.entry(home, root) is not None and roots.OPENS_DOMAIN in root.parameters:
         return
     with custodian.database.read(custodian.row_keys) as session:
         usable = roots.for_opening(session, custodian.anchors, recovering=True)
@@ -137,6 +140,7 @@ def _open_domain(call: Call, caller: Caller, root: Root, provider: Provider) -> 
         still_the_same(call, work.session, caller)
         rootwork.require_extendable(work.session, root.root_id)
         home.put(home.file().with_entry(DomainRoot(root.root_id, root.provider_uri, wrapped)))
+        roots.note(work.session, root.root_id, **{roots.OPENS_DOMAIN: call.now_ms})
         rootwork.log_change(work, caller, ("root.extended", ""), {"root": root.root_id, "count": 0, "domain": True})
 
 

@@ -15,6 +15,7 @@ from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.roots import RootRow
 from hermetic.ids import KeyState
 from hermetic.keys import migration, roots, slots
+from hermetic.keys.recovery_root import holder_of
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hermetic.keys.roots import Root
 
 PREFIX = 4  # shortest prefix of an id that names a root
+ADD_FIRST = "add another one first: `hermetic key root add URI`"
 EXTENDABLE = {KeyState.PRE_ACTIVE, KeyState.SUSPENDED, KeyState.ACTIVE}
 
 
@@ -94,9 +96,15 @@ def require_extendable(session: ReadSession, root_id: RootId) -> Root:
 
 
 def require_another(session: ReadSession, root: Root) -> None:
-    """Raises Conflict unless another root is active: it has a slot for every key, and new keys need one."""
-    if not any(one.state is KeyState.ACTIVE and one.root_id != root.root_id for one in roots.ls(session)):
-        raise Conflict("no other root of this domain is active", hint="add another one first: `hermetic key root add URI`")
+    """Raises Conflict unless another root is active: it has a slot for every key, and new keys need one.
+
+    A recovery root does not count: it wraps new keys, and opens none in daily work.
+    """
+    others = [one for one in roots.ls(session) if one.state is KeyState.ACTIVE and one.root_id != root.root_id]
+    if not others:
+        raise Conflict("no other root of this domain is active", hint=ADD_FIRST)
+    if all(holder_of(one.provider_uri) is not None for one in others):
+        raise Conflict("only recovery roots would be left active, which open nothing in daily work", hint=ADD_FIRST)
 
 
 def require_working(call: Call, root: Root) -> None:
@@ -107,15 +115,27 @@ def require_working(call: Call, root: Root) -> None:
 
 
 def require_opening_without(call: Call, root: Root) -> None:
-    """Open the domain secret through the other roots that may be used, to see that this one can be done without. Raises Conflict."""
+    """Open the domain secret through the other roots that may be used, to see that this one can be done without.
+
+    Raises Conflict, and IntegrityError when what opens there is another secret.
+    """
     custodian = call.custodian
     with custodian.database.read(custodian.row_keys) as session:
         usable = roots.for_opening(session, custodian.anchors, recovering=True)
     usable.pop(root.root_id, None)
     try:
-        home_of(call).file().open(usable).wipe()
+        secret = home_of(call).file().open(usable)
     except KeyServiceUnavailable as error:
         raise Conflict(f"without this root nothing opens the domain: {error.message}", hint=error.hint) from error
+    require_domain_secret(call, secret)
+
+
+def require_domain_secret(call: Call, secret: Secret) -> None:
+    """Raises IntegrityError unless this is the domain's secret: nothing authenticates domain.json. The secret is wiped."""
+    try:
+        type(call.custodian.keys).from_secret(secret).require_check(call.custodian.keys.check)
+    finally:
+        secret.wipe()
 
 
 def show(call: Call, root_id: RootId) -> RootRow:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hermetic.audit.tables_store import TablesStore
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
-from hermetic.errors import HermeticError, IntegrityError, LogTampered, NotFound, StorageError
+from hermetic.errors import FormatError, HermeticError, IntegrityError, LogTampered, NotFound, StorageError
 from hermetic.formats import codec
 from hermetic.formats.fields import whole_number
 from hermetic.formats.messages.backup import BackupState
@@ -206,15 +206,24 @@ class BackupKeeper:
                 self._store.delete(name)
 
     def _put_public(self, file: domain_file.DomainFile) -> None:
-        """Put the public halves of recovery roots there that it lacks; one that is damaged here is a finding of its provider's."""
+        """Put the public halves of recovery roots there that it lacks, or has changed; one damaged here is its provider's finding."""
         for root in file.roots:
             name = recovery.name_of(root.root_id)
-            if holder_of(root.provider) is None or self._store.exists(name):
+            if holder_of(root.provider) is None:
                 continue
             with contextlib.suppress(NotFound, IntegrityError):
-                raw = private_file.read(self._folder / name, ROOT_LIMIT)
-                self._store.put_bytes(name, recovery.read(raw, root.provider).encode())
-                reached("backup.recovery-root.written")
+                ours = recovery.read(private_file.read(self._folder / name, ROOT_LIMIT), root.provider).encode()
+                there = self._store.exists(name)
+                if not there or not self._holds(name, ours):
+                    self._store.put_bytes(name, ours, replace=there)
+                    reached("backup.recovery-root.written")
+
+    def _holds(self, name: str, ours: bytes) -> bool:
+        """Tell whether a file of the place is what it should be. Only for deciding whether to write it: nothing is believed here."""
+        try:
+            return self._store.read_bytes(name, limit=len(ours)) == ours
+        except FormatError:  # longer than ours
+            return False
 
     def put_recovery(self, root_id: str, wrap: bytes) -> None:
         """Put a root's recovery wrap there. Raises StorageError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermetic.errors import NotFound, StorageError
+from hermetic.errors import Conflict, NotFound, StorageError
 from hermetic.keys import recipient_key, recovery_root
 from hermetic.keys.recipient_key import Recipient
 from hermetic.providers import private_file
@@ -23,13 +23,32 @@ PUBLIC_SUFFIX = ".pub"
 
 
 def new_key(path: Path, name: str, passphrase: Secret) -> tuple[Path, Recipient]:
-    """Make a key pair: the private file at `path`, the public one beside it. Raises Conflict, UsageError, StorageError."""
-    raw, recipient = recipient_key.create(name, passphrase)
+    """Make a key pair: the private file at `path`, the public one beside it. Raises Conflict, UsageError, StorageError.
+
+    The private file is durable before the public one is there to be handed on: nothing is ever sealed to a key that was lost. An
+    interrupted one is finished by the same call.
+    """
     public = path.with_name(path.name + PUBLIC_SUFFIX)
+    if path.exists() and not public.exists():
+        recipient = _begun(path, name, passphrase)
+    elif public.exists():
+        raise Conflict(f"{public} exists already", hint="a key pair is made once: choose another name")
+    else:
+        raw, recipient = recipient_key.create(name, passphrase)
+        private_file.write(path, raw, replace=False)
+        reached("escrow.private.written")
     private_file.write(public, recipient.encode(), replace=False)
-    reached("escrow.public.written")
-    private_file.write(path, raw, replace=False)
     return public, recipient
+
+
+def _begun(path: Path, name: str, passphrase: Secret) -> Recipient:
+    """Return the public half of a private file that stands alone. Raises Conflict unless it is this holder's."""
+    raw = private_file.read(path, recipient_key.LIMIT)
+    recipient_key.open_file(raw, passphrase).wipe()
+    recipient = recipient_key.public_of(raw)
+    if recipient.name != name:
+        raise Conflict(f"{path} is the key of {recipient.name}", hint="choose another name, or give --name as it is there")
+    return recipient
 
 
 def read_recipient(path: Path) -> Recipient:

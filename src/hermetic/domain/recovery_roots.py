@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.hpke import PrivateKey
     from hermetic.domain.connect import Connection
-    from hermetic.formats.messages.roots import RootDropped, RootRow
+    from hermetic.formats.messages.roots import RootChanged, RootDropped, RootRow
 
 __all__ = ["Added", "RecoveryRootFile", "RecoveryRow", "add", "check_none_begun", "find", "listing", "waiting"]
 
@@ -116,6 +116,23 @@ def add(
     With the private key each wrap is tried; it is wiped at the end. Raises Conflict, PolicyDenied, ApprovalNeeded, Locked,
     KeyServiceUnavailable, IntegrityError, StorageError.
     """
+    try:
+        changed = _added(connection, file, private, reason=reason, progress=progress)
+    finally:
+        if private is not None:  # also after a refusal, or for an approval to come: the key is in its shares by now
+            private.wipe()
+    dropped = None if replace is None else _drop(connection, replace, reason)
+    return Added(changed.root, None if changed.receipt is None else changed.receipt.index, dropped, _backup_problem(connection))
+
+
+def _added(
+    connection: Connection,
+    file: RecoveryRootFile,
+    private: PrivateKey | None,
+    *,
+    reason: str,
+    progress: Callable[[int, int], None] | None,
+) -> RootChanged:
     folder, domain = connection.home.domain_data(connection.project.domain), connection.project.domain
     private_file.write(folder / WAITING, file.encode(), replace=True)  # 0
     reached("recovery.root.waits")
@@ -128,11 +145,9 @@ def add(
     connection.roots.adopt(provider)
     try:
         extend(connection, row.root, progress=progress)  # 3
-        changed = connection.ask(SetRootState(row.root, "activate", reason))  # 4
+        return connection.ask(SetRootState(row.root, "activate", reason))  # 4
     finally:
         provider.lock()
-    dropped = None if replace is None else _drop(connection, replace, reason)
-    return Added(changed.root, None if changed.receipt is None else changed.receipt.index, dropped, _backup_problem(connection))
 
 
 def _backup_problem(connection: Connection) -> str | None:

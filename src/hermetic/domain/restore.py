@@ -28,7 +28,7 @@ from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.recovering import CopyKey, Recovered, find_domain, recover
-from hermetic.domain.succession import Known, begin_generation, later
+from hermetic.domain.succession import Known, begin_generation, later, root_goes_on
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
 from hermetic.keys import domain_file
 from hermetic.keys.domain_file import DomainFile
@@ -108,7 +108,8 @@ def restore_domain(
             settings = private_folder(home.domain_config(domain))
             known, findings = _verify(database, recovered, (pins.load(settings / PINS_FILE, domain), reason))  # 3, 4
             fallback = (lambda: given) if isinstance(given, Secret) else None
-            kept = _keep_root(recovered, folder, provider_uri, ask or fallback)  # 5
+            goes_on = root_goes_on(database, recovered)
+            kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=goes_on)  # 5
             versions = begin_generation(database, recovered, kept, known, now_ms=wall_ms())  # 6
             _project(project_root, database, recovered)
         finally:
@@ -210,15 +211,15 @@ def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:
     return Pin.from_note(head.note, "the copy").checkpoint
 
 
-def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret] | None) -> Provider:
+def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret] | None, *, goes_on: bool) -> Provider:
     """Have a provider of this home keep a root; return it, open for this process.
 
-    The root that came with the passphrase stays the same; one that an interrupted restore left there is taken if it is that one. A
-    recovery root cannot be kept: there is a new root instead.
+    The root that came with the passphrase stays the same if it goes on; one that an interrupted restore left there is taken if it is
+    that one. A recovery root cannot be kept, and one that was retired or is compromised must not be: there is a new root instead.
     """
     for entry, file in recovered.public.items():
         recovery.put(folder, entry.root_id, file)
-    if isinstance(recovered.root, LocalRoot):
+    if goes_on and isinstance(recovered.root, LocalRoot):
         brought, root_id = recovered.root.load_root(), recovered.root.root_id
     else:
         brought, root_id = Secret.random(ROOT), RootId(fresh_id())

@@ -117,7 +117,15 @@ def _made(uri: str, place: Place, ask: Callable[..., Secret] | None) -> Provider
         return given[0]
 
     try:
-        provider = registry.create_root(uri, place, Asked(ask=None if ask is None else once))
+        return _made_and_open(uri, place, None if ask is None else once)
+    finally:
+        for passphrase in given:
+            passphrase.wipe()
+
+
+def _made_and_open(uri: str, place: Place, ask: Callable[[], Secret] | None) -> Provider:
+    try:
+        provider = registry.create_root(uri, place, Asked(ask=ask))
     except Conflict:
         provider = registry.open_provider(uri, place)
     if provider.status().state is not ProviderState.LOCKED:
@@ -126,7 +134,7 @@ def _made(uri: str, place: Place, ask: Callable[..., Secret] | None) -> Provider
         if ask is None:
             raise Locked(f"root {place.root_id} is locked", hint="hermetic unlock")
         try:
-            unlock.unlock(locked, once, UNLOCK_S)
+            unlock.unlock(locked, ask, UNLOCK_S)
         except Unsupported:  # no kernel keyring here: later commands ask for it
-            unlock.unlock_here(locked, once)
+            unlock.unlock_here(locked, ask)
     return provider

@@ -63,9 +63,10 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
         session: Any = TrackedSession(plain)
         store = TablesStore(plain.connection)
         _must_be_usable(session, recovered)
+        taken_up = _taken_up(session, recovered)
         log_key = secret_keys.active(session, secret_keys.LOG_SIGNING).key_id
         opener = Anchors(recovered.domain, {recovered.root.root_id: recovered.root})
-        signer = secret_keys.load(session, opener, log_key)
+        signer = secret_keys.load(session, opener, log_key, recovering=True)
         origin = Origin(recovered.domain, known.restored.origin.generation + 1)
         log = Log(origin, signer, LogKeys(recovered.keys.log_openings))
         log.begin(store, now_ms=now_ms, restored=(known.restored, known.highest))
@@ -74,6 +75,7 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
         entries = [
             _recovered(recovered, known, owner),
             Entry("root.added", {"root": kept.root_id, "provider": kept.uri}),
+            *taken_up,
             *appointed,
             *_end_what_ran(session, now_ms),
             *uses.of_providers(recovered.root, kept),
@@ -84,13 +86,30 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
     return count
 
 
+def root_goes_on(database: Database, recovered: Recovered) -> bool:
+    """Tell whether the root that opened the copy can be one of the new home: it is active, or was only suspended."""
+    with database.read(recovered.keys.row_keys()) as session:
+        return roots.get(session, recovered.root.root_id).state in {KeyState.ACTIVE, KeyState.SUSPENDED}
+
+
 def _must_be_usable(session: Any, recovered: Recovered) -> None:
-    """Refuse a recovery root that was never finished: not every key has a slot under it. Raises KeyUnusable."""
-    if roots.get(session, recovered.root.root_id).state is KeyState.PRE_ACTIVE:
+    """Refuse a root that does not open every key: never finished, or without what was made meanwhile. Raises KeyUnusable."""
+    have, all_ = migration.coverage(session, recovered.root.root_id)
+    unfinished = roots.get(session, recovered.root.root_id).state is KeyState.PRE_ACTIVE
+    if unfinished or have < all_:
+        why = "was begun and never finished" if unfinished else f"opens {have} of {all_} keys: others were made without it"
         raise KeyUnusable(
-            "this recovery root was begun and never finished: it does not open every key",
+            f"this {'recovery root' if recovered.how != 'passphrase' else 'root'} {why}; it does not open every key",
             hint="recover with another one, or with the recovery passphrase",
         )
+
+
+def _taken_up(session: Any, recovered: Recovered) -> list[Entry]:
+    """Make the root active that opened the copy, if it was suspended: it is at hand, and has a slot for every key."""
+    if roots.get(session, recovered.root.root_id).state is not KeyState.SUSPENDED:
+        return []
+    roots.set_state(session, recovered.root.root_id, KeyState.ACTIVE)
+    return [Entry("root.state", {"root": recovered.root.root_id, "state": KeyState.ACTIVE.value})]
 
 
 def _with_room(entries: list[Entry], session: Any, kept: Provider) -> list[Entry]:

@@ -100,6 +100,13 @@ def open_file(raw: bytes, passphrase: Secret) -> PrivateKey:
     return private
 
 
+def public_of(raw: bytes) -> Recipient:
+    """Return the public half that a key file names; nothing vouches for it before `open_file`. Raises FormatError, Unsupported."""
+    document = documents.parse(raw, FORMAT, _FIELDS, limit=LIMIT)
+    public = hpke.check_public(document.binary("public", length=hpke.PUBLIC))
+    return Recipient(_checked(document.text("name", limit=NAME_LIMIT)), public)
+
+
 def _checked(name: str) -> str:
     if not name or len(name.encode("utf-8")) > NAME_LIMIT or not name.isprintable() or name != name.strip():
         raise FormatError(f"a recipient's name is one line of 1 to {NAME_LIMIT} bytes")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hermetic.keys.slots import ContextOf
 
 AWAY_MS: Final = 30_000  # a provider that could not be reached is tried last for so long
+OPENS_DOMAIN: Final = "opens_domain_ms"  # parameter: since when it is on record that the root opens the domain secret
 NEEDED: Final = "new keys need every active root"
 
 
@@ -77,7 +78,7 @@ class Root:
 
 
 def add(session: Session, provider: Provider, *, now_ms: int, parameters: Mapping[str, Any] | None = None) -> Root:
-    """Record a root as active. KEKs that exist get their slots by `migration.extend_to_root`. Raises Conflict."""
+    """Record a root as active, which domain.json has. KEKs get their slots by `migration.extend_to_root`. Raises Conflict."""
     uri = check_uri(provider.uri)
     scheme, _, rest = uri.partition(":")
     session.insert(
@@ -87,7 +88,7 @@ def add(session: Session, provider: Provider, *, now_ms: int, parameters: Mappin
         kind=uri if scheme == "local" and rest else scheme,
         state=KeyState.ACTIVE.value,
         created_ms=now_ms,
-        parameters=dict(parameters or {}),
+        parameters={OPENS_DOMAIN: now_ms, **(parameters or {})},
     )
     return get(session, provider.root_id)
 

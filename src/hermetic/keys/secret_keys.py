@@ -85,15 +85,17 @@ def ls(session: ReadSession, purpose: str | None = None) -> list[SecretKey]:
     return sorted((_key(row) for row in rows), key=lambda key: (key.created_ms, key.key_id))
 
 
-def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId) -> SigningKey:
-    """Return an active key, ready to sign. Only custody calls this.
+def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId, *, recovering: bool = False) -> SigningKey:
+    """Return an active key, ready to sign. Only custody calls this, and a restore, which is `recovering`.
 
     Raises KeyUnusable, Locked, KeyServiceUnavailable, IntegrityError when the seed does not make the recorded public key.
     """
     row = session.require(tables.secret_key, key_id)
     key = _key(row)
     check_use(key.state, "wrap")
-    signing = SigningKey(roots.open_key(session, anchors, slots.decode(row["wrapped"]), context_of(anchors, key)))
+    signing = SigningKey(
+        roots.open_key(session, anchors, slots.decode(row["wrapped"]), context_of(anchors, key), recovering=recovering)
+    )
     if signing.public != key.public:
         raise IntegrityError(f"signing key {key_id} is not the recorded one")
     return signing

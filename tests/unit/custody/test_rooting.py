@@ -214,6 +214,73 @@ def test_a_drop_that_stopped_before_the_wipe_is_finished(world, monkeypatch):
     assert [fact.id for fact in port.ask(GatherFacts()).roots] == [new], "what is gone is no news"
 
 
+def test_that_a_root_opens_the_domain_is_on_record_after_a_crash_too(world, port, monkeypatch):
+    """The file is replaced within the transaction: a crash in between leaves the entry and no record of it."""
+    root = port.ask(roots.AddRoot(LOCAL)).root.root
+    registry.create_root(LOCAL, place(world, root))
+    put = HomeRoots.put
+
+    def put_and_die(home, file):
+        put(home, file)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HomeRoots, "put", put_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            port.ask(roots.ExtendRoot(root))
+    assert listed(port)[root].opens_domain
+    assert not [facts for kind, facts, _ in w.leaves(port) if kind == "root.extended"]
+    extend(port, root)
+    extend(port, root)
+    assert [facts["count"] for kind, facts, _ in w.leaves(port) if kind == "root.extended" and facts.get("domain")] == [0]
+
+
+def test_another_secret_in_domain_json_keeps_roots_from_going(world):
+    """Whoever wrote it may have the other root open what they like: the last true wrap must not go for it."""
+    port = world.port()
+    old, new = first(port), add(world, port)
+    provider = registry.open_provider(LOCAL, place(world, new))
+    path = world.data / "domain.json"
+    good = path.read_bytes()
+    file = DomainFile.decode(good).with_root(Secret(bytes(32)), LOCAL, RootId(new), {RootId(new): provider})
+    private_file.write(path, file.encode(), replace=True)
+    with pytest.raises(IntegrityError, match="not the one pinned"):
+        port.ask(roots.SetRootState(old, "suspend", "x"))
+    port.ask(roots.SetRootState(old, "deactivate", "x"))
+    with pytest.raises(IntegrityError, match="not the one pinned"):
+        port.ask(roots.DropRoot(old, "x"))
+    private_file.write(path, good, replace=True)
+    assert port.ask(roots.DropRoot(old, "x")).root.state == "destroyed"
+
+
+@pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.LOCKED])
+def test_a_service_that_wraps_and_does_not_unwrap_gets_no_slot(world, fakes, monkeypatch, fault):
+    """As one whose policy allows encrypt and not decrypt: only a recovery root is believed without being opened."""
+    port = world.port()
+    root = port.ask(roots.AddRoot(FAKE)).root.root
+    fake = registry.create_root(FAKE, place(world, root))
+    wrap = fake.wrap
+
+    def only_wraps(secret, context):
+        fake.fault = None
+        try:
+            return wrap(secret, context)
+        finally:
+            fake.fault = fault
+
+    monkeypatch.setattr(fake, "wrap", only_wraps)
+    with pytest.raises(KeyServiceUnavailable):
+        port.ask(roots.ExtendRoot(root))
+    assert (listed(port)[root].slots, listed(port)[root].opens_domain) == (0, False)
+    fake.fault = None
+    monkeypatch.undo()
+    extend(port, root)
+    monkeypatch.setattr(fake, "wrap", only_wraps)
+    with pytest.raises(KeyServiceUnavailable):
+        port.ask(roots.SetRootState(root, "activate"))
+    assert listed(port)[root].state == "pre-active"
+
+
 def test_what_is_refused(world, port):
     only = first(port)
     for verb in ("suspend", "deactivate"):

@@ -14,7 +14,7 @@ def test_add_and_list(session):
     listed = {root.root_id: root for root in roots.ls(session)}
     assert list(listed) == sorted(listed)
     assert (listed[ROOTS[0]].provider_uri, listed[ROOTS[0]].kind) == ("fake:0", "fake")
-    assert (listed[ROOTS[2]].kind, listed[ROOTS[2]].parameters) == ("local:passphrase", {"lanes": 2})
+    assert (listed[ROOTS[2]].kind, listed[ROOTS[2]].parameters) == ("local:passphrase", {"lanes": 2, roots.OPENS_DOMAIN: NOW})
     assert listed[ROOTS[2]].state is KeyState.ACTIVE
 
 

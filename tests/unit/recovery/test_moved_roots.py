@@ -115,3 +115,24 @@ def test_another_root_of_before_a_restore_is_suspended_and_can_be_dropped_or_tak
     again.ask(SetRootState(other, "suspend", "x"))
     assert again.ask(DropRoot(other, "x")).root.state == "destroyed"
     w.open_(again)
+
+
+@pytest.mark.parametrize("verb", ["deactivate", "suspend"])
+def test_restored_through_a_root_that_was_out_of_use_the_domain_has_an_active_one(world, tmp_path, verb):
+    """A deactivated one never becomes active again: there is a new root. A suspended one, which is at hand again, does."""
+    connection = world.connect()
+    w.seal(connection)
+    old = rows(connection)[0].root
+    root_moves.add_root(connection, "local:insecure-file", reason="moving")
+    connection.ask(SetRootState(old, verb, "moving"))
+    connection.close()
+    home = w.Home(tmp_path / "new" / "data", tmp_path / "new" / "config")
+    restore_domain(world.backup, home, world.project, lambda *_: Secret(w.PASSPHRASE), provider_uri="local:insecure-file")
+    again = world.connect(home=home)
+    states = {row.root: row.state for row in rows(again)}
+    active = [root for root, state in states.items() if state == "active"]
+    assert len(active) == 1
+    assert states[old] == {"deactivate": "deactivated", "suspend": "active"}[verb]
+    w.open_(again)
+    w.seal(again, "dataset/second", w.DataClass.INTERNAL)
+    assert {row.root: row.opens_domain for row in rows(again)}[active[0]]

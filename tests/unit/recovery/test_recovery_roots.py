@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -16,9 +17,9 @@ from hermetic.crypto.hpke import PrivateKey
 from hermetic.crypto.secret import Secret
 from hermetic.domain import escrow, recovery_roots, share_files
 from hermetic.domain.home import Home
-from hermetic.domain.recovering import opens_with, recover
+from hermetic.domain.recovering import opens_with
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import Conflict, FormatError, KeyUnusable, NotFound, UsageError, WrongKey
+from hermetic.errors import ApprovalNeeded, Conflict, FormatError, KeyUnusable, NotFound, UsageError, WrongKey
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys, RotateKey
 from hermetic.formats.messages.log import ReadLog
@@ -244,9 +245,9 @@ def test_the_last_root_that_opens_here_cannot_go(world):
         (local,) = [row.root for row in connection.ask(ListRoots()).roots if row.root != added.root.root]
         with pytest.raises(Conflict, match="without this root nothing opens the domain"):
             connection.ask(SetRootState(local, "suspend", "test"))
-        connection.ask(SetRootState(local, "deactivate", "test"))
-        with pytest.raises(Conflict, match="hangs on this root alone"):
-            connection.ask(DropRoot(local, "test"))
+        with pytest.raises(Conflict, match="only recovery roots would be left active") as caught:
+            connection.ask(SetRootState(local, "deactivate", "test"))
+        assert "hermetic key root add URI" in caught.value.hint
         assert contents(connection) == CONTENT
 
 
@@ -292,19 +293,57 @@ def test_an_interrupted_one_is_told_and_taken_up(world, tmp_path):
 
 def test_one_that_was_never_finished_is_refused(world, tmp_path):
     """Its slot of the domain secret is there, and not one for every key."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(name):
+        if name == "custody.root.opens-domain":
+            raise Stop
+
+    with world.connect() as connection:
+        private = PrivateKey.generate()
+        shares = share_files.split(private, 3, 2)
+        file = escrow.in_shares(connection.project.domain, private, shares, "cut", now_ms=NOW)
+        steps.install(stop)
+        with pytest.raises(Stop):
+            recovery_roots.add(connection, file, private)
+        steps.install(None)
+        Workspace(connection).seal(b"new", name="config/app", data_class="public", member="a")  # which is copied
+    with pytest.raises(KeyUnusable, match="never finished"):
+        back(world, fresh_home(tmp_path), shares[:2])
+
+
+def test_one_that_was_suspended_opens_what_it_has_all_of(world, tmp_path):
     with world.connect() as connection:
         shares, added = make(connection)
-    with world.connect() as connection, pytest.raises(KeyUnusable, match="never finished"):
-        from hermetic.domain import succession
+        connection.ask(SetRootState(added.root.root, "suspend", "the holders are away"))
+    home = fresh_home(tmp_path)
+    back(world, home, shares[:3])
+    with world.connect(home=home) as connection:
+        assert contents(connection) == CONTENT
+        assert slots_of(connection)[added.root.root][2] == "active", "its key is at hand again"
+        assert {"root": added.root.root, "state": "active"} in entries(connection, "root.state")
 
-        recovered = recover(world.backup, world.domain, share_files.joined(shares))
-        session = type("S", (), {"require": lambda *_: {**_row(connection, added.root.root), "state": "pre-active"}})()
-        succession._must_be_usable(session, recovered)
+
+def test_one_that_was_suspended_and_missed_a_key_is_refused(world, tmp_path):
+    with world.connect() as connection:
+        shares, added = make(connection)
+        connection.ask(SetRootState(added.root.root, "suspend", "the holders are away"))
+        Workspace(connection).seal(b"new", name="config/app", data_class="public", member="a")
+    with pytest.raises(KeyUnusable, match=r"opens \d+ of \d+ keys"):
+        back(world, fresh_home(tmp_path), shares[:3])
 
 
-def _row(connection, root):
-    (found,) = [row for row in connection.ask(ListRoots()).roots if row.root == root]
-    return {"id": root, "provider_uri": found.provider, "kind": "recovery", "created_ms": 0, "parameters": {}, "revision": 1}
+def test_a_public_half_that_was_changed_in_the_place_is_mended_by_the_next_copy(world):
+    with world.connect() as connection:
+        _, added = make(connection)
+        path = world.backup / world.domain / f"root-{added.root.root}.json"
+        good = path.read_bytes()
+        for wrong in (good.replace(b"the board", b"the bored"), good + b"longer than it should be", b""):
+            path.write_bytes(wrong)
+            Workspace(connection).seal(wrong + b"new", name="config/app", data_class="public", member="a")
+            assert path.read_bytes() == good
 
 
 def test_a_public_half_that_was_changed_in_the_place_is_left_out(world, tmp_path):
@@ -422,3 +461,36 @@ def test_fingerprints_are_what_people_compare(tmp_path):
     assert escrow.read_recipient(public).fingerprint == recipient.fingerprint == hpke.fingerprint(recipient.public)
     with pytest.raises(Conflict):
         escrow.new_key(tmp_path / "key", "Ada", Secret(w.PASSPHRASE))
+
+
+def test_a_public_key_is_there_only_when_its_private_one_is_durable(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(name):
+        if name == "escrow.private.written":
+            raise Stop
+
+    path, public = tmp_path / "key", tmp_path / "key.pub"
+    steps.install(stop)
+    with pytest.raises(Stop):
+        escrow.new_key(path, "Ada", Secret(w.PASSPHRASE))
+    steps.install(None)
+    assert (path.exists(), public.exists()) == (True, False)
+    with pytest.raises(WrongKey):
+        escrow.new_key(path, "Ada", Secret(b"another passphrase than that"))
+    with pytest.raises(Conflict, match="is the key of Ada"):
+        escrow.new_key(path, "Eve", Secret(w.PASSPHRASE))
+    _, recipient = escrow.new_key(path, "Ada", Secret(w.PASSPHRASE))
+    assert escrow.open_key(path, Secret(w.PASSPHRASE)).public == recipient.public == escrow.read_recipient(public).public
+
+
+def test_the_private_key_does_not_stay_after_a_refusal_either(world):
+    w.change_policy(world, world.port(), lambda text: re.sub(r"administer-keys: {.*}", "administer-keys: {approvals: 1}", text))
+    private = PrivateKey.generate()
+    with world.connect() as connection:
+        file = escrow.in_escrow(connection.project.domain, Recipient("Ada", private.public), now_ms=NOW)
+        with pytest.raises(ApprovalNeeded):
+            recovery_roots.add(connection, file, private, reason="test")
+    with pytest.raises(UsageError, match="wiped"):
+        private.seed()
