@@ -10,9 +10,11 @@
     release     the seven steps for existing versions
     sealing     the same for a new version; newkeys makes its key
     publishing  from draft to version: number, signature, fingerprints
-    leasing     leases, and the unwrap itself
+    leasing     leases
+    unwrapping  the unwrap itself, here or by the root that a KEK lives in
     running     runs and their scratch keys
-    keyring     KEKs: rotate, rewrap, suspend, resume, revoke
+    keyring     KEKs: rotate, suspend, resume, revoke; keyhomes: where the next version lives
+    rewrapping  data keys moved to the active version; moving: where a provider wraps them itself
     destroying  KEK versions: announced, waited for, done when due; shredding: versions; blast: what either concerns
     certifying  what was destroyed, signed; unfinished: what a crash kept from being signed
     asking      what waits for approval; approving: the answers; approved: their count and use; enrolling: who may answer

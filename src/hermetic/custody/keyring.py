@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets
-from hermetic.custody import callers
+from hermetic.custody import callers, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
@@ -31,7 +31,7 @@ from hermetic.formats.messages.keys import (
     ShowKey,
 )
 from hermetic.ids import AssetId, KekId, KeyState
-from hermetic.keys import contacts, hierarchy, roots
+from hermetic.keys import contacts, hierarchy, in_provider, roots
 from hermetic.keys import kek as keks
 from hermetic.keys.kek import slots_of
 from hermetic.policy.request import Action, DomainResource
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hermetic.custody.callers import Caller
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
     from hermetic.keys.kek import Kek
 
 PREFIX = 4  # shortest prefix of an id that names a key
@@ -97,13 +98,24 @@ def key_row(session: ReadSession, kek: Kek) -> KeyRow:
         roots=tuple(roots.get(session, root).provider_uri for root in sorted(slots_of(session, kek.kek_id, kek.versions[-1].number))),
         versions=tuple(
             KeyVersionRow(
-                item.number, item.state.value, item.created_ms, item.wraps, counts.get(item.number, 0), item.destroy_after_ms
+                item.number,
+                item.state.value,
+                item.created_ms,
+                item.wraps,
+                counts.get(item.number, 0),
+                item.destroy_after_ms,
+                _home(session, kek, item.number),
             )
             for item in kek.versions
         ),
         assets=tuple(_assets(session, kek)),
         contact=contacts.contact_of(session, kek.kek_id),
     )
+
+
+def _home(session: ReadSession, kek: Kek, number: int) -> str:
+    home = in_provider.home_of(session, kek.kek_id, number)
+    return "" if home is None else roots.get(session, home).provider_uri
 
 
 def _counts(session: ReadSession, kek: Kek) -> dict[int, int]:
@@ -152,9 +164,11 @@ def rotate_key(call: Call, request: RotateKey) -> KeyChanged:
     caller, kek = administrator(call, request.kek)
     with unit(call.custodian, "custody.rotate.committed", call.now_ms) as work:
         still_the_same(call, work.session, caller)
-        made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms)
+        home = keyhomes.after(call, work.session, kek)
+        made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms, home=home)
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
-        work.log(Entry("key.rotated", {"key": kek.kek_id, "number": made.number}, hidden))
+        facts: dict[str, JsonValue] = {"key": kek.kek_id, "number": made.number, "home": None if home is None else home.root_id}
+        work.log(Entry("key.rotated", facts, hidden))
     return key_changed(call, kek.kek_id, work)
 
 
@@ -186,6 +200,7 @@ def _revoke(call: Call, work: Work, kek_id: KekId) -> None:
     if suspended:
         hierarchy.set_state(work.session, kek_id, KeyState.ACTIVE)
     hierarchy.compromise(work.session, kek_id, now_ms=call.now_ms)
-    hierarchy.rotate(work.session, call.custodian.anchors, kek_id, now_ms=call.now_ms)
+    home = keyhomes.after(call, work.session, keks.get(work.session, kek_id))
+    hierarchy.rotate(work.session, call.custodian.anchors, kek_id, now_ms=call.now_ms, home=home)
     if suspended:
         hierarchy.set_state(work.session, kek_id, KeyState.SUSPENDED)

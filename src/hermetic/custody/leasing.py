@@ -1,4 +1,4 @@
-"""Leases: issue, hand over, confirm, end; and the unwrap itself, the only one in the product.
+"""Leases: issue, hand over, confirm, end.
 
 A lease row says who holds which version's key, for what, and the epochs at the time. `check` confirms it without a log entry: it
 repeats steps 1 to 3 of the release for the rows as they are now, so that whatever would refuse a new release also ends a lease; only
@@ -21,7 +21,6 @@ from hermetic.errors import Denied, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages.base import Done, KeyBlob
 from hermetic.formats.messages.versions import CheckLeases, EndLeases, Lease, LeaseState, LeaseStates
 from hermetic.ids import DataClass, KeyState, Kind, Purpose, VersionId
-from hermetic.keys import hierarchy, wrap
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -134,20 +133,6 @@ def write(call: Call, work: Work, policy: InForce, holding: Holding) -> Lease:
         check_ms=rules.lease_check_ms,
         offline_ms=rules.lease_offline_ms,
     )
-
-
-def unwrap(call: Call, session: ReadSession, item: Resolved, how: tuple[bool, dict[tuple[str, int], Secret]]) -> Secret:
-    """Step 5: unwrap one data key. `how` says whether it serves recovery only, and keeps KEKs for the rest of a batch.
-
-    Raises KeyUnusable, WrongKey, IntegrityError, KeyServiceUnavailable.
-    """
-    custodian = call.custodian
-    (recovering, loaded), name = how, (item.kek.kek_id, item.kek_number)
-    if name not in loaded:
-        loaded[name] = hierarchy.load_kek(session, custodian.anchors, *name, recovering=recovering)
-    kek = loaded[name]
-    context = wrap.DataKeyContext(custodian.domain, item.asset.environment, item.asset.id, item.version.id, item.data_key)
-    return wrap.unwrap_data_key(kek, item.wrapped, item.kek.context(item.kek_number), context)
 
 
 def hand_over(call: Call, lease: Lease, key: Secret) -> Lease:

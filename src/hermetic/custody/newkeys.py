@@ -1,4 +1,7 @@
-"""Data keys that are made now: fresh secret, wrap under the active KEK version, row."""
+"""Data keys that are made now: fresh secret, wrap under the active KEK version or by the root that it lives in, row.
+
+Whoever wraps is asked inside the transaction that stores the wrap: what a provider refuses leaves nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry
 from hermetic.catalog.values import fresh_id
+from hermetic.custody import keyhomes
 from hermetic.db import tables
 from hermetic.ids import DataKeyId
-from hermetic.keys import hierarchy, wrap
+from hermetic.keys import hierarchy, in_provider, provider_wraps, wrap
 from hermetic.keys.kek import KekScope
 
 if TYPE_CHECKING:
@@ -40,25 +44,55 @@ def new_key(call: Call, work: Work, what: tuple[Asset, Version], policy: InForce
     number = kek.active().number
     secret, key_id = wrap.new_secret(), DataKeyId(fresh_id())
     context = wrap.DataKeyContext(custodian.domain, asset.environment, asset.id, version.id, key_id)
-    loaded = hierarchy.load_kek(work.session, custodian.anchors, kek.kek_id, number, use="wrap")
     hierarchy.count_wraps(work.session, kek.kek_id, number, now_ms=call.now_ms)
-    wrapped = wrap.wrap_data_key(loaded, secret, kek.context(number), context)
+    wrapped = _wrapped(call, work, (kek, number), secret, context=context)
     work.session.insert(
         tables.data_key, id=key_id, version_id=version.id, kek_id=kek.kek_id, kek_number=number, wrapped=wrapped, state="active"
     )
     return kek, NewKey(key_id, wrap.data_key_and_check(secret, context)[0])
 
 
+def _wrapped(call: Call, work: Work, under: tuple[Kek, int], secret: Secret, *, context: wrap.DataKeyContext) -> bytes:
+    (kek, number), anchors = under, call.custodian.anchors
+    home = in_provider.home_of(work.session, kek.kek_id, number)
+    if home is None:
+        loaded = hierarchy.load_kek(work.session, anchors, kek.kek_id, number, use="wrap")
+        return wrap.wrap_data_key(loaded, secret, kek.context(number), context)
+    provider = in_provider.provider_of(work.session, anchors, home, "wrap")
+    payload = wrap.payload(secret, context)
+    try:
+        (made,) = provider_wraps.wrap_all(provider, [payload], in_provider.context_of(anchors.domain, home, kek))
+    finally:
+        payload.wipe()
+    return made
+
+
 def _kek(call: Call, work: Work, what: tuple[Asset, Version], policy: InForce) -> Kek:
+    """Return the KEK; made if there is none, with a new version if its active one lives elsewhere than the class wants now."""
     asset, version = what
     scope = KekScope(asset.environment, version.data_class, asset.project or "")
+    rules = policy.document.classes[version.data_class]
     found = hierarchy.find(work.session, scope)
     if found is not None:
-        return found
-    days = policy.document.classes[version.data_class].rotate_after_days
+        home = in_provider.home_of(work.session, found.kek_id, found.active().number)
+        return found if keyhomes.fits(work.session, rules, home) else _moved(call, work, found)
     made = hierarchy.ensure_kek(
-        work.session, call.custodian.anchors, scope, now_ms=call.now_ms, owner=version.writer, rotate_after_days=days
+        work.session,
+        call.custodian.anchors,
+        scope,
+        now_ms=call.now_ms,
+        owner=version.writer,
+        rotate_after_days=rules.rotate_after_days,
+        home=keyhomes.next_home(call, work.session, rules),
     )
     facts = {"key": made.kek_id, "class": version.data_class.value, "environment": asset.environment.value}
     work.log(Entry("key.created", facts))
     return made
+
+
+def _moved(call: Call, work: Work, kek: Kek) -> Kek:
+    """Give a KEK a version that lives where its class wants it. Raises KeyUnusable, KeyServiceUnavailable: never one elsewhere."""
+    home = keyhomes.after(call, work.session, kek)
+    made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms, home=home)
+    work.log(Entry("key.rotated", {"key": kek.kek_id, "number": made.number, "home": None if home is None else home.root_id}))
+    return hierarchy.get(work.session, kek.kek_id)

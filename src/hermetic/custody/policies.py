@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Entry
 from hermetic.catalog import versions
-from hermetic.custody import asking, callers
+from hermetic.custody import asking, callers, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
 from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same
@@ -54,6 +54,7 @@ def apply_policy(call: Call, request: ApplyPolicy) -> PolicyApplied:
                 duties.check_principal(rulebook.engine, rulebook.document, item.principal.name, item.principal.roles)
     new = InForce(rulebook, bundle, call.now_ms, caller.name)
     with call.custodian.database.read(call.custodian.row_keys) as session:
+        keyhomes.require(call, session, rulebook.document)
         needed = _needed(call, session, caller, new)
     asking.demand(call, caller, needed, "a policy that asks for fewer approvals, or other rules of access")
     with unit(call.custodian, "custody.policy.applied", call.now_ms) as work:

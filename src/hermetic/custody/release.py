@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import exposures
 from hermetic.catalog.locations import place_of
-from hermetic.custody import callers, denial, leasing
+from hermetic.custody import callers, denial, leasing, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
 from hermetic.custody.resolve import Memo, Resolved, again, as_resource, resolve
@@ -163,18 +163,13 @@ def _intend(call: Call, request: OpenVersions, prepared: Prepared) -> Intent:
 def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Intent) -> list[Secret]:
     """Step 5: check the epoch once more; unwrap. Should that fail, everything that step 4 consumed is given back, on record."""
     custodian = call.custodian
-    keys: list[Secret] = []
-    loaded: dict[tuple[str, int], Secret] = {}
     try:
         with custodian.database.read(custodian.row_keys) as session:
-            for item in _still(call, session, request, prepared):
-                keys.append(leasing.unwrap(call, session, item, (prepared.purpose is Purpose.RECOVER, loaded)))  # noqa: PERF401 - those unwrapped so far are wiped on an error
+            found = _still(call, session, request, prepared)
+            return unwrapping.unwrap_all(call, session, found, recovering=prepared.purpose is Purpose.RECOVER)
     except HermeticError as error:
-        for key in keys:
-            key.wipe()
         _take_back(call, request, intent, type(error).__name__.lstrip("_"))
         raise
-    return keys
 
 
 def _take_back(call: Call, request: OpenVersions, intent: Intent, failure: str) -> None:

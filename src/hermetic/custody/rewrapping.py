@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from hermetic.audit.leaf import Entry
+from hermetic.custody import moving
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import still_the_same
 from hermetic.custody.keyring import administrator
@@ -30,10 +31,11 @@ from hermetic.db.bulk import Bulk
 from hermetic.errors import Conflict, RowTampered, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.keys import RewrapKey, Rewrapped
-from hermetic.ids import KeyState
+from hermetic.ids import AssetId, DataKeyId, KeyState, VersionId
 from hermetic.keys import hierarchy
 from hermetic.keys import kek as keks
 from hermetic.keys.rewrapping import Rewrapper, context_for
+from hermetic.keys.wrap import DataKeyContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,6 +150,8 @@ def _write(campaign: _Campaign, page: Page) -> int:
 def _rewrap(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:
     """Return before and after of every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
     kek, bulk, anchors = campaign.kek, campaign.bulk, campaign.call.custodian.anchors
+    if moving.homes(session, kek, (old, campaign.number)) != (None, None):
+        return _move(campaign, session, old, rows)
     keys = [(hierarchy.load_kek(session, anchors, kek.kek_id, number), kek.context(number)) for number in (old, campaign.number)]
     key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
     assets = _assets(session, [row[version_id] for row in rows])
@@ -155,13 +159,30 @@ def _rewrap(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stor
     changes: list[Change] = []
     with Rewrapper(*keys) as mover:
         for row in rows:
-            asset = assets.get(row[version_id])
-            if asset is None:
-                hint = "it was deleted by hand: run `hermetic log verify`"
-                raise RowTampered(f"the version of data key {row[key_id]} is gone", hint=hint)
+            asset = _present(assets.get(row[version_id]), row[key_id])
             moved = mover.move(row[key_id], row[wrapped], context(asset, row[version_id], row[key_id]))
             changes.append((row, bulk.changed(row, (campaign.number, moved))))
     return changes
+
+
+def _move(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:
+    """Do what `_rewrap` does where a provider wraps the data keys itself."""
+    custodian, kek, bulk = campaign.call.custodian, campaign.kek, campaign.bulk
+    key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
+    assets = _assets(session, [row[version_id] for row in rows])
+    asked = []
+    for row in rows:
+        asset = _present(assets.get(row[version_id]), row[key_id])
+        context = DataKeyContext(custodian.domain, kek.environment, AssetId(asset), VersionId(row[version_id]), DataKeyId(row[key_id]))
+        asked.append((context, row[wrapped]))
+    moved = moving.move(session, custodian.anchors, kek, (old, campaign.number), rows=asked)
+    return [(row, bulk.changed(row, (campaign.number, one))) for row, one in zip(rows, moved, strict=True)]
+
+
+def _present(asset: str | None, key_id: str) -> str:
+    if asset is None:
+        raise RowTampered(f"the version of data key {key_id} is gone", hint="it was deleted by hand: run `hermetic log verify`")
+    return asset
 
 
 def _assets(session: ReadSession, versions: list[str]) -> dict[str, str]:

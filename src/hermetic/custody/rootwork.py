@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.crypto.secret import Secret
-from hermetic.custody import callers
+from hermetic.custody import callers, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import Question, allowed_caller, decide, domain_resource
 from hermetic.errors import Conflict, KeyServiceUnavailable, NotFound, Unsupported, UsageError
@@ -162,7 +162,10 @@ def row_of(call: Call, session: ReadSession, root: Root) -> RootRow:
         keys=all_,
         opens_domain=entry(home_of(call), root) is not None,
         wiped_ms=root.parameters.get("wiped_ms"),
-        findings=() if status is None else tuple(Pair(item.code, item.message) for item in status.findings),
+        findings=(
+            *(() if status is None else tuple(Pair(item.code, item.message) for item in status.findings)),
+            *keyhomes.alone(session, root.root_id),
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, runs, versions
 from hermetic.catalog.values import Asset, NewAsset, NewDraft, RunState, Version, VersionState
-from hermetic.custody import callers, denial, leasing, publishing
+from hermetic.custody import callers, denial, leasing, publishing, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.cataloguing import ref_of
 from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, domain_resource, may, still_the_same
@@ -162,7 +162,7 @@ def _unwrap(call: Call, request: OpenScratch, verdict: Verdict, intent: tuple[Re
             now = again(session, item)
             if now.fixed_points() != item.fixed_points():
                 raise Moved("something moved")
-            return leasing.unwrap(call, session, now, (False, {}))
+            return unwrapping.unwrap(call, session, now)
     except HermeticError as error:
         _outcome(call, request, proof, (type(error).__name__, lease))
         call.noted.refusal = True

@@ -15,7 +15,7 @@ from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import fresh_id
 from hermetic.crypto import hpke
 from hermetic.crypto.mac import sha256
-from hermetic.custody import callers, leasing
+from hermetic.custody import callers, leasing, unwrapping
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.resolve import again, as_resource, resolve
@@ -138,7 +138,7 @@ def _sealed(call: Call, item: Resolved, publics: dict[bytes, bytes], made: tuple
         now = again(session, item)
         if now.fixed_points() != item.fixed_points():
             raise Conflict("the version or its key changed while this was decided", hint="try again")
-        key = leasing.unwrap(call, session, now, (False, {}))
+        key = unwrapping.unwrap(call, session, now)
     expires_ms, digest = call.now_ms + days * DAY_MS, sha256(version.manifest)
     bare = Statement(package, custodian.domain, version.id, version.number, digest, (), call.now_ms, expires_ms)
     # 6. Hand over, sealed to each recipient.

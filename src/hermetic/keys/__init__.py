@@ -5,6 +5,7 @@
     rewrapping       many data keys moved to another version of their KEK
     limits           how many wraps one KEK version may do
     provider         the Provider protocol: where roots live; rooms above bring the providers
+    provider_wraps   data keys that a root wraps itself, many in one call
     slots            one secret wrapped under several roots
     derived          the keys that come from the domain secret, in one table
     stretching       passphrases stretched by Argon2id, and its costs in documents
@@ -17,6 +18,7 @@
     contacts         whom to call about a KEK
     kek              KEKs as values: scope, versions, states, and reading them
     hierarchy        KEKs in the custody database: make, load, rotate, change state, count
+    in_provider      KEK versions without a key here, which live in one root alone
     destruction      announcing, cancelling and doing the destruction of a KEK version
     secret_keys      signing keys in the custody database
     migration        moving a domain from one root to another

@@ -4,6 +4,9 @@
     cancel      at any time before
     destroy     after the day, when no data key hangs on it any more; slots are deleted, the row stays as destroyed
 
+A version that lives in a root alone (`in_provider`) had no key here: what its root wrapped opens as long as the root's key exists.
+Its slot holds none either, and stays, so that a certificate can say which key that is.
+
 Approvals, the blast radius and the certificate are custody's. `PRAGMA secure_delete` overwrites the slots; the write-ahead log keeps
 them until custody truncates it, and backups keep them until they are destroyed.
 """
@@ -17,6 +20,7 @@ import sqlalchemy as sa
 from hermetic.db import tables
 from hermetic.errors import Conflict, KeyUnusable, UsageError
 from hermetic.ids import KekId, KeyState
+from hermetic.keys import in_provider
 from hermetic.keys import kek as keks
 from hermetic.keys.states import check_transition
 
@@ -65,8 +69,9 @@ def destroy(session: Session, kek_id: KekId, number: int, *, now_ms: int) -> Kek
         raise Conflict(
             f"{needed} data keys still hang on this version", hint="`hermetic key rewrap` moves them, or shred the versions"
         )
-    for root_id in keks.slots_of(session, kek_id, number):
-        session.delete(tables.kek_slot, (kek_id, number, root_id))
+    for root_id, wrapped in keks.slots_of(session, kek_id, number).items():
+        if wrapped != in_provider.MARKER:
+            session.delete(tables.kek_slot, (kek_id, number, root_id))
     return _set(session, version, now_ms, state=KeyState.DESTROYED.value)
 
 

@@ -2,7 +2,7 @@
 
 Functions take a session and never commit. What must hold after each of them:
 
-1. At most one version of a KEK is active; it has a slot for every root that was active when it was made.
+1. At most one version of a KEK is active; it has a slot for every root that was active when it was made, or lives in one root alone.
 2. A version number is never used twice, and a wrap is never made under a version that is not active.
 3. Every change that may end a release raises the epoch of the KEK, which leases compare.
 4. `count_wraps` comes before or with the wraps it counts, in the same transaction.
@@ -12,6 +12,8 @@ Functions take a session and never commit. What must hold after each of them:
     secret = hierarchy.load_kek(session, anchors, kek.kek_id, number, use="wrap")
     hierarchy.count_wraps(session, kek.kek_id, number, now_ms=now)
     wrapped = wrap_data_key(secret, new_secret(), kek.context(number), data_context)
+
+A version with a `home` has no key: its one slot names the root that wraps the data keys itself (`in_provider`).
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from hermetic.crypto.secret import Secret
 from hermetic.db import tables
 from hermetic.errors import Conflict, KeyUnusable, UsageError
 from hermetic.ids import KekId, KeyState, id_from_bytes
+from hermetic.keys import in_provider, roots
 from hermetic.keys import kek as keks
-from hermetic.keys import roots
 from hermetic.keys.kek import Kek, KekScope, KekVersion, find, get, ls
 from hermetic.keys.limits import check_wraps
 from hermetic.keys.slots import kek_context
@@ -33,7 +35,7 @@ from hermetic.keys.states import check_transition
 if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession, Session
     from hermetic.keys.provider import RootId
-    from hermetic.keys.roots import Anchors
+    from hermetic.keys.roots import Anchors, Root
     from hermetic.keys.states import Use
 
 __all__ = [
@@ -66,8 +68,9 @@ def ensure_kek(
     now_ms: int,
     owner: str | None = None,
     rotate_after_days: int | None = None,
+    home: Root | None = None,
 ) -> Kek:
-    """Return the KEK of a scope; if there is none, make it with version 1 and a slot for every active root.
+    """Return the KEK of a scope; if there is none, make it with version 1, which has a slot for every active root or lives in `home`.
 
     An existing KEK is returned as it is, also when it cannot be used. Raises KeyServiceUnavailable (a root is not at hand), Locked,
     KeyUnusable (no active root).
@@ -88,7 +91,7 @@ def ensure_kek(
         rotate_after_days=rotate_after_days,
         created_ms=now_ms,
     )
-    _add_version(session, anchors, get(session, kek_id), now_ms=now_ms)
+    _add_version(session, anchors, get(session, kek_id), home, now_ms=now_ms)
     return get(session, kek_id)
 
 
@@ -109,8 +112,10 @@ def load_kek(
     return _open(session, anchors, kek, number, recovering=recovering)
 
 
-def rotate(session: Session, anchors: Anchors, kek_id: KekId, *, now_ms: int) -> KekVersion:
+def rotate(session: Session, anchors: Anchors, kek_id: KekId, *, now_ms: int, home: Root | None = None) -> KekVersion:
     """Make the next version active; the one that was active is deactivated and goes on opening what it sealed.
+
+    With a `home` the next version lives in that root alone, without a key of ours.
 
     Raises KeyUnusable when the KEK as a whole is not active, and as `ensure_kek`.
     """
@@ -120,7 +125,7 @@ def rotate(session: Session, anchors: Anchors, kek_id: KekId, *, now_ms: int) ->
     for version in kek.versions:
         if version.state is KeyState.ACTIVE:
             _set_version(session, version, KeyState.DEACTIVATED, now_ms)
-    made = _add_version(session, anchors, kek, now_ms=now_ms)
+    made = _add_version(session, anchors, kek, home, now_ms=now_ms)
     bump_epoch(session, kek_id)
     return made
 
@@ -174,6 +179,9 @@ def count_wraps(session: Session, kek_id: KekId, number: int, wraps: int = 1, *,
     """Count wraps that are about to be made. Raises KeyUnusable when the version may not wrap, or not so often any more."""
     version = get(session, kek_id).check(number, "wrap")
     total = check_wraps(version.wraps, wraps)
+    home = in_provider.home_of(session, kek_id, number)
+    if home is not None:
+        check_wraps(in_provider.wraps_under(session, home), wraps)
     session.update(tables.kek_version, (kek_id, number), version.revision, wraps=total, updated_ms=now_ms)
     return get(session, kek_id).version(number)
 
@@ -189,6 +197,8 @@ def set_schedule(session: Session, kek_id: KekId, *, owner: str | None, rotate_a
 
 def _open(session: ReadSession, anchors: Anchors, kek: Kek, number: int, *, recovering: bool) -> Secret:
     wraps = keks.slots_of(session, kek.kek_id, number)
+    if in_provider.home_in(wraps, f"version {number} of KEK {kek.kek_id}") is not None:
+        raise KeyUnusable(f"version {number} of KEK {kek.kek_id} has no key here: its root wraps data keys itself")
 
     def context_of(root_id: RootId) -> bytes:
         return kek_context(anchors.domain, root_id, kek.context(number))
@@ -196,13 +206,10 @@ def _open(session: ReadSession, anchors: Anchors, kek: Kek, number: int, *, reco
     return roots.open_key(session, anchors, wraps, context_of, recovering=recovering)
 
 
-def _add_version(session: Session, anchors: Anchors, kek: Kek, *, now_ms: int) -> KekVersion:
-    """Insert the next version, active, with its slots. The key exists in memory only while it is wrapped."""
+def _add_version(session: Session, anchors: Anchors, kek: Kek, home: Root | None, *, now_ms: int) -> KekVersion:
+    """Insert the next version, active, with its slots: the wraps of a fresh key, or the mark of the root that it lives in."""
     number = max((version.number for version in kek.versions), default=0) + 1
-    providers = roots.for_new_keys(session, anchors)
-    secret = Secret.random(32)
-    wraps = roots.wrap_under(providers, secret, lambda root_id: kek_context(anchors.domain, root_id, kek.context(number)))
-    secret.wipe()
+    slots = _fresh_slots(session, anchors, kek, number) if home is None else {home.root_id: (home.provider_uri, in_provider.MARKER)}
     session.insert(
         tables.kek_version,
         kek_id=kek.kek_id,
@@ -212,10 +219,18 @@ def _add_version(session: Session, anchors: Anchors, kek: Kek, *, now_ms: int) -
         created_ms=now_ms,
         updated_ms=now_ms,
     )
-    for root_id, wrapped in wraps.items():
-        uri = providers[root_id].uri
+    for root_id, (uri, wrapped) in slots.items():
         session.insert(tables.kek_slot, kek_id=kek.kek_id, number=number, root_id=root_id, provider=uri, wrapped=wrapped)
     return get(session, kek.kek_id).version(number)
+
+
+def _fresh_slots(session: Session, anchors: Anchors, kek: Kek, number: int) -> dict[RootId, tuple[str, bytes]]:
+    """Make a key and return its wraps by root, with the URI of each. It exists in memory only while it is wrapped."""
+    providers = roots.for_new_keys(session, anchors)
+    secret = Secret.random(32)
+    wraps = roots.wrap_under(providers, secret, lambda root_id: kek_context(anchors.domain, root_id, kek.context(number)))
+    secret.wipe()
+    return {root_id: (providers[root_id].uri, wrapped) for root_id, wrapped in wraps.items()}
 
 
 def _set_version(session: Session, version: KekVersion, state: KeyState, now_ms: int) -> KekVersion:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from hermetic.db import tables
 from hermetic.errors import Conflict, IntegrityError, KeyServiceUnavailable, Locked
 from hermetic.ids import KeyState
+from hermetic.keys import destruction, in_provider, roots, secret_keys, slots
 from hermetic.keys import kek as keks
-from hermetic.keys import roots, secret_keys, slots
 from hermetic.keys.recovery_root import holder_of
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def check_without(session: ReadSession, anchors: Anchors, root_id: RootId) -> in
 
     Only roots that may be used now count: a suspended one may never come back.
     """
+    _check_no_home(session, root_id)
     rest = roots.Anchors(anchors.domain, {one: provider for one, provider in anchors.providers.items() if one != root_id})
     contexts: list[tuple[str, dict[RootId, bytes], slots.ContextOf]] = [
         (f"KEK {kek.kek_id} version {number}", keks.slots_of(session, kek.kek_id, number), _kek_context(anchors, kek, number))
@@ -131,7 +132,8 @@ def check_without(session: ReadSession, anchors: Anchors, root_id: RootId) -> in
 def drop_keks(session: Session, root_id: RootId, *, limit: int) -> list[bytes]:
     """Delete at most `limit` slots of KEKs under a root that is out of use; return the wraps that went. Raises as `drop_root`."""
     _check_droppable(session, root_id)
-    gone = session.find(tables.kek_slot, root_id=root_id)[:limit]
+    held = (row for row in session.find(tables.kek_slot, root_id=root_id) if row["wrapped"] != in_provider.MARKER)
+    gone = list(held)[:limit]
     for row in gone:
         session.delete(tables.kek_slot, (row["kek_id"], row["number"], root_id))
     return [row["wrapped"] for row in gone]
@@ -172,12 +174,24 @@ def wrapped_checked(provider: Provider, secret: Secret, context: bytes) -> bytes
 def _check_droppable(session: ReadSession, root_id: RootId) -> None:
     if roots.get(session, root_id).state is KeyState.ACTIVE:
         raise Conflict("an active root cannot be dropped", hint="deactivate it first")
+    _check_no_home(session, root_id)
     alone = [(kek.kek_id, number) for kek, number in _living(session) if set(keks.slots_of(session, kek.kek_id, number)) == {root_id}]
     if alone:
         raise Conflict(f"{len(alone)} KEK versions hang on this root alone", hint="extend another root to them first")
     for key, wraps in secret_keys.wraps_of(session):
         if set(wraps) == {root_id}:
             raise Conflict(f"signing key {key.key_id} hangs on this root alone", hint="extend another root to it first")
+
+
+def _check_no_home(session: ReadSession, root_id: RootId) -> None:
+    """Raises Conflict while data keys were wrapped by this root itself, or the next ones will be: no other root opens them."""
+    for kek, number in in_provider.under(session, root_id):
+        count = destruction.count_data_keys(session, kek.kek_id, number)
+        if count or kek.version(number).state is KeyState.ACTIVE:
+            raise Conflict(
+                f"version {number} of KEK {kek.kek_id} lives in this root alone, with {count} data keys",
+                hint=f"`hermetic key rotate {kek.kek_id}` moves them to another root, as the policy says",
+            )
 
 
 def _opened(session: ReadSession, anchors: Anchors, wraps: dict[RootId, bytes], context_of: slots.ContextOf) -> Secret:
@@ -194,4 +208,11 @@ def _without(session: ReadSession, root_id: RootId, living: list[tuple[Kek, int]
 
 
 def _living(session: ReadSession) -> list[tuple[Kek, int]]:
-    return [(kek, version.number) for kek in keks.ls(session) for version in kek.versions if version.state is not KeyState.DESTROYED]
+    """Return every KEK version with a key that slots could hold."""
+    homed = {(row["kek_id"], row["number"]) for row in session.find(tables.kek_slot, wrapped=in_provider.MARKER)}
+    return [
+        (kek, version.number)
+        for kek in keks.ls(session)
+        for version in kek.versions
+        if version.state is not KeyState.DESTROYED and (kek.kek_id, version.number) not in homed
+    ]

@@ -1,5 +1,8 @@
 """What a provider is: something that holds a root and wraps secrets under it.
 
+A provider whose root never is in a process of ours may say so by `in_provider = True`: then KEKs may live in it, and it wraps each
+data key itself (`keys/in_provider`). Without the batch methods below it is asked one item a call, `at_once` calls beside each other.
+
 A provider is asked for two things only. `wrap` and `unwrap` take a context, bytes that say what the secret is and where it
 belongs; a wrap opens under the same root and the same context, and under nothing else. Providers implement it with what their
 service has (associated data, a derived key per context, a policy); `tests/unit/providers/contract.py` says what all of them must
@@ -104,7 +107,7 @@ class ReportsUses(Protocol):
 
 
 class BatchProvider(Provider, Protocol):
-    """A provider that works on many wraps in one call: what `kek: in-provider` and moving many wraps need of it.
+    """A provider that works on many wraps in one call, which `kek: in-provider` and moving many wraps make use of.
 
     Results stand in the order of what was asked, each a value or the error that this one met; an error of the whole is raised.
     """

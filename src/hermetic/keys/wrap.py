@@ -161,6 +161,21 @@ def unwrap_data_key(kek: Secret, wrapped: bytes, kek_context: KekContext, data_c
     return _unwrap(kek, wrapped, kek_context, data_context)[1]
 
 
+def take_payload(kek: Secret, wrapped: bytes, kek_context: KekContext, data_context: DataKeyContext) -> Secret:
+    """Return S || check value, compared, to be wrapped elsewhere. Raises as `unwrap_data_key`."""
+    opened, key = _unwrap(kek, wrapped, kek_context, data_context)
+    key.wipe()
+    return opened
+
+
+def put_payload(kek: Secret, inside: Secret, kek_context: KekContext, data_context: DataKeyContext) -> bytes:
+    """Wrap S || check value that came from elsewhere, once it is compared. Raises IntegrityError for another context."""
+    _same_environment(kek_context, data_context)
+    for opened in open_payload(inside, data_context):
+        opened.wipe()
+    return _seal(kek, inside, kek_context.associated_data(data_context.data_key_id))
+
+
 def _unwrap(kek: Secret, wrapped: bytes, kek_context: KekContext, data_context: DataKeyContext) -> tuple[Secret, Secret]:
     """Return (S || check, data key), compared."""
     _same_environment(kek_context, data_context)

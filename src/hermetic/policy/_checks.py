@@ -15,6 +15,7 @@ from hermetic.policy.model import (
     ClassRules,
     Duty,
     EnvironmentRules,
+    KekPlace,
     PolicyDocument,
     RoleRules,
     StoreKind,
@@ -100,6 +101,9 @@ def _check_class(raw: Raw, root: Node, wrong: list[Wrong], named: tuple[DataClas
     if name is DataClass.RESTRICTED and rules.default_purpose is not None:
         place = place_of(root, "classes", name, "default_purpose")
         wrong.append(Wrong(place, "restricted data has no default purpose", "write `default_purpose: none`; callers declare one"))
+    if rules.kek_provider is not None and rules.kek is not KekPlace.IN_PROVIDER:
+        place = place_of(root, "classes", name, "kek_provider")
+        wrong.append(Wrong(place, f"class {name} names a provider for a wrapped key", "write `kek: in-provider`, or leave it out"))
     if raw.algorithms is Algorithms.APPROVED_ONLY and SUITES[rules.suite].digest != "sha256":
         place = place_of(root, "classes", name, "suite")
         wrong.append(Wrong(place, f"suite {rules.suite} is not for approved-only", f"use {APPROVED_SUITE.name}, or leave `suite` out"))

@@ -20,6 +20,7 @@ _COMMON: dict[str, Any] = {
     "retention_days": None,
     "rotate_after_days": 365,
     "kek": KekPlace.WRAPPED,
+    "kek_provider": None,
     "original": Original.KEEP,
     "require_enforcement": Enforcement.COOPERATIVE,
     "require_attestation": False,

@@ -116,6 +116,7 @@ _CLASS_RULES = Record(
         Key("retention", OrNone(Days(), "keep"), "how long versions are kept, such as 730d or 7y, or keep"),
         Key("rotate_after", Days(3650), "how old a key-encryption key may become, such as 90d"),
         Key("kek", Choice(tuple(model.KekPlace), "place of a key-encryption key"), "wrapped, or in-provider: never leaves HSM or KMS"),
+        Key("kek_provider", Choice(model.KEK_PROVIDERS, "kind of provider"), "with in-provider: the kind of root it lives in"),
         Key(
             "original", Choice(tuple(model.Original), "word"), "keep, or report: plaintext originals that still lie there are findings"
         ),

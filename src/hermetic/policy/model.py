@@ -33,6 +33,10 @@ class KekPlace(enum.StrEnum):
     IN_PROVIDER = "in-provider"
 
 
+KEK_PROVIDERS = ("pkcs11", "openbao", "awskms", "gcpkms", "azurekv")
+"""Kinds of roots that can keep a key-encryption key to themselves; a test compares them with the providers."""
+
+
 class Original(enum.StrEnum):
     """What the plaintext file that was sealed means while it still lies there."""
 
@@ -92,6 +96,7 @@ class ClassRules:
     retention_days: int | None  # None: keep
     rotate_after_days: int
     kek: KekPlace
+    kek_provider: str | None  # the kind of provider that a KEK lives in, where `kek` is in-provider; None: any that can
     original: Original
     require_enforcement: Enforcement
     require_attestation: bool

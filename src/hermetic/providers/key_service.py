@@ -70,6 +70,8 @@ class KeyServiceRoot(ABC):
     """A provider whose root stays in a service. Calls come from any thread; a forked child gets a client of its own."""
 
     scheme: ClassVar[str]
+    in_provider = True
+    at_once = 8  # calls beside each other where many items are asked for: an SDK takes one a call
     loggers: ClassVar[tuple[str, ...]] = ()  # of the SDK, that write what is sent and answered
     binds: ClassVar[bool] = True  # whether the service promises to refuse another binding
     extraction: ClassVar[str] = "the service offers no way to take a key out; nobody can see from here that there is none"

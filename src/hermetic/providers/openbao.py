@@ -57,6 +57,8 @@ _URI: Final = re.compile(r"openbao:((?:[A-Za-z0-9][A-Za-z0-9._-]*/)+)([A-Za-z0-9
 class OpenBaoRoot:
     """A root in OpenBao; also a `BatchProvider`, and one that `ReportsUses`."""
 
+    in_provider = True
+
     def __init__(self, uri: str, place: Place, key: TransitKey) -> None:
         self._uri, self.place, self.key = uri, place, key
 

@@ -49,6 +49,7 @@ class Pkcs11Root:
     """A root in a token."""
 
     root_in_process = False
+    in_provider = True
 
     def __init__(self, uri: str, place: Place, *, key: RootId | None = None) -> None:
         """`key` names the root whose key is used, if not this one's. Raises UsageError, ConfigError; touches no token."""

@@ -11,7 +11,8 @@
 A root key may do one of the two kinds only, by its attributes: a key that both wraps other keys and decrypts would give out any key of
 the token that can be extracted. So the way is chosen once, when the root is made: the first of the list that the token offers.
 
-Nonces are random. One root makes a few wraps per KEK version and signing key, far from the 2^31 at which they would need counting.
+Nonces are random. One root makes a few wraps per KEK version and signing key, and where KEKs live in it (`kek: in-provider`) one for
+each data key, which `hierarchy.count_wraps` stops at 2^31.
 Every wrap is opened once before it is handed over: some tokens take nonces of their own, and a wrap that nothing opens is a loss.
 """
 

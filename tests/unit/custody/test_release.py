@@ -8,7 +8,7 @@ import pytest
 
 from hermetic import steps
 from hermetic.audit.leaf import Leaf
-from hermetic.custody import leasing
+from hermetic.custody import unwrapping
 from hermetic.errors import (
     Conflict,
     FormatError,
@@ -68,14 +68,14 @@ def test_the_steps_come_in_order(world):
 def test_nothing_is_unwrapped_before_the_intent_is_durable(world, monkeypatch):
     port, other = world.port(), world.port()
     w.seal(port)
-    unwrap = leasing.unwrap
+    unwrap = unwrapping.unwrap_all
 
-    def watched(call, session, item, *more):
+    def watched(call, session, items, **more):
         facts, _ = last(other, "release.intent")  # another connection reads what is durable
-        assert facts["versions"] == [item.version.id]
-        return unwrap(call, session, item, *more)
+        assert facts["versions"] == [item.version.id for item in items]
+        return unwrap(call, session, items, **more)
 
-    monkeypatch.setattr(leasing, "unwrap", watched)
+    monkeypatch.setattr(unwrapping, "unwrap_all", watched)
     assert w.open_(port).released
     facts, _ = last(port, "release.outcome")
     assert facts["handed"] == 1
@@ -308,11 +308,11 @@ def test_a_release_that_fails_at_the_unwrap_gives_everything_back(world, monkeyp
     w.seal(port)
     before = port.ask(catalogue.ShowVersion("dataset/patients")).releases
 
-    def unreachable(*_):
+    def unreachable(*_, **__):
         raise KeyServiceUnavailable("the root is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(leasing, "unwrap", unreachable)
+        patch.setattr(unwrapping, "unwrap_all", unreachable)
         with pytest.raises(KeyServiceUnavailable):
             w.open_(port, exposure=versions.ExposureTerms(str(tmp_path / "x"), w.START + w.HOUR))
     facts, _ = last(port, "release.outcome")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hermetic import steps
-from hermetic.custody import leasing
+from hermetic.custody import unwrapping
 from hermetic.db import tables
 from hermetic.errors import Conflict, KeyServiceUnavailable, KeyUnusable, PolicyDenied, UsageError
 from hermetic.formats.messages import catalogue, keys, log, runs, versions
@@ -120,11 +120,11 @@ def test_scratch_that_fails_at_the_unwrap_says_so(world, monkeypatch):
     run = start(port)
     scratch(port, run)
 
-    def unreachable(*_):
+    def unreachable(*_, **__):
         raise KeyServiceUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(leasing, "unwrap", unreachable)
+        patch.setattr(unwrapping, "unwrap_all", unreachable)
         with pytest.raises(KeyServiceUnavailable):
             scratch(port, run)
     facts = [facts for kind, facts, _ in w.leaves(port) if kind == "release.outcome"][-1]

@@ -17,7 +17,10 @@ class ListKeys(Request["KeyList"]):
 
 @dataclass(frozen=True, slots=True)
 class KeyVersionRow:
-    """One version of a KEK: state (NIST SP 800-57), wraps made, data keys that still hang on it."""
+    """One version of a KEK: state (NIST SP 800-57), wraps made, data keys that still hang on it.
+
+    `home` is the URI of the root that it lives in alone (`kek: in-provider`); empty for one with slots.
+    """
 
     number: int
     state: str
@@ -25,6 +28,7 @@ class KeyVersionRow:
     wraps: int
     data_keys: int
     destroy_after_ms: int | None = None  # when its announced destruction is due, or was
+    home: str = ""
 
 
 @message("key-row")
