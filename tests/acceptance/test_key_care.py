@@ -35,6 +35,24 @@ def test_KM3_keys_and_roots_rotate_and_no_sealed_byte_changes(pipeline):
     assert stored(pipeline) == before
 
 
+def test_KM3_signing_keys_change_and_everything_verifies(pipeline):
+    before, text = stored(pipeline), read("dataset/patients")
+    assert pipeline.hermetic("log", "prove", "0", "--output", "../before.proof").code == 0
+    with hermetic.connect() as beside:  # another user of the domain, with pins and keys from before
+        for use in ("log", "manifest"):
+            done = pipeline.hermetic("key", "signing", "rotate", use, "--reason", "yearly", "--json")
+            assert done.code == 0, done.err
+            assert done.json["before"]["state"] == "destroyed"
+        sealed = beside.seal(b"after", name="dataset/after", data_class="restricted", member="x", purpose="ingest")
+        beside.verify(sealed.ref)
+        beside.verify("dataset/patients@1")
+    assert read("dataset/patients") == text
+    assert {path: digest for path, digest in stored(pipeline).items() if path in before} == before
+    done = pipeline.hermetic("log", "verify", "--json")
+    assert done.code in {0, 7}, done.err
+    assert [row["state"] for row in pipeline.hermetic("key", "signing", "ls", "--json").json["keys"]] == ["destroyed", "active"] * 2
+
+
 def test_KM5_a_key_that_is_late_or_nobodys_is_a_finding(pipeline):
     kek = pipeline.hermetic("show", "dataset/patients", "--json").json["kek"]
     done = pipeline.hermetic(

@@ -75,6 +75,20 @@ def rotate(root: Path, _say: Say) -> None:
         ask(ChangeKeySchedule(kek, owner="ana", contact="ana, +49 30 5550 123", rotate_after_days=60))
 
 
+def sign(root: Path, say: Say) -> None:
+    """Change the keys of log and manifests, and their schedule; seal before, between and after."""
+    from hermetic.formats.messages.signing import ChangeSigningCare, RotateSigningKey
+
+    project = root / "project"
+    with _workspace(root) as h:
+        ask = h.connection.ask
+        say("sealed " + h.seal(project / "one.bin", name="dataset/one", data_class="restricted", purpose="ingest").ref)
+        for use in ("log", "manifest"):
+            ask(RotateSigningKey(use, "drill"))
+            say("sealed " + h.seal(project / "one.bin", name="dataset/one", purpose="ingest").ref)
+        ask(ChangeSigningCare("manifest", owner="ana", rotate_after_days=365))
+
+
 def run(root: Path, say: Say) -> None:
     """Runs that read, use scratch and write, in one call and in files; the last one fails."""
     os.chdir(root / "project")
@@ -412,5 +426,5 @@ def restore(root: Path, say: Say) -> None:
 
 SCENARIOS = {
     made.__name__: made
-    for made in (seal, release, rotate, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
+    for made in (seal, release, rotate, sign, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
 }

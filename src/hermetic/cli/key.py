@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import key_compromise, key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares
+from hermetic.cli import key_compromise, key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares, key_signing
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
+from hermetic.cli.key_places import homes
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
@@ -158,6 +159,7 @@ def revoke(out: Out, *, kek: str, reason: str) -> int:
 
 
 key.add_command(key_schedule.set_)
+key.add_command(key_signing.signing)
 key.add_command(key_roots.root)
 key.add_command(key_roots.providers)
 key.add_command(key_compromise.compromise)

@@ -47,7 +47,7 @@ class PinKeeper:
         self._pins = found or Pins(domain)
         self._written_ms = clock()
         self._dirty, self._at_once = False, found is None
-        self._check = b""
+        self._check: bytes | None = None
         self.greet: Callable[[Hello], Welcome] | None = None
         self._lock = threading.RLock()
 
@@ -81,10 +81,13 @@ class PinKeeper:
         """Public keys whose signatures on manifests count, by id."""
         return {name: from_base64url(key, length=32) for name, key in self._pins.manifest_keys.items()}
 
-    def meet(self, welcome: Welcome, check: bytes) -> None:
-        """Take keys on first use, or compare them, following changes on record. Raises LogTampered, SignatureError, IntegrityError."""
+    def meet(self, welcome: Welcome, check: bytes | None) -> None:
+        """Take keys on first use, or compare them, following changes on record. Raises LogTampered, SignatureError, IntegrityError.
+
+        `check` is that of the domain secret, which only who has custody in the same process can compare: None elsewhere.
+        """
         known, self._check = self._pins.domain_check, check
-        if known and known != check.hex():
+        if check is not None and known and known != check.hex():
             raise IntegrityError(
                 "the domain secret is not the one pinned for this domain",
                 hint="domain.json or the custody folder was replaced: restore it from a backup",
@@ -93,7 +96,8 @@ class PinKeeper:
         followed = following.follow_all(self._pins, _changes(welcome), first=not self._pins.log_keys)
         changed = followed.trusting((welcome.log_key,), keys)
         checkpoint = self._continued(welcome)
-        self._move(lambda pins: files.replace_check(changed.merged(pins), check.hex()))
+        now = known if check is None else check.hex()
+        self._move(lambda pins: files.replace_check(changed.merged(pins), now))
         self._advance(checkpoint, welcome.checkpoint)
 
     def follow(self, leaves: Iterable[Leaf]) -> None:

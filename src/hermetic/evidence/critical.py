@@ -76,11 +76,47 @@ def _together(name: str, classes: str) -> Finding:
     )
 
 
+def _signing_overdue(use: str, days: str) -> Finding:
+    return Finding(
+        "signing-rotation-overdue",
+        "medium",
+        f"{use} signing key",
+        f"the key that signs {_SIGNED[use]} should have been rotated {days} days ago",
+        f"hermetic key signing rotate {use}",
+    )
+
+
+def _doubtful_version(ref: str, place: str) -> Finding:
+    return Finding(
+        "signed-by-compromised-key",
+        "high",
+        ref,
+        f"log entry {place} published it, signed by a key that somebody else may have had by then",
+        f"compare hermetic show {ref} with whoever sealed it; if it is theirs, seal it anew, else hermetic key shred {ref}",
+    )
+
+
+def _doubtful_log(key: str, places: str) -> Finding:
+    return Finding(
+        "log-signed-by-compromised-key",
+        "high",
+        f"log signing key {key[:8]}",
+        f"entries {places} are vouched for by a key that somebody else may have had",
+        "compare them with checkpoints kept elsewhere: receipts, an export, other machines' pins, the anchor",
+    )
+
+
+_SIGNED = {"log": "the log", "manifest": "manifests"}
+
 _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "approver-enrolled-alone": _alone,
     "few-approvers": _few,
     "destroyed-without-approval": _unapproved,
     "destruction-held-up": _held_up,
     "shred-incomplete": _incomplete,
+    "destruction-incomplete": _incomplete_key,
     "duties-together": _together,
+    "signing-rotation-overdue": _signing_overdue,
+    "signed-by-compromised-key": _doubtful_version,
+    "log-signed-by-compromised-key": _doubtful_log,
 }

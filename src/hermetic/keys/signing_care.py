@@ -1,8 +1,8 @@
-"""What a domain keeps about its signing keys beside the keys themselves, as settings (sealed, authenticated, logged).
+"""What a domain keeps about its signing keys beside the keys themselves, as settings (sealed, authenticated, logged):
 
-    signing-care/<purpose>          who answers for the key, whom to call, how old it may become
-    signing-compromised/<key id>    from which entry of the log on its signatures may be somebody else's
-    signing-gone/<key id>           its wraps are overwritten, and the files were not searched for copies of them yet
+signing-care/<purpose>          who answers for the key, whom to call, how old it may become
+signing-compromised/<key id>    from which entry of the log on its signatures may be somebody else's
+signing-gone/<key id>           its wraps are overwritten, and the files were not searched for copies of them yet
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from hermetic.cli import words
 from hermetic.cli.main import root
 from hermetic.errors import NotFound
-from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, versions
+from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, signing, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
 from hermetic.ids import DataClass, Environment, Purpose
 from hermetic.policy import defaults
@@ -414,3 +414,28 @@ def test_the_directory_can_be_named(hermetic, tmp_path):
 
 def test_root_group_is_lazy():
     assert root.commands == {}
+
+
+SIGNING = signing.SigningKeyRow("mfrggzdf", "log", "ed25519", bytes(32), "active", sample.NOW, ("local:passphrase",), "ana", "", 365)
+
+
+def test_signing_keys(hermetic, custody):
+    before = replace(SIGNING, key="nbswy3dp", state="destroyed", roots=(), doubtful_after="1/4")
+    changed = signing.SigningKeyChanged(SIGNING, before, RECEIPT)
+    custody.answers |= {
+        signing.ListSigningKeys: signing.SigningKeyList((before, SIGNING)),
+        signing.RotateSigningKey: changed,
+        signing.ChangeSigningCare: replace(changed, before=None),
+    }
+    assert [line.split()[:3] for line in hermetic("key", "signing", "ls").out.splitlines()[1:]] == [
+        ["nbswy3dp", "log", "destroyed"],
+        ["mfrggzdf", "log", "active"],
+    ]
+    out = hermetic("key", "signing", "rotate", "log", "--reason", "stolen", "--compromised-after", "4").out
+    assert custody.asked[-1] == signing.RotateSigningKey("log", "stolen", 4)
+    assert "after entry 1/4" in out
+    assert hermetic("key", "signing", "rotate", "everything").code == 2
+    assert hermetic("key", "signing", "set", "log", "--rotate-every", "365d", "--owner", "ana", "--json").json["log_index"] == 17
+    assert custody.asked[-1] == signing.ChangeSigningCare("log", owner="ana", rotate_after_days=365)
+    hermetic("key", "signing", "set", "manifest", "--rotate-every", "never")
+    assert custody.asked[-1] == signing.ChangeSigningCare("manifest", rotate_after_days=0)

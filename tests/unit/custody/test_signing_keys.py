@@ -10,6 +10,7 @@ from hermetic.audit.receipts import verify_receipt
 from hermetic.errors import KeyServiceUnavailable, NotAuthenticated, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.dsse import parse_envelope
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.log import ExportLog, ProveEntry, VerifyLog
 from hermetic.formats.messages.signing import ChangeSigningCare, ListSigningKeys, RotateSigningKey
 from hermetic.ids import DataClass
@@ -176,6 +177,45 @@ def test_owner_contact_and_schedule(port):
     for bad in ({}, {"owner": "x" * 201}, {"contact": "two\nlines"}, {"rotate_after_days": -1}):
         with pytest.raises(UsageError):
             port.ask(ChangeSigningCare("log", **bad))
+
+
+def noted(port):
+    return {note.name: note.value for note in port.ask(GatherFacts()).critical if "sign" in note.name}
+
+
+def test_a_key_that_is_overdue_is_noted(world, port):
+    world.clock.now = rows(port, "log")[0].created_ms + 29 * w.DAY
+    port.ask(ChangeSigningCare("log", rotate_after_days=30))
+    assert noted(port) == {}
+    world.clock.now = rows(port, "log")[0].created_ms + 33 * w.DAY
+    assert noted(port) == {"signing-rotation-overdue": "log|3"}
+    rotate(port, "log")
+    assert noted(port) == {}
+
+
+def test_versions_that_a_compromised_key_signed_are_noted(port):
+    _, first = w.seal(port)
+    w.seal(port)
+    done = rotate(port, "manifest", "a stolen backup", compromised_after=first.receipt.index)
+    assert done.before.doubtful_after == f"1/{first.receipt.index}"
+    w.seal(port)
+    assert noted(port)["signed-by-compromised-key"].startswith("dataset/patients@2|1/")
+    facts = next(facts for kind, facts, _ in w.leaves(port) if kind == "key.rotated")
+    assert facts["compromised_after"] == first.receipt.index
+    assert [note.value for note in port.ask(GatherFacts()).critical if note.name == "signed-by-compromised-key"] == [
+        noted(port)["signed-by-compromised-key"]
+    ]
+    whole(port)
+
+
+def test_entries_that_a_compromised_log_key_vouches_for_are_noted(port):
+    w.seal(port)
+    done = rotate(port, "log", "a stolen backup", compromised_after=2)
+    w.seal(port)
+    rotated = next(index for index, kind in enumerate(w.kinds(port)) if kind == "key.rotated")
+    assert noted(port) == {"log-signed-by-compromised-key": f"{done.before.key}|1/2 to 1/{rotated}"}
+    rotate(port, "log")
+    assert noted(port) == {"log-signed-by-compromised-key": f"{done.before.key}|1/2 to 1/{rotated}"}
 
 
 def test_an_unfinished_destruction_is_done_by_who_looks_next(world, port, monkeypatch):

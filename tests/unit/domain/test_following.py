@@ -1,0 +1,225 @@
+"""Pins follow the keys of log and manifests from one to the next, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from hermetic.audit.leaf import Entry
+from hermetic.audit.log import Log
+from hermetic.audit.note import Origin, VerifierKey
+from hermetic.audit.openings import LogKeys
+from hermetic.audit.receipts import verify_receipt
+from hermetic.audit.store import MemoryStore
+from hermetic.crypto.secret import Secret
+from hermetic.crypto.sign import SigningKey
+from hermetic.domain import following
+from hermetic.domain.pinned import PINS_FILE
+from hermetic.domain.pins import Pins, load
+from hermetic.domain.restore import restore_domain
+from hermetic.domain.verify import verify_released
+from hermetic.errors import LogTampered, SignatureError
+from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.base import Receipt
+from hermetic.formats.messages.log import Anchor, ExportLog, VerifyLog
+from hermetic.formats.messages.signing import RotateSigningKey
+from tests import world as w
+
+USES = ("log", "manifest")
+
+
+def pin_file(world, home=None):
+    return (home or world.home).domain_config(world.domain) / PINS_FILE
+
+
+def rotate(connection, *uses):
+    return [connection.ask(RotateSigningKey(use, "test")) for use in uses]
+
+
+def whole(connection):
+    pins = connection.pins
+    notes = (pins.checkpoint, *pins.earlier)
+    return connection.ask(VerifyLog(tuple(Anchor(note, "pins", external=False) for note in notes), pins.log_keys))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_who_rotates_goes_on(world, use):
+    with world.connect() as connection:
+        w.seal(connection)
+        (done,) = rotate(connection, use)
+        _, published = w.seal(connection)
+        verify_released(w.open_(connection).released[0], connection.pins)
+        assert published.number == 2
+        keys = connection.pins.log_keys if use == "log" else tuple(connection.pins.manifest_keys)
+        assert len(keys) == 2
+        assert use == "log" or keys[1] == done.key.key
+    with world.connect() as connection:
+        verify_released(w.open_(connection, "dataset/patients@1").released[0], connection.pins)
+        verify_released(w.open_(connection, "dataset/patients@2").released[0], connection.pins)
+        assert {pair.name for pair in whole(connection).findings} == {"log-never-anchored"}
+
+
+def test_who_runs_beside_it_follows(world):
+    one, two = world.connect(), world.connect()
+    w.seal(one)
+    rotate(one, *USES)
+    w.seal(one)
+    for number in (1, 2):
+        verify_released(w.open_(two, f"dataset/patients@{number}").released[0], two.pins)
+    assert two.pins.log_keys == one.pins.log_keys
+    assert two.pins.manifest_keys == one.pins.manifest_keys
+    rotate(two, *USES, *USES)
+    w.seal(two)
+    verify_released(w.open_(one, "dataset/patients@3").released[0], one.pins)
+    for connection in (one, two):
+        whole(connection)
+        connection.close()
+    pins = load(pin_file(world), world.domain)
+    assert (len(pins.log_keys), len(pins.manifest_keys), len(pins.log_key_ends)) == (4, 4, 3)
+
+
+def test_pins_of_long_ago_follow_the_chain(world):
+    with world.connect() as connection:
+        w.seal(connection)
+    before = pin_file(world).read_bytes()
+    with world.connect() as connection:
+        for _ in range(3):
+            rotate(connection, *USES)
+            w.seal(connection)
+    pin_file(world).write_bytes(before)
+    with world.connect() as connection:
+        for number in range(1, 5):
+            verify_released(w.open_(connection, f"dataset/patients@{number}").released[0], connection.pins)
+        assert len(connection.pins.log_keys) == len(connection.pins.manifest_keys) == 4
+        assert {pair.name for pair in whole(connection).findings} == {"log-never-anchored"}
+
+
+def test_on_first_use_old_keys_come_with_their_ends(world):
+    with world.connect() as connection:
+        receipt = w.begin(connection).receipt
+        rotate(connection, *USES)
+    pin_file(world).unlink()
+    with world.connect() as connection:
+        assert connection.pins.first_use
+        assert len(connection.pins.log_keys) == len(connection.pins.manifest_keys) == 2
+        connection.pins.verified(receipt)
+
+
+def test_the_old_key_counts_no_longer_for_a_longer_log(world):
+    """Whoever has the old private key writes a log of its own that looks like a longer one."""
+    old = world.custodian()
+    signer, origin = old.log._signer, old.log.origin
+    old.close()
+    forger, store = Log(origin, signer, LogKeys(Secret.random(32))), MemoryStore()
+    forger.begin(store, now_ms=w.START)
+    for number in range(100):
+        done = forger.append(store, [Entry("release.outcome", {"request": str(number)})], now_ms=w.START)
+    proof = done.receipt()
+    forged = Receipt(1, proof.index, proof.leaf, bytes(proof).decode())
+    assert verify_receipt(proof, [VerifierKey(str(origin), signer.public)])
+    with world.connect() as connection:
+        rotate(connection, "log")
+        with pytest.raises(SignatureError):
+            connection.pins.verified(forged)
+        assert connection.pins.size < 100
+
+
+def test_an_old_key_hands_over_once(world):
+    old = world.custodian()
+    signer, origin, keys = old.log._signer, old.log.origin, LogKeys(Secret.random(32))
+    old.close()
+    with world.connect() as connection:
+        rotate(connection, "log")
+        pins = connection.pins.pins
+    forger, store = Log(origin, signer, keys), MemoryStore()
+    forger.begin(store, now_ms=w.START)
+    forger.change_key(store, SigningKey.generate(), now_ms=w.START)
+    with pytest.raises(LogTampered, match="had done so"):
+        following.follow(pins, forger.leaf(store, 1))
+
+
+def test_a_key_that_nobody_pinned_hands_over_nothing(world):
+    with world.connect() as connection:
+        pins = connection.pins.pins
+    stranger, store = Log(Origin(world.domain, 1), SigningKey.generate(), LogKeys(Secret.random(32))), MemoryStore()
+    stranger.begin(store, now_ms=w.START)
+    stranger.change_key(store, SigningKey.generate(), now_ms=w.START)
+    assert following.follow(pins, stranger.leaf(store, 1)) == pins
+
+
+@pytest.mark.parametrize("field", ["old", "new", "signature", "new_public", "old_public"])
+@pytest.mark.parametrize("use", USES)
+def test_a_changed_statement_is_refused(world, use, field):
+    with world.connect() as connection:
+        pins = connection.pins.pins
+        rotate(connection, use)
+        leaf = _change(connection, use)
+    assert following.follow(pins, leaf) != pins
+    if field in leaf.facts:
+        said = str(leaf.facts[field])
+        facts = {**leaf.facts, field: said[:-12] + ("A" if said[-12] != "A" else "B") + said[-11:]}
+        with pytest.raises(LogTampered):
+            following.follow(pins, replace(leaf, facts=facts))
+
+
+def _change(connection, use):
+    from hermetic.audit.leaf import Leaf
+
+    raws = connection.ask(ExportLog(1)).leaves
+    (found,) = [Leaf.parse(raw) for raw in raws if json.loads(raw)["kind"] == f"{use}.key-changed"]
+    return found
+
+
+def test_pins_with_ends_come_back_as_they_went(world):
+    with world.connect() as connection:
+        rotate(connection, *USES)
+    pins = load(pin_file(world), world.domain)
+    assert pins.log_key_ends
+    assert Pins.from_bytes(pins.to_bytes()) == pins
+    assert pins.merged(Pins(pins.domain)) == pins
+    other = Pins(pins.domain).merged(pins)
+    assert (other.log_keys, other.log_key_ends, other.manifest_keys) == (pins.log_keys, pins.log_key_ends, pins.manifest_keys)
+
+
+def test_across_a_restore(world_with_backup, tmp_path):
+    """Keys changed, then the custody was lost and restored: pins from before the change, and from after it, find their way."""
+    world = world_with_backup
+    with world.connect() as connection:
+        w.seal(connection)
+    before = pin_file(world).read_bytes()
+    with world.connect() as connection:
+        rotate(connection, *USES)
+        w.seal(connection)
+        connection.ask(TakeBackup())
+    shutil.rmtree(world.home.data)
+    restore_domain(world.backup, world.home, world.project, lambda *_: Secret(w.PASSPHRASE), provider_uri="local:insecure-file")
+    for pins in (pin_file(world).read_bytes(), before):
+        pin_file(world).write_bytes(pins)
+        with world.connect() as connection:
+            assert connection.welcome.generation == 2
+            for number in (1, 2):
+                verify_released(w.open_(connection, f"dataset/patients@{number}").released[0], connection.pins)
+            whole(connection)
+    with world.connect() as connection:
+        rotate(connection, *USES)
+        w.seal(connection)
+        whole(connection)
+    pin_file(world).write_bytes(before)
+    with world.connect() as connection:
+        verify_released(w.open_(connection, "dataset/patients@3").released[0], connection.pins)
+
+
+def test_exports_of_all_generations_verify(world):
+    from hermetic.domain.logexport import export_tiles
+
+    with world.connect() as connection:
+        w.seal(connection)
+        rotate(connection, "log")
+        first = export_tiles(connection, world.root / "tiles")
+        w.seal(connection)
+        second = export_tiles(connection, world.root / "tiles")
+    assert second.entries > first.entries
+    assert second.verifier_key == first.verifier_key
