@@ -1,11 +1,13 @@
 """From revocation to the last possible use of a key that a process already holds, measured across processes.
 
-    python benchmarks/revocation.py [--rounds 5] [--check 1] [--offline 4] [--folder DIR]
+    python benchmarks/revocation.py [--rounds 5] [--check 1] [--offline 4] [--loader] [--scorer] [--folder DIR]
 
-A reader opens a sealed file and reads on and on; then the key is revoked, and its last good read is compared with the moment at which
-`revoke` was answered. With custody within reach that takes at most `check` seconds, which is the class's own setting; with custody out
-of reach (its home renamed), at most `offline`. A second reader, under another key, must not fail once. The baseline is a plain file:
-nobody can take back what a process has open, so its reads never end.
+A reader opens a sealed file and reads on and on; with `--loader` a DataLoader of torch with two workers runs over the same file,
+epoch after epoch; with `--scorer` a process answers requests with sealed weights (`hold_tensors`). Then the key is revoked, and the
+last good read, batch or score is compared with the moment at which `revoke` was answered. With custody within reach that takes at
+most `check` seconds, which is the class's own setting; with custody out of reach (its home renamed), at most `offline`. Batches
+that lie finished in the loader's queue when the lease ends are the loop's, and count. A second reader, under another key, must not
+fail once. The baseline is a plain file: nobody can take back what a process has open, so its reads never end.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from ruamel.yaml import YAML
 
 import hermetic
@@ -29,46 +33,85 @@ from hermetic.formats.messages.keys import ChangeKeyState, RotateKey
 from hermetic.formats.messages.policy import ApplyPolicy
 from hermetic.recovery.compromise import compromise
 
-READER = """
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOOP = """
 import sys, time, hermetic
 from hermetic.errors import HermeticError
 from pathlib import Path
-ref, stop, said = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-reads, last, why = 0, 0.0, "stopped"
-with hermetic.connect(purpose="prepare") as h, h.open(ref) as file:
-    while not stop.exists():
-        try:
-            file.seek(reads * 4096 % 900_000)
-            assert len(file.read(4096)) == 4096
-        except HermeticError as error:
-            why = type(error).__name__
-            break
-        reads, last = reads + 1, time.monotonic()
-        if reads == 1:
-            said.with_suffix(".ready").touch()
-        time.sleep(0.002)
-    said.write_text(f"{reads} {last} {why}")
+{uses}
+
+def going(ref):
+{going}
+
+if __name__ == "__main__":
+    ref, stop, said = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    count, last, why = 0, 0.0, "stopped"
+    try:
+        for _ in going(ref):
+            count, last = count + 1, time.monotonic()
+            if count == 1:
+                said.with_suffix(".ready").touch()
+            if stop.exists():
+                break
+            time.sleep(0.002)
+    except HermeticError as error:
+        why = type(error).__name__
+    said.write_text(f"{{count}} {{last}} {{why}}")
 """
+READS = """
+    with hermetic.connect(purpose="prepare") as h, h.open(f"dataset/{ref}") as file:
+        while True:
+            file.seek(time.monotonic_ns() % 900_000)
+            assert len(file.read(4096)) == 4096
+            yield
+"""
+BATCHES = """
+    records = SealedRecords(f"dataset/{ref}", dtype="uint8", shape=(SIZE,), purpose="train")
+    loader = SealedLoader(records, batch_size=4, shuffle=True, block_bytes=20 * SIZE, num_workers=2, persistent_workers=True)
+    while True:
+        for batch in loader:
+            assert batch.shape[1] == SIZE
+            yield
+"""
+SCORES = """
+    with hermetic.connect(purpose="evaluate") as h, h.hold_tensors(f"model/{ref}", framework="numpy") as held:
+        while True:
+            with held.use() as weights:
+                answer = float(weights["weight"].sum())
+            assert answer == ANSWER
+            yield
+"""
+SIZE, WEIGHTS = 1000, 250_000
+CODE = {
+    "reader": LOOP.format(uses="", going=READS),
+    "loader": LOOP.format(uses=f"from hermetic.integrations.torch import SealedLoader, SealedRecords\nSIZE = {SIZE}", going=BATCHES),
+    "scorer": LOOP.format(uses=f"ANSWER = {float(WEIGHTS)}", going=SCORES),
+}
+DONE = {"reader": "read", "loader": "batch", "scorer": "score"}
 
 
 class Seen(NamedTuple):
-    """What a reader says: good reads, when the last one was (monotonic), and why it ended."""
+    """What a process says: good reads, when the last one was (monotonic), and why it ended."""
 
     reads: int
     last: float
     why: str
 
 
-class Reader:
-    """A process that reads one asset until it may not, or is told to stop."""
+class Process:
+    """A process that reads until it may not, or is told to stop."""
 
-    def __init__(self, folder: Path, ref: str) -> None:
+    def __init__(self, folder: Path, ref: str, kind: str = "reader") -> None:
         self._stop, self._said = folder / "stop", folder / "said"
         folder.mkdir()
-        self._process = subprocess.Popen([sys.executable, "-c", READER, ref, str(self._stop), str(self._said)])
+        script = folder / "loop.py"  # a file, since workers of a loader may have to import it
+        script.write_text(CODE[kind])
+        self._process = subprocess.Popen([sys.executable, str(script), ref, str(self._stop), str(self._said)])
         while not self._said.with_suffix(".ready").exists():
             if self._process.poll() is not None:
-                raise SystemExit(f"a reader of {ref} ended before it read")
+                raise SystemExit(f"a {kind} of {ref} ended before its first {DONE[kind]}")
             time.sleep(0.005)
 
     def wait(self) -> Seen:
@@ -84,29 +127,47 @@ class Reader:
 def main() -> None:
     """Measure and print."""
     options = _options()
-    reached, away, others = [], [], []
+    kinds = ["reader", *(kind for kind in ("loader", "scorer") if getattr(options, kind))]
+    found: dict[tuple[str, bool], list[tuple[float, str]]] = {(kind, reach): [] for kind in kinds for reach in (True, False)}
+    others = []
     for number in range(options.rounds):
-        with tempfile.TemporaryDirectory(dir=options.folder, prefix="hermetic-bench-") as name:
-            root = Path(name)
-            with _domain(root, options) as h:
-                other = Reader(root / "other", "dataset/open")
-                reached.append(_reached(h, root))
-                _everything_else(h)
-                others.append(other.stop())
-        with tempfile.TemporaryDirectory(dir=options.folder, prefix="hermetic-bench-") as name:
-            root = Path(name)
-            _domain(root, options).close()
-            away.append(_away(root))
+        with _fresh(options) as (root, h), h:
+            other = Process(root / "other", "open")
+            for kind, took in _reached(h, root, kinds).items():
+                found[kind, True].append(took)
+            _everything_else(h)
+            others.append(other.stop())
+        with _fresh(options) as (root, h):
+            h.close()
+            for kind, took in _away(root, kinds).items():
+                found[kind, False].append(took)
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-    print(f"from the answer of `revoke` to the last good read of a process that held the key, {options.rounds} rounds")
-    print(f"{'':34}{'median s':>10}{'longest s':>11}{'allowed s':>11}")
-    for label, found, allowed in (("custody within reach", reached, options.check), ("custody out of reach", away, options.offline)):
-        print(f"{label:34}{statistics.median(found):10.2f}{max(found):11.2f}{allowed:11.2f}")
+    _print(found, options)
     failed = [seen.why for seen in others if seen.why != "stopped"]
     reads = sum(seen.reads for seen in others)
     print(f"readers under another key, through rotation, suspension and playbook: {reads:,} reads, {len(failed)} failed")
-    if failed or max(reached) > options.check + 1 or max(away) > options.offline + 1:
+    late = [
+        took for (_, reach), times in found.items() for took, _ in times if took > (options.check if reach else options.offline) + 1
+    ]
+    if failed or late:
         raise SystemExit("a limit was not kept")
+
+
+def _print(found: dict[tuple[str, bool], list[tuple[float, str]]], options: argparse.Namespace) -> None:
+    print(f"from the answer of `revoke` to the last good read, batch or score of a process that held the key, {options.rounds} rounds")
+    print(f"{'':34}{'median s':>10}{'longest s':>11}{'allowed s':>11}   ends with")
+    for reach, allowed in ((True, options.check), (False, options.offline)):
+        for kind, _ in (key for key in found if key[1] is reach):
+            times = [took for took, _ in found[kind, reach]]
+            label = f"{kind}, custody {'within' if reach else 'out of'} reach"
+            whys = ", ".join(sorted({why for _, why in found[kind, reach]}))
+            print(f"{label:34}{statistics.median(times):10.2f}{max(times):11.2f}{allowed:11.2f}   {whys}")
+
+
+@contextmanager
+def _fresh(options: argparse.Namespace) -> Iterator[tuple[Path, hermetic.Workspace]]:
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="hermetic-bench-") as name:
+        yield Path(name), _domain(Path(name), options)
 
 
 def _domain(root: Path, options: argparse.Namespace) -> hermetic.Workspace:
@@ -121,6 +182,7 @@ def _domain(root: Path, options: argparse.Namespace) -> hermetic.Workspace:
     h = hermetic.connect(project, purpose="prepare")
     h.connection.ask(ApplyPolicy(h.connection.project.bundle().to_bytes()))
     h.seal(os.urandom(1_000_000), name="dataset/secret", data_class="restricted", owner="bench", member="data")
+    h.seal_tensors({"weight": np.ones(WEIGHTS, "float64")}, name="model/secret", data_class="restricted", owner="bench")
     h.seal(os.urandom(1_000_000), name="dataset/open", data_class="internal", owner="bench", member="data")
     return h
 
@@ -136,11 +198,16 @@ def _with_lease(text: str, lease: str) -> str:
     return out.getvalue()
 
 
-def _reached(h: hermetic.Workspace, root: Path) -> float:
-    reader = Reader(root / "reached", "dataset/secret")
+def _reached(h: hermetic.Workspace, root: Path, kinds: list[str]) -> dict[str, tuple[float, str]]:
+    processes = {kind: Process(root / kind, "secret", kind) for kind in kinds}
     h.connection.ask(ChangeKeyState(h.show("dataset/secret").kek, "revoke", "benchmark"))
-    answered = time.monotonic()
-    return reader.wait().last - answered
+    return _ends(processes, time.monotonic())
+
+
+def _ends(processes: dict[str, Process], moment: float) -> dict[str, tuple[float, str]]:
+    """Return for each process how long after `moment` its last good read was, and why it ended."""
+    seen = {kind: process.wait() for kind, process in processes.items()}
+    return {kind: (each.last - moment, each.why) for kind, each in seen.items()}
 
 
 def _everything_else(h: hermetic.Workspace) -> None:
@@ -153,11 +220,10 @@ def _everything_else(h: hermetic.Workspace) -> None:
     h.connection.ask(RotateKey(h.show("dataset/open").kek, "the reader's own"))
 
 
-def _away(root: Path) -> float:
-    reader = Reader(root / "away", "dataset/secret")
+def _away(root: Path, kinds: list[str]) -> dict[str, tuple[float, str]]:
+    processes = {kind: Process(root / kind, "secret", kind) for kind in kinds}
     (root / "home").rename(root / "gone")
-    gone = time.monotonic()
-    return reader.wait().last - gone
+    return _ends(processes, time.monotonic())
 
 
 def _options() -> argparse.Namespace:
@@ -165,6 +231,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--check", type=int, default=1, help="seconds between two confirmations of a lease")
     parser.add_argument("--offline", type=int, default=4, help="seconds that a lease lives without an answer")
+    parser.add_argument("--loader", action="store_true", help="also a DataLoader with two workers; needs torch")
+    parser.add_argument("--scorer", action="store_true", help="also a process that scores with sealed weights")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     return parser.parse_args()
 

@@ -25,7 +25,7 @@ from hermetic.assets.run_methods import RunMethods
 from hermetic.assets.session import Session, word
 from hermetic.assets.tensors.facade import TensorMethods
 from hermetic.domain.connect import connect as open_connection
-from hermetic.errors import UsageError
+from hermetic.errors import HermeticError, UsageError
 from hermetic.formats import messages
 from hermetic.ids import AssetName, DataClass, Environment, Purpose
 
@@ -81,7 +81,12 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        try:
+            self.close()
+        except HermeticError as late:
+            if error is None:
+                raise
+            error.add_note(f"and the workspace could not be closed: {late.message}")  # what was on its way says more
 
     # seal
 

@@ -8,7 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from hermetic.errors import KeyServiceUnavailable, KeyUnusable, LeaseEnded, NotFound, UsageError
+import hermetic
+from hermetic.errors import KeyServiceUnavailable, KeyUnusable, LeaseEnded, NotFound, StorageError, UsageError
 from hermetic.formats.messages.keys import ChangeKeyState, RewrapKey, RotateKey
 from tests.unit.assets.real import domain, domain_template, real  # noqa: F401 - fixtures
 
@@ -166,6 +167,24 @@ def test_closing_the_workspace_ends_it_too(real, clock, held):  # noqa: F811
     with pytest.raises(LeaseEnded):
         held.check()
     assert gone(kept)
+
+
+def test_what_ended_a_loop_is_not_hidden_by_a_home_that_is_gone(domain, monkeypatch):  # noqa: F811
+    def leave(error):
+        with hermetic.connect(purpose="evaluate") as h:
+            h.seal(b"x", name="dataset/x", data_class="internal")
+            monkeypatch.setattr(h.connection.pins, "flush", away)
+            if error is not None:
+                raise error
+
+    def away():
+        raise StorageError("the home is gone")
+
+    with pytest.raises(LeaseEnded, match="why it ended") as caught:
+        leave(LeaseEnded("why it ended"))
+    assert "the home is gone" in caught.value.__notes__[0]
+    with pytest.raises(StorageError, match="the home is gone"):
+        leave(None)
 
 
 def test_a_forked_child_is_told_and_ends_nothing(held):
