@@ -9,7 +9,6 @@ import click
 
 from hermetic.cli import key_compromise, key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares, key_signing
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
-from hermetic.cli.key_places import homes
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected

@@ -114,7 +114,6 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "destroyed-without-approval": _unapproved,
     "destruction-held-up": _held_up,
     "shred-incomplete": _incomplete,
-    "destruction-incomplete": _incomplete_key,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
     "signed-by-compromised-key": _doubtful_version,
