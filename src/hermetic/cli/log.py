@@ -10,6 +10,7 @@ from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Block, Cell, Facts, Mark, Table
 from hermetic.cli.files import write_new
 from hermetic.cli.lazy import Group
+from hermetic.cli.log_reconcile import reconcile
 from hermetic.cli.options import ANY_PATH, FINDINGS, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
@@ -32,7 +33,10 @@ NOTE_LIMIT = 64 * 1024  # bytes of a signed checkpoint
 
 @click.group(cls=Group)
 def log() -> None:
-    """The tamper-evident log: read, verify, prove, export."""
+    """The tamper-evident log: read, verify, prove, export, compare."""
+
+
+log.add_command(reconcile)
 
 
 @log.command(name="ls")

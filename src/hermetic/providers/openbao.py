@@ -164,11 +164,17 @@ class OpenBaoRoot:
 
 def open_(uri: str, place: Place) -> OpenBaoRoot:
     """Return the provider of an existing root; nothing is asked of the server yet. Raises UsageError, ConfigError."""
+    mount, key = parse(uri)
+    session = Session(Client(server(uri, place)), login(uri, place), clock=place.boot)
+    return OpenBaoRoot(uri, place, TransitKey(session, mount, key))
+
+
+def parse(uri: str) -> tuple[str, str]:
+    """Return mount and key of a URI. Raises UsageError."""
     found = _URI.fullmatch(uri)
     if found is None:
         raise UsageError(f"{uri[:80]} names no transit key", hint="openbao:MOUNT/KEY, as openbao:transit/hermetic")
-    session = Session(Client(server(uri, place)), login(uri, place), clock=place.boot)
-    return OpenBaoRoot(uri, place, TransitKey(session, found[1].rstrip("/"), found[2]))
+    return found[1].rstrip("/"), found[2]
 
 
 def create(uri: str, place: Place, asked: Asked) -> OpenBaoRoot:

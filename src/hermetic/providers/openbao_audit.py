@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hermetic.errors import NotFound, StorageError
 
@@ -38,7 +38,9 @@ class Use:
     """One answered request about the key.
 
     `allowed` is what the server's policy said. `opened` counts the items that were answered with a value, 0 for a refusal; of a batch
-    with a bad item the server records nothing but that it answered, so all its items count. `start` and `end` are places in the file.
+    with a bad item, and of an answer that is held for somebody to collect (response wrapping), the server records nothing but that it
+    answered, so all their items count. `start` and `end` are places in the file. `login` is the HMAC of the token's accessor,
+    `identity` whom the server took its holder for.
     """
 
     time_ms: int
@@ -53,6 +55,8 @@ class Use:
     inputs: tuple[str, ...]
     start: int
     end: int
+    login: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +68,32 @@ class Damage:
     why: str
 
 
+class Line(NamedTuple):
+    """A line as the server wrote it, and where it stands."""
+
+    document: dict[str, Any]
+    start: int
+    end: int
+
+
 def read(
     path: Path, *, mount: str, key: str, namespace: str = "", start: int = 0, operations: frozenset[str] = REVEALS
 ) -> Iterator[Use | Damage]:
     """Yield the uses of a key in the order of the file, from byte `start`. Raises NotFound, StorageError."""
+    for item in lines(path, start=start):
+        yield from (item,) if isinstance(item, Damage) else _entries(item, (mount, key, namespace, operations))
+
+
+def lines(path: Path, *, start: int = 0) -> Iterator[Line | Damage]:
+    """Yield every whole line of the file, from byte `start`. Raises NotFound, StorageError."""
     try:
         with path.open("rb") as file:
             file.seek(start)
             for at, line in _lines(file, start):
                 if isinstance(line, Damage):
                     yield line
-                    continue
-                yield from _entries(line, at, (mount, key, namespace, operations))
+                else:
+                    yield from _documents(line, at)
     except FileNotFoundError:
         raise NotFound(f"{path} does not exist", hint="copy the audit file of the server here") from None
     except OSError as error:
@@ -99,21 +117,29 @@ def _lines(file: BinaryIO, at: int) -> Iterator[tuple[int, bytes | Damage]]:
         yield begin, Damage(begin, at, f"a line of more than {LINE_LIMIT} bytes")
 
 
-def _entries(line: bytes, at: int, wanted: tuple[str, str, str, frozenset[str]]) -> Iterator[Use | Damage]:
+def _documents(line: bytes, at: int) -> Iterator[Line | Damage]:
     end = at + len(line)
     document = _document(line)
-    if document is None:
-        again = line.rfind(_BEGINS, 1)
-        document = _document(line[again:]) if again > 0 else None
-        yield Damage(at, at + again if document is not None else end, "not a whole line of the audit device")
-    if document is not None and document.get("type") == "response":
-        try:
-            use = _use(document, wanted, (at, end))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            yield Damage(at, end, "an answer of an unknown form")
-        else:
-            if use is not None:
-                yield use
+    if document is not None:
+        yield Line(document, at, end)
+        return
+    again = line.rfind(_BEGINS, 1)
+    document = _document(line[again:]) if again > 0 else None
+    yield Damage(at, at + again if document is not None else end, "not a whole line of the audit device")
+    if document is not None:
+        yield Line(document, at, end)
+
+
+def _entries(line: Line, wanted: tuple[str, str, str, frozenset[str]]) -> Iterator[Use | Damage]:
+    if line.document["type"] != "response":
+        return
+    try:
+        use = _use(line.document, wanted, (line.start, line.end))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        yield Damage(line.start, line.end, "an answer of an unknown form")
+    else:
+        if use is not None:
+            yield use
 
 
 def _document(line: bytes) -> dict[str, Any] | None:
@@ -138,7 +164,7 @@ def _use(document: Mapping[str, Any], wanted: tuple[str, str, str, frozenset[str
     results = answered.get("batch_results") or [answered]
     items = asked.get("batch_input") or [asked]
     return Use(
-        time_ms=int(datetime.fromisoformat(_microseconds(document["time"])).timestamp() * 1000),
+        time_ms=time_ms(document),
         operation=parts[0],
         key=f"{mount}/{key}",
         namespace=where,
@@ -146,11 +172,29 @@ def _use(document: Mapping[str, Any], wanted: tuple[str, str, str, frozenset[str
         remote_address=_text(request.get("remote_address", "")),
         who=_text(auth.get("display_name", "")),
         allowed=(auth.get("policy_results") or {}).get("allowed") is True,
-        opened=len(items) if _HIDDEN in answered else sum(_shows(result) for result in results),
+        opened=len(items) if _HIDDEN in answered or _held(document) else sum(_shows(result) for result in results),
         inputs=tuple(item["ciphertext"] for item in items if isinstance(item.get("ciphertext"), str)),
         start=place[0],
         end=place[1],
+        login=_text(auth.get("accessor", "")),
+        identity=identity(auth),
     )
+
+
+def time_ms(document: Mapping[str, Any]) -> int:
+    """Return when a line was written. Raises KeyError, TypeError, ValueError."""
+    return int(datetime.fromisoformat(_microseconds(document["time"])).timestamp() * 1000)
+
+
+def identity(auth: Mapping[str, Any]) -> str:
+    """Return whom the server took somebody for; "" for a token that is nobody's in particular."""
+    entity = auth.get("entity_id")
+    return f"{auth.get('display_name', '')} {entity}" if isinstance(entity, str) and entity else ""
+
+
+def _held(document: Mapping[str, Any]) -> bool:
+    """Whether the answer was put aside under a token of its own: whoever has that token collects it, once."""
+    return isinstance((document.get("response") or {}).get("wrap_info"), dict)
 
 
 def _shows(result: Mapping[str, Any]) -> bool:
