@@ -3,8 +3,8 @@
 What must hold:
 
 1. A key belongs to one name for ever; a name has one active key. So one person is one voice.
-2. A statement counts for the request and the requester it names, while that is open, from when it was made until it or
-   the request expires, if its key's holder is still an approver and is not who asks. Its signature is verified each time it is counted.
+2. A statement counts for the request and the requester it names, while that is open, from when it was made until it or the request
+   expires, if its key's holder is still an approver and is not who asks. Its signature is verified each time it is counted.
 3. A request is used once: it is closed in the transaction of the operation. One no closes it too.
 4. A request that was seen to be over is marked, so that a clock that is set back does not open it again.
 """

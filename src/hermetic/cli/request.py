@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import request_shown
 from hermetic.cli.approver import read_small
-from hermetic.cli.blocks import Block, Cell, Facts, Heading, Mark, Table
+from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, output, passphrase_file
 from hermetic.cli.passphrase import asker
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.errors import Conflict, StorageError, UsageError
-from hermetic.formats.messages.approvals import AddStatement, EnrolApprover, ListRequests, ShowRequest
+from hermetic.formats.messages.approvals import AddStatement, ListRequests, ShowRequest
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
@@ -63,12 +63,32 @@ def ls(out: Out, *, everything: bool) -> int:
 
 @request.command()
 @click.argument("request")
+@click.option("--offline", is_flag=True, help="REQUEST is a file from `request export`.")
+@click.option("--raw", is_flag=True, help="Write the exact bytes that the request hash is of, and nothing else.")
 @output
-def show(out: Out, *, request: str) -> int:
-    """Show what a request asks for, and who said what about it."""
+def show(out: Out, *, request: str, offline: bool, raw: bool) -> int:
+    """Show all that a request asks for, what is known about it, and who said what.
+
+    Everything that a signature covers is shown, with characters that could steer a terminal written out. SHA-256 of the line
+    `hermetic/v1/request` and the bytes of --raw is the request hash.
+    """
+    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
+
+    if offline:
+        asked = approving.read_request_file(read_small(Path(request), _REQUEST_LIMIT))
+        if raw:
+            request_shown.write_raw(asked)
+            return 0
+        out.emit(asked, *(Line(line) for line in request_shown.lines(asked)))
+        return 0
     with connected() as connection:
         row = connection.ask(ShowRequest(request))
-    out.emit(row, *_details(row))
+        asked = approving.shown(row)
+        changes = [] if raw or out.as_json else list(request_shown.changes(asked, connection))
+    if raw:
+        request_shown.write_raw(asked)
+        return 0
+    out.emit(row, *_details(row, asked), *([Heading("Changes"), *map(Line, changes)] if changes else []))
     return 0
 
 
@@ -140,8 +160,7 @@ def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[D
 
     if offline:
         asked = approving.read_request_file(read_small(Path(request), _REQUEST_LIMIT))
-        for name, value in _asks(asked):
-            out.note(f"{name}: {value}")
+        request_shown.tell(out, asked)
         raw = _sign(asked, key, said)
         sys.stdout.buffer.write(raw + b"\n")
         return 0
@@ -150,8 +169,7 @@ def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[D
         if row.state != "open":
             raise UsageError(f"this request is {row.state}", hint="`hermetic request ls` lists what waits")
         asked = approving.shown(row)
-        for name, value in _asks(asked):
-            out.note(f"{name}: {value}")
+        request_shown.tell(out, asked, row, connection)
         row = connection.ask(AddStatement(_sign(asked, key, said)))
     out.emit(row, *_details(row))
     return 0
@@ -166,25 +184,6 @@ def _sign(asked: Shown, key: tuple[Path, Path | None], said: tuple[Decided, str]
     return approving.statement(asked, file, secret, verdict=verdict, reason=reason, now_ms=time.time_ns() // 1_000_000)
 
 
-def _asks(asked: Shown) -> list[tuple[str, str]]:
-    """Return what the signed bytes themselves ask, not what somebody says about them."""
-    import dataclasses  # noqa: PLC0415 - only here
-
-    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
-
-    message = asked.checked()
-    fields = [(field.name, getattr(message, field.name)) for field in dataclasses.fields(message)]
-    keys = [("key", approving.public_of(message.public))] if isinstance(message, EnrolApprover) else []
-    named = ((name, _text(value)) for name, value in fields)
-    return [("asked by", f"{asked.requester_name} ({asked.requester})"), ("asks", type(message).__name__), *named, *keys]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes, SHA-256 {hashlib.sha256(value).hexdigest()}"
-    return ", ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
-
-
 def _yes(row: RequestRow) -> int:
     return sum(item.verdict == "approve" and not item.counts for item in row.statements)
 
@@ -193,16 +192,23 @@ def _state(state: str) -> Mark:
     return Mark(state, _STATE.get(state, "dim"))
 
 
-def _details(row: RequestRow) -> list[Block]:
+def _details(row: RequestRow, asked: Shown | None = None) -> list[Block]:
     facts: list[tuple[str, Cell]] = [
         ("request", Mark(row.id, "name")),
         ("state", _state(row.state)),
-        ("asked by", row.requester),
-        ("for", row.action),
         ("approved", f"{_yes(row)} of {row.needed}"),
-        ("until", moment(row.expires_ms)),
-        *((pair.name, pair.value) for pair in row.asks),
+        ("for", row.action),
     ]
+    signed: list[tuple[str, Cell]] = [] if asked is None else [(pair.name, pair.value) for pair in asked.fields()]
     said = [(item.approver, item.verdict, moment(item.made_ms), item.counts or "counts", item.reason) for item in row.statements]
     table = Table(("approver", "verdict", "made", "now", "why"), said, empty="nobody has answered yet")
-    return [Facts(facts), Heading("Answers"), table]
+    shown: list[Block] = [Facts(facts)]
+    if signed:
+        about: list[tuple[str, Cell]] = [(pair.name, pair.value) for pair in row.about]
+        shown += [
+            Heading("What a signature covers"),
+            Facts(signed),
+            Heading("What custody says of it, which is not signed"),
+            Facts(about),
+        ]
+    return [*shown, Heading("Answers"), table]

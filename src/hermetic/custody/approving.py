@@ -5,18 +5,15 @@ A request is kept as its canonical bytes, so that approvers see what they sign. 
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 from hermetic.access import approvals
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.crypto.mac import sha256
-from hermetic.custody import callers
+from hermetic.custody import callers, naming
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.work import unit
 from hermetic.errors import NotFound, UsageError
-from hermetic.formats import codec
+from hermetic.formats import codec, readable
 from hermetic.formats.messages.approvals import AddStatement, ListRequests, RequestList, RequestRow, ShowRequest, StatementRow
 from hermetic.formats.messages.base import Pair
 from hermetic.policy.request import Action
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 
 PREFIX = 4  # shortest prefix of an id that names a request
 LISTED = 200
-SHOWN = 500  # characters of one field of a request
 
 
 def list_requests(call: Call, request: ListRequests) -> RequestList:
@@ -90,22 +86,14 @@ def row(call: Call, session: ReadSession, item: Asked) -> RequestRow:
         expires_ms=item.expires_ms,
         state=approvals.EXPIRED if over else item.state,
         asks=_asks(item.request),
+        about=naming.about(call, session, item),
         statements=tuple(_statement(call, item, (who, said)) for who, said in approvals.said_about(session, item)),
     )
 
 
 def _asks(raw: bytes) -> tuple[Pair, ...]:
     asked: Any = codec.decode(raw)
-    fields = ((field.name, getattr(asked, field.name)) for field in dataclasses.fields(asked))
-    return (Pair("asks", codec.name_of(type(asked))), *(Pair(name, _text(value)) for name, value in fields))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes, SHA-256 {sha256(value).hex()}"
-    if isinstance(value, tuple):
-        return ", ".join(str(item) for item in value)[:SHOWN]
-    return (value if isinstance(value, str) else json.dumps(value))[:SHOWN]
+    return (Pair("asks", codec.name_of(type(asked))), *readable.pairs(asked))
 
 
 def _statement(call: Call, item: Asked, spoken: tuple[Approver, Statement]) -> StatementRow:

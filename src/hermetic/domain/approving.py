@@ -7,7 +7,9 @@ request_file(row) / read_request_file(raw)      a request on its way to an appro
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.errors import FormatError, IntegrityError
@@ -15,13 +17,18 @@ from hermetic.formats import canonical, codec
 from hermetic.formats.approval import NAME_LIMIT, PAYLOAD_TYPE, Decided, Statement
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.fields import Fields
-from hermetic.formats.messages.base import hash_of
+from hermetic.formats.messages.approvals import EnrolApprover
+from hermetic.formats.messages.base import Pair, hash_of
+from hermetic.formats.messages.policy import ApplyPolicy
+from hermetic.formats.readable import LAST_MS, pairs, spelled
 from hermetic.ids import DomainId
 from hermetic.keys import approver_key
+from hermetic.policy.bundle import PolicyBundle
 from hermetic.providers import private_file
 from hermetic.signing.envelopes import sign_envelope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hermetic.crypto.kdf import Argon2Parameters
@@ -45,11 +52,43 @@ class Shown:
     requester_name: str
     expires_ms: int
 
+    def fields(self) -> tuple[Pair, ...]:
+        """Return what a signature would cover, all of it: who asks, what, every field. Raises as `checked`."""
+        request = self.checked()
+        return (
+            Pair("request", self.id),
+            Pair("domain", spelled(self.domain)),
+            Pair("asked by", f"{spelled(self.requester_name)} ({spelled(self.requester)})"),
+            Pair("until", f"{self.expires_ms} ms" if self.expires_ms >= LAST_MS else _moment(self.expires_ms)),
+            Pair("request hash", self.hash.hex()),
+            Pair("asks", codec.name_of(type(request))),
+            *pairs(request),
+            *_inside(request),
+        )
+
+    def bundle(self) -> PolicyBundle | None:
+        """Return the policy that the request would put in force, if it is one of those. Raises as `checked`."""
+        request = self.checked()
+        return PolicyBundle.from_bytes(request.bundle) if isinstance(request, ApplyPolicy) else None
+
     def checked(self) -> Any:
         """Return the request itself, decoded. Raises IntegrityError when its bytes are not those of the hash, FormatError."""
         if hash_of(self.request) != self.hash:
             raise IntegrityError("the request shown is not the one its hash names", hint="do not sign it; ask who gave it to you")
         return codec.decode(self.request)
+
+
+def _inside(request: Any) -> Iterator[Pair]:
+    """Say what binary fields hold."""
+    if isinstance(request, EnrolApprover):
+        yield Pair("public: key", public_of(request.public))
+    if isinstance(request, ApplyPolicy):
+        for name, content in sorted(PolicyBundle.from_bytes(request.bundle).files.items()):
+            yield Pair(f"bundle: {name}", f"{len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+
+
+def _moment(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def shown(row: RequestRow) -> Shown:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import stat
 
 import pytest
@@ -66,7 +68,7 @@ def test_a_key_file_is_private_and_is_not_overwritten(project, hermetic):
 def test_two_approve_and_the_same_command_goes_through(asked, hermetic, project):
     first = answer(hermetic, "approve", asked, "bob")
     assert first.code == 0, first.err
-    assert "refs: dataset/cases@1" in first.err
+    assert "refs[0]: dataset/cases@1" in first.err
     assert "reason: consent withdrawn" in first.err
     assert shred(hermetic).code == 5
     assert answer(hermetic, "approve", asked[:6], "carol").code == 0
@@ -100,13 +102,58 @@ def test_offline(asked, hermetic, project):
     assert hermetic("request", "export", asked, "request.json").code == 1
     signed = answer(hermetic, "approve", "request.json", "bob", "--offline")
     assert signed.code == 0, signed.err
-    assert "refs: dataset/cases@1" in signed.err
+    assert "refs[0]: dataset/cases@1" in signed.err
     (project / "statement").write_text(signed.out)
     assert hermetic("request", "add-statement", "statement").code == 0
     raw = (project / "request.json").read_text()
     changed = raw.replace('"request":"', '"request":"e')
     (project / "changed.json").write_text(changed)
     assert answer(hermetic, "approve", "changed.json", "bob", "--offline").code == 4
+
+
+EVIL = "consent withdrawn" + " " * 90 + "approved  2 of 2\x1b[2J\u202eten\n" + "because " * 100 + "END"
+
+
+def test_an_approver_sees_all_that_is_signed_and_nothing_that_steers_the_terminal(asked, hermetic, project):
+    assert hermetic("key", "shred", "dataset/cases@1", "--reason", EVIL).code == 5
+    (row,) = [item for item in hermetic("request", "ls", "--json").json["requests"] if item["id"] != asked]
+    assert hermetic("request", "export", row["id"], "request.json").code == 0
+    signed = answer(hermetic, "approve", "request.json", "bob", "--offline").err
+    shown = hermetic("request", "show", row["id"]).out
+    offline = hermetic("request", "show", "--offline", "request.json").out
+    for text in (signed, shown, offline):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert not re.search(r" {5}approved|^approved  2", text, re.MULTILINE)
+        assert "because because END" in text
+        for part in (row["versions"][0] if "versions" in row else "versions[0]", row["requester_id"], row["hash"], "shred-versions"):
+            assert part in text, part
+    assert "\\x1b[2J\\u202eten\\n" in shown
+    version = hermetic("show", "dataset/cases@1", "--json").json["version"]
+    assert f"{version}: dataset/cases@1, restricted, development, published" in shown  # a name beside the id
+    assert "policy in force" in shown
+
+
+def test_raw_are_the_bytes_that_the_hash_is_of(asked, hermetic, project):
+    (row,) = hermetic("request", "ls", "--json").json["requests"]
+    raw = hermetic("request", "show", asked, "--raw").out.encode()
+    assert hashlib.sha256(b"hermetic/v1/request\n" + raw).hexdigest() == row["hash"]
+    assert hermetic("request", "export", asked, "request.json").code == 0
+    assert hermetic("request", "show", "request.json", "--offline", "--raw").out.encode() == raw
+
+
+def test_a_policy_is_shown_as_what_it_changes_and_elsewhere_whole(asked, hermetic, project):
+    text = (project / "hermetic.yaml").read_text()
+    (project / "hermetic.yaml").write_text(text.replace(STRICT, "delete: {approvals: 1}"))
+    refused = hermetic("policy", "apply")
+    assert refused.code == 5, refused.err
+    (row,) = [item for item in hermetic("request", "ls", "--json").json["requests"] if item["id"] != asked]
+    shown = hermetic("request", "show", row["id"]).out
+    assert "-  delete: {approvals: 2}" in shown
+    assert "+  delete: {approvals: 1}" in shown
+    assert hermetic("request", "export", row["id"], "request.json").code == 0
+    whole = hermetic("request", "show", "--offline", "request.json").out
+    for line in (*(project / "hermetic.yaml").read_text().split("\n"), *(project / "policies/guards.cedar").read_text().split("\n")):
+        assert line.rstrip() in whole
 
 
 def test_a_request_file_that_names_another_requester_gets_a_yes_that_nobody_can_use(asked, hermetic, project):

@@ -58,7 +58,7 @@ def test_m_of_n_approvals_are_collected_and_used_once(port, people, asked, world
     bob, carol = people
     assert (asked.needed, asked.action, asked.requester != "") == (2, "delete", True)
     shown = {pair.name: pair.value for pair in asked.asks}
-    assert (shown["refs"], shown["versions"]) == (REF, port.ask(ShowVersion(REF)).version)
+    assert (shown["refs[0]"], shown["versions[0]"]) == (REF, port.ask(ShowVersion(REF)).version)
     assert len(bob.answers(port, asked, START).statements) == 1
     with pytest.raises(ApprovalNeeded, match="has 1: request"):
         port.ask(to_shred(port))

@@ -79,7 +79,11 @@ class StatementRow:
 @message("request-row")
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """A request that waits for approvals, or did. `hash` is SHA-256 of label and `request`, the canonical bytes; `asks` shows them."""
+    """A request that waits for approvals, or did.
+
+    `hash` is SHA-256 of label and `request`, the canonical bytes; `asks` says all of them in words. `about` is what custody knows
+    of the ids in it now, and of the policy: that is not signed.
+    """
 
     id: str
     domain: str
@@ -93,6 +97,7 @@ class RequestRow:
     expires_ms: int
     state: str
     asks: tuple[Pair, ...]
+    about: tuple[Pair, ...]
     statements: tuple[StatementRow, ...]
 
 
