@@ -176,6 +176,7 @@ def _drafts(h) -> None:
 
 
 def _grants(h) -> None:
+    from hermetic.formats.messages.destruction import RecordPackageDestroyed
     from hermetic.formats.messages.policy import GiveGrant, RevokeGrant, SetRoles
     from hermetic.ids import Purpose
 
@@ -190,18 +191,19 @@ def _grants(h) -> None:
     ask(GiveGrant("nobody", "share", "dataset/*", (Purpose.SHARE,), now + 3_600_000, "joint study"))
     version = h.show("dataset/more@1").version
     with _as_user(h, "nobody"):
-        _share_version(h, version)
+        package = _share_version(h, version)
+    ask(RecordPackageDestroyed(package, "drill"))
     until = time.time_ns() // 1_000_000 + 100
     ask(GiveGrant("nobody", "rename", "dataset/*", (), until, "soon over"))
     _wait_for(until)
 
 
-def _share_version(h, version: str) -> None:
+def _share_version(h, version: str) -> str:
     from hermetic.crypto.hpke import PrivateKey
     from hermetic.formats.messages.packages import RecipientKey, ShareVersion
 
     ben = RecipientKey("ben", PrivateKey.generate().public)
-    h.connection.ask(ShareVersion("dataset/more@1", version, (ben,), 1, "joint study"))
+    return h.connection.ask(ShareVersion("dataset/more@1", version, (ben,), 1, "joint study")).package
 
 
 @contextlib.contextmanager

@@ -98,6 +98,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "signature.made": "version",
         "signature.revoked": "version",
         "package.created": "package",
+        "package.destroyed": "package",
         "backup.made": "backup",
         "backup.destroyed": "before_ms",
         "drill.ended": "drill",

@@ -20,6 +20,7 @@ from hermetic.formats.messages.destruction import (
     PlanDestruction,
     PlanShred,
     RecordCopiesDestroyed,
+    RecordPackageDestroyed,
     ShowCertificate,
     ShredVersions,
 )
@@ -116,7 +117,8 @@ def shred(out: Out, *, refs: tuple[str, ...], project: str | None, reason: str, 
         ("certificate", done.certificate),
         ("log entry", str(done.receipt.index)),
     ]
-    out.emit(done, Facts(facts), *_lists(("It relies on", done.relies), ("Missing", done.missing)))
+    lists = (("It relies on", done.relies), ("Missing", done.missing), ("Who can still read it", done.remains))
+    out.emit(done, Facts(facts), *_lists(*lists))
     return 0
 
 
@@ -150,7 +152,12 @@ def _tell(out: Out, row: CertificateRow) -> None:
         ("log entry", f"{said.log.generation}/{said.log.index}"),
     ]
     document = {"id": row.id, "kind": row.kind, "envelope": row.envelope, "certificate": said}
-    lists = (("Destroyed", said.subjects), ("It relies on", said.relies), ("Missing", said.missing))
+    lists = (
+        ("Destroyed", said.subjects),
+        ("It relies on", said.relies),
+        ("Missing", said.missing),
+        ("Who could still read it then", said.remains),
+    )
     out.emit(document, Facts(facts), *_lists(*lists))
 
 
@@ -159,14 +166,30 @@ def _tell(out: Out, row: CertificateRow) -> None:
 @reason()
 @output
 def copies_destroyed(out: Out, *, before: str, reason: str) -> int:
-    """Put on record that every copy of custody from before TIME was destroyed.
+    """Put on record that every copy of custody from before TIME was destroyed, or every key that opens one.
 
-    Nobody can check that but people: it is your word, it is in the log, and certificates say that they rely on it.
+    A copy opens with the roots of its time: those of this machine, in a key service or a TPM, recovery shares, escrow keys, a recovery
+    passphrase. Nobody can check that but people: it is your word, it is in the log, and certificates say that they rely on it.
     """
     at_ms = _moment(before)
     with connected() as connection:
         connection.ask(RecordCopiesDestroyed(at_ms, reason))
     out.emit({"before_ms": at_ms}, Facts([("copies destroyed", f"all from before {moment(at_ms)}")]))
+    return 0
+
+
+@click.command(name="package-destroyed")
+@click.argument("package")
+@reason()
+@output
+def package_destroyed(out: Out, *, package: str, reason: str) -> int:
+    """Put on record that a package was destroyed wherever it was.
+
+    Its recipients have the version's key, so that a shred is not complete before. Nobody can check that but people: it is your word.
+    """
+    with connected() as connection:
+        connection.ask(RecordPackageDestroyed(package, reason))
+    out.emit({"package": package}, Facts([("package destroyed", Mark(package, "name"))]))
     return 0
 
 
@@ -201,6 +224,7 @@ def _radius(name: str, radius: BlastRadius) -> list[Block]:
         (title, radius.versions),
         ("Derived from it, and stays", radius.derived),
         ("In plaintext on disk", radius.exposures),
+        ("Handed out with its key", radius.packages),
         ("In the way", radius.in_the_way),
     )
     return [Facts(facts), *_lists(*lists)]

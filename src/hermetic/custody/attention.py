@@ -15,7 +15,7 @@ from hermetic.db import tables
 from hermetic.formats.certificate import LIMIT, parse_certificate
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.base import Pair
-from hermetic.ids import VersionId
+from hermetic.ids import KeyState, VersionId
 from hermetic.keys import destruction
 from hermetic.keys import kek as keks
 from hermetic.policy import duties
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.certificate import Certificate
 
 LISTED = 100  # subjects of one code
 _CRITICAL = ("key.destruction-announced", "version.deleted")
@@ -40,6 +41,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *_unapproved(call, session),
         *_held_up(call, session),
         *_incomplete(session),
+        *_incomplete_keys(session),
         *_duties(session, policy),
     )
 
@@ -79,11 +81,24 @@ def _held_up(call: Call, session: ReadSession) -> Iterator[Pair]:
 def _incomplete(session: ReadSession) -> Iterator[Pair]:
     gone = session.find(tables.version, state=VersionState.DELETED.value)
     for row in sorted(gone, key=lambda row: (row["published_ms"] or 0, row["id"]))[-LISTED:]:
-        stored = session.find(tables.certificate, subject=row["id"])
-        newest = max(stored, key=lambda item: (item["made_ms"], item["id"]), default=None)
-        said = None if newest is None else parse_certificate(parse_envelope(newest["envelope"], limit=LIMIT).payload)
+        said = _newest(session, row["id"])
         if said is None or said.missing:
             yield Pair("shred-incomplete", ref_of(session, VersionId(row["id"])))
+
+
+def _incomplete_keys(session: ReadSession) -> Iterator[Pair]:
+    gone = session.find(tables.kek_version, state=KeyState.DESTROYED.value)
+    for row in sorted(gone, key=lambda row: (row["updated_ms"], row["kek_id"], row["number"]))[-LISTED:]:
+        name = f"{row['kek_id']}/{row['number']}"
+        said = _newest(session, name)
+        if said is None or said.missing:
+            yield Pair("destruction-incomplete", name)
+
+
+def _newest(session: ReadSession, subject: str) -> Certificate | None:
+    stored = session.find(tables.certificate, subject=subject)
+    newest = max(stored, key=lambda item: (item["made_ms"], item["id"]), default=None)
+    return None if newest is None else parse_certificate(parse_envelope(newest["envelope"], limit=LIMIT).payload)
 
 
 def _duties(session: ReadSession, policy: InForce) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""What a destruction concerns, before it is done: versions, what was derived from them, leases, exposures, copies, last use."""
+"""What a destruction concerns: versions, what was derived from them, leases, packages, exposures, copies of custody, last use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from hermetic.catalog import assets, exposures, lineage, versions
 from hermetic.catalog.values import VersionState
+from hermetic.custody import remains
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.fields import whole_number
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hermetic.catalog.values import Version
+    from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
 
 LISTED = 1000  # names in each list of an answer
 COPIES = "copies-destroyed-before"  # row of `setting`: {ms, who, at_ms}
 
 
-def radius(session: ReadSession, found: Sequence[Version], *, data_keys: int, in_the_way: Iterable[str] = ()) -> BlastRadius:
+def radius(
+    call: Call, session: ReadSession, found: Sequence[Version], *, data_keys: int, in_the_way: Iterable[str] = ()
+) -> BlastRadius:
     """Return what it concerns that these versions go."""
     ids = {item.id for item in found}
     derived = {edge.child for item in found for edge in lineage.descendants(session, item.id)} - ids
@@ -33,7 +37,7 @@ def radius(session: ReadSession, found: Sequence[Version], *, data_keys: int, in
         versions=tuple(ref_of(session, item.id) for item in found[:LISTED]),
         assets=tuple(sorted({str(assets.get(session, item.asset_id).name) for item in found}))[:LISTED],
         derived=tuple(ref_of(session, item) for item in still[:LISTED]),
-        leases=sum(_leases(session, item.id) for item in found),
+        leases=sum(_leases(call, session, item.id) for item in found),
         exposures=tuple(
             row.path for item in found for row in exposures.list_exposures(session, version_id=item.id) if row.ended_ms is None
         ),
@@ -41,6 +45,7 @@ def radius(session: ReadSession, found: Sequence[Version], *, data_keys: int, in
         data_keys=data_keys,
         backup_ms=last_copy(session),
         in_the_way=tuple(in_the_way),
+        packages=tuple(item.told() for item in remains.packages(session, ids) if not item.destroyed)[:LISTED],
     )
 
 
@@ -51,8 +56,11 @@ def on_kek(session: ReadSession, kek_id: KekId, number: int) -> list[Version]:
     return [versions.get(session, VersionId(item)) for item in sorted(found)]
 
 
-def _leases(session: ReadSession, version_id: VersionId) -> int:
-    return len(session.find(tables.lease, version_id=version_id, state="active"))
+def _leases(call: Call, session: ReadSession, version_id: VersionId) -> int:
+    """Count the leases open now; the row of a package is for budgets, has no life, and is nobody's lease."""
+    now_ms = call.custodian.steady()
+    rows = session.find(tables.lease, version_id=version_id, state="active")
+    return sum(row["expires_ms"] is None or row["expires_ms"] > now_ms for row in rows)
 
 
 def _last_use(session: ReadSession, ids: Iterable[VersionId]) -> int | None:
@@ -87,4 +95,7 @@ def copies_may_hold(session: ReadSession, since_ms: int) -> str:
         return ""
     if copies_destroyed_before(session) >= since_ms:
         return ""
-    return "copies of custody made before may hold it: destroy them, then `hermetic key copies-destroyed --before TIME --reason TEXT`"
+    return (
+        "copies of custody made before may hold it: destroy them, or every key that opens one, then "
+        "`hermetic key copies-destroyed --before TIME --reason TEXT`"
+    )

@@ -1,9 +1,11 @@
 """Certificates: what was destroyed, signed, and what the claim relies on (spec/certificate.md).
 
-A shredded version is *deleted* when its wrapped key was overwritten and is in no page of the database and its log. It is *complete*
-when in addition no copy of custody can hold it: none was ever made, or people vouched on record that all from before were destroyed;
-or when the KEK versions that wrapped it are destroyed and every root of that time has left the domain, so that old copies open under
-nothing.
+What was destroyed is *deleted* when it was overwritten and is in no page of the database and its log. A shred is *complete*, and a KEK
+version *destroyed*, when in addition no copy of custody can hold it: none was ever made, or people vouched on record for all that were
+made until then, that they were destroyed or that the keys which open them were.
+
+Nothing here infers that a copy opens no more. A copy holds wraps and slots alike, and a root that left the domain may live on: in a
+key service, a TPM, with the holders of shares, under a recovery passphrase, in a copy of its file. Only people know of those.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tree import leaf_hash
 from hermetic.catalog import versions
 from hermetic.catalog.values import fresh_id
-from hermetic.custody import blast
+from hermetic.custody import blast, remains
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -24,9 +26,8 @@ from hermetic.formats.certificate import LIMIT, PAYLOAD_TYPE, Certificate, Logge
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.destruction import CertificateRow, RecordCopiesDestroyed, ShowCertificate
-from hermetic.ids import KekId, KeyState, Ref, VersionId
+from hermetic.ids import Ref, VersionId
 from hermetic.keys import kek as keks
-from hermetic.keys import roots
 from hermetic.policy.request import Action
 from hermetic.signing.envelopes import sign_envelope, verify_envelope
 
@@ -41,15 +42,23 @@ if TYPE_CHECKING:
 OVERWRITTEN = "the rows of the wrapped data keys were overwritten"
 SEARCHED = "the database, its free pages and its write-ahead log were searched for the wrapped keys and hold none"
 NO_COPY = "no copy of custody was ever made by this domain"
-VOUCHED = "people vouch on record that every copy of custody from before was destroyed"
-ROOTS_GONE = "every version of the key-encryption key that wrapped them is destroyed, and every root of that time has left the domain"
+VOUCHED = "people vouch on record that every copy of custody from before was destroyed, or every key that opens one"
+SLOTS = "every slot of the version was deleted"
 REBUILT = "the database was rebuilt whole without what was deleted, and its write-ahead log emptied"
+REBUILT_AND_SEARCHED = (
+    "the database was rebuilt whole, so that older wraps of the same keys went with its free pages; it and its emptied write-ahead "
+    "log were searched for the wrapped keys and hold none"
+)
 NOT_SEARCHED = "the database's files could not be cleaned, a reader held on to an older state: `hermetic key certificate` tries again"
+
+
+FIRST = {"shred": OVERWRITTEN, "kek": SLOTS}
+WHOLE = {"shred": "complete", "kek": "destroyed"}
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether data is gone: `state` deleted or complete, what that relies on, and what is missing."""
+    """Whether something is gone: `state` is deleted, or complete or destroyed; what that relies on, and what is missing."""
 
     state: str
     relies: tuple[str, ...]
@@ -65,32 +74,21 @@ def check_reason(text: str) -> None:
         raise UsageError(f"say why, in at most {REASON_LIMIT} characters", hint="--reason TEXT goes on record")
 
 
-def standing(session: ReadSession, ids: tuple[VersionId, ...], *, done_ms: int, cleaned: str) -> Standing:
-    """Return how far versions shredded at `done_ms` are gone; `cleaned` says how the files were cleaned, empty for not yet."""
-    relies = [OVERWRITTEN, *([cleaned] if cleaned else [])]
+def standing(session: ReadSession, made: Certificate, *, cleaned: str) -> Standing:
+    """Return how far what a certificate is about is gone; `cleaned` says how the files were cleaned, empty for not yet.
+
+    Copies count until it was done, not until it was announced: each of those holds what was destroyed then.
+    """
+    relies = [FIRST[made.kind], *([cleaned] if cleaned else [])]
     missing = [] if cleaned else [NOT_SEARCHED]
-    copies = blast.copies_may_hold(session, done_ms)
-    if not copies:
-        vouched = blast.copies_destroyed_before(session) >= done_ms
-        relies.append(VOUCHED if vouched else NO_COPY)
-    elif _opens_under_nothing(session, ids, done_ms):
-        relies.append(ROOTS_GONE)
-    else:
+    if made.kind == "shred":
+        missing += remains.out(session, (subject.rpartition(" ")[2] for subject in made.subjects))
+    copies = blast.copies_may_hold(session, made.done_ms)
+    if copies:
         missing.append(copies)
-    return Standing("deleted" if missing else "complete", tuple(relies), tuple(missing))
-
-
-def _opens_under_nothing(session: ReadSession, ids: tuple[VersionId, ...], done_ms: int) -> bool:
-    """Whether a copy from before opens with nothing that is left. Its slots lie in the copy, so the roots have to be gone too."""
-    there = {KeyState.ACTIVE, KeyState.SUSPENDED, KeyState.DEACTIVATED, KeyState.COMPROMISED, KeyState.PRE_ACTIVE}
-    if any(root.state in there for root in roots.ls(session) if root.created_ms <= done_ms):
-        return False
-    for version_id in ids:
-        for row in session.find(tables.data_key, version_id=version_id):
-            kek = keks.get(session, KekId(row["kek_id"]))
-            if any(item.state is not KeyState.DESTROYED for item in kek.versions if item.number <= row["kek_number"]):
-                return False
-    return True
+    else:
+        relies.append(VOUCHED if blast.copies_destroyed_before(session) >= made.done_ms else NO_COPY)
+    return Standing("deleted" if missing else WHOLE[made.kind], tuple(relies), tuple(missing))
 
 
 def issue(call: Call, work: Work, made: Certificate, subjects: tuple[str, ...]) -> tuple[str, bytes]:
@@ -108,10 +106,14 @@ def issue(call: Call, work: Work, made: Certificate, subjects: tuple[str, ...]) 
     return first, raw
 
 
-def logged(call: Call, appended: Appended, at: int) -> Logged:
-    """Return where an entry of a durable unit stands."""
+def durable(call: Call, made: Certificate, appended: Appended, at: int) -> Certificate:
+    """Return a certificate about what is durable now: where its entry stands, and when it was done.
+
+    That is the time now: a copy that was begun while it was being done holds what was destroyed.
+    """
     proof = appended.receipt(at)
-    return Logged(call.custodian.generation, proof.index, leaf_hash(proof.leaf))
+    log = Logged(call.custodian.generation, proof.index, leaf_hash(proof.leaf))
+    return replace(made, log=log, done_ms=max(made.done_ms, call.custodian.clock()))
 
 
 def find(session: ReadSession, subject: str) -> dict[str, Any] | None:
@@ -133,13 +135,11 @@ def show_certificate(call: Call, request: ShowCertificate) -> CertificateRow:
     known = parse_certificate(row_of(stored).payload)
     if not known.missing:
         return row_of(stored)
-    cleaned = next((item for item in known.relies if item in {SEARCHED, REBUILT}), "") or rebuild(call)
+    cleaned = next((item for item in known.relies if item in {SEARCHED, REBUILT, REBUILT_AND_SEARCHED}), "") or rebuild(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         ids = _siblings(session, stored)
-        now = Standing(known.state, (*known.relies, cleaned), ())
-        if known.kind == "shred":
-            now = standing(session, ids, done_ms=known.done_ms, cleaned=cleaned)
-    if not cleaned or (now.state, now.relies) == (known.state, known.relies):
+        now = standing(session, known, cleaned=cleaned)
+    if not cleaned or now == Standing(known.state, known.relies, known.missing):
         return row_of(stored)
     made_ms = max(call.now_ms, known.made_ms + 1)  # the newest one counts, whatever the clock says
     fresh = replace(known, state=now.state, relies=now.relies, missing=now.missing, made_ms=made_ms)

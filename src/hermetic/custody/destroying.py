@@ -12,11 +12,10 @@ administrator.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody import approved, blast, callers, certifying, unfinished
+from hermetic.custody import approved, blast, callers, certifying, forgetting, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.due import do_due
@@ -59,7 +58,7 @@ def plan_destruction(call: Call, request: PlanDestruction) -> DestructionPlan:
         only_active = not request.number and len(kek.versions) == 1
         version = kek.versions[0] if only_active else _version(kek, request.number)
         return DestructionPlan(
-            kek.kek_id, version.number, version.state.value, version.destroy_after_ms, _radius(session, kek, version)
+            kek.kek_id, version.number, version.state.value, version.destroy_after_ms, _radius(call, session, kek, version)
         )
 
 
@@ -76,10 +75,10 @@ def _version(kek: Kek, number: int) -> KekVersion:
     return ready[0]
 
 
-def _radius(session: ReadSession, kek: Kek, version: KekVersion) -> BlastRadius:
+def _radius(call: Call, session: ReadSession, kek: Kek, version: KekVersion) -> BlastRadius:
     found = blast.on_kek(session, kek.kek_id, version.number)
     needed = destruction.count_data_keys(session, kek.kek_id, version.number)
-    return blast.radius(session, found, data_keys=needed, in_the_way=_in_the_way(session, version, needed))
+    return blast.radius(call, session, found, data_keys=needed, in_the_way=_in_the_way(session, version, needed))
 
 
 def _in_the_way(session: ReadSession, version: KekVersion, needed: int) -> list[str]:
@@ -113,7 +112,7 @@ def announce_destruction(call: Call, request: AnnounceDestruction) -> Destructio
         at = work.log(Entry("key.destruction-announced", facts, hidden))
         said = {"who": caller.name, "reason": request.reason, "approvers": [item.name for item in voices]}
         _remember(work.session, f"{ANNOUNCED}{kek.kek_id}/{number}", said)
-        radius = _radius(work.session, keks.get(work.session, kek.kek_id), version)
+        radius = _radius(call, work.session, keks.get(work.session, kek.kek_id), version)
     proof = receipt(call.custodian.generation, work.logged(), at)
     return DestructionAnnounced(kek.kek_id, number, version.destroy_after_ms, radius, proof)
 
@@ -133,7 +132,7 @@ def cancel_destruction(call: Call, request: CancelDestruction) -> DestructionAnn
         version = destruction.cancel(work.session, kek.kek_id, number, now_ms=call.now_ms)
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         at = work.log(Entry("key.destruction-cancelled", {"key": kek.kek_id, "number": number}, hidden))
-        radius = _radius(work.session, keks.get(work.session, kek.kek_id), version)
+        radius = _radius(call, work.session, keks.get(work.session, kek.kek_id), version)
     return DestructionAnnounced(kek.kek_id, number, None, radius, receipt(call.custodian.generation, work.logged(), at))
 
 
@@ -205,13 +204,12 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
         slots = list(keks.slots_of(work.session, kek_id, number).values())
         destruction.destroy(work.session, kek_id, number, now_ms=call.now_ms)
         said = _said(work.session, name)
-        vouched = blast.copies_destroyed_before(work.session) >= version.updated_ms
         made = Certificate(
             domain=call.custodian.domain,
             kind="kek",
             subjects=(name,),
-            state="destroyed",
-            relies=("every slot of the version was deleted", certifying.VOUCHED if vouched else certifying.NO_COPY),
+            state="deleted",
+            relies=(),
             missing=(),
             reason=str(said.get("reason", "")),
             requester=str(said.get("who", "")),
@@ -221,18 +219,22 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
             log=unfinished.NOWHERE,
         )
         unfinished.begin(work.session, made, (name,))
+        forgetting.note(work.session)
         at = work.log(Entry("key.destroyed", {"key": kek_id, "number": number}))
-    made = replace(made, log=certifying.logged(call, work.logged(), at))
+    made = certifying.durable(call, made, work.logged(), at)
     return certify(call, made, (name,), slots)[1]
 
 
-def certify(call: Call, made: Certificate, ids: tuple[str, ...], gone: list[bytes]) -> tuple[Certificate, str]:
-    """Clean the files of what was overwritten, and make the certificate; return it and its id."""
-    cleaned = clean(call, gone)
+def certify(call: Call, made: Certificate, ids: tuple[str, ...], gone: list[bytes], *, older: bool = True) -> tuple[Certificate, str]:
+    """Clean the files of what was overwritten, and make the certificate; return it and its id.
+
+    `older` says that the same keys may have had other wraps before, under another KEK version or root.
+    """
+    cleaned = clean(call, gone, older=older)
     with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
         if not unfinished.is_waiting(work.session, ids):
             return _made_meanwhile(work.session, ids[0])
-        whole = unfinished.settled(work.session, made, ids, cleaned)
+        whole = unfinished.settled(work.session, made, cleaned)
         certificate, _ = certifying.issue(call, work, whole, ids)
         unfinished.end(work.session, ids)
     return whole, certificate
@@ -246,13 +248,18 @@ def _made_meanwhile(session: ReadSession, subject: str) -> tuple[Certificate, st
     return parse_certificate(certifying.row_of(stored).payload), stored["id"]
 
 
-def clean(call: Call, gone: list[bytes]) -> str:
-    """Search the database's files for bytes that were overwritten; return what a certificate says of it, empty when it must wait."""
+def clean(call: Call, gone: list[bytes], *, older: bool) -> str:
+    """Search the database's files for bytes that were overwritten; return what a certificate says of it, empty when it must wait.
+
+    Wraps from before a rewrap are nobody's to search for: nothing knows them any more. They go with the free pages.
+    """
     try:
+        if older:
+            call.custodian.database.rebuild()
         call.custodian.database.scrub(gone)
     except Conflict:
         return ""
-    return certifying.SEARCHED
+    return certifying.REBUILT_AND_SEARCHED if older else certifying.SEARCHED
 
 
 def _said(session: ReadSession, name: str) -> dict[str, Any]:

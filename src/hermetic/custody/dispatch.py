@@ -83,6 +83,7 @@ HANDLERS: dict[str, str] = {
     "shred-versions": "shredding.shred_versions",
     "show-certificate": "certifying.show_certificate",
     "record-copies-destroyed": "certifying.record_copies_destroyed",
+    "record-package-destroyed": "remains.record_package_destroyed",
     "read-log": "logbook.read_log",
     "verify-log": "logbook.verify_log",
     "prove-entry": "logbook.prove_entry",

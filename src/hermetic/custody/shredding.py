@@ -12,13 +12,12 @@ at its next check of the lease; versions that were derived from these still hold
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, versions
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import approved, blast, callers, certifying, unfinished
+from hermetic.custody import approved, blast, callers, certifying, forgetting, remains, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, recheck
 from hermetic.custody.destroying import certify
@@ -55,7 +54,7 @@ def plan_shred(call: Call, request: PlanShred) -> ShredPlan:
             raise NotFound("nothing to shred", hint="`hermetic ls` lists what there is")
         found.sort(key=lambda pair: (str(pair[0].name), pair[1].number or 0))
         ids = [item for _, item in found]
-        radius = blast.radius(session, ids, data_keys=sum(len(_live(session, item.id)) for item in ids))
+        radius = blast.radius(call, session, ids, data_keys=sum(len(_live(session, item.id)) for item in ids))
         refs = tuple(f"{asset.name}@{item.number}" for asset, item in found)
         return ShredPlan(refs, tuple(item.id for item in ids), radius)
 
@@ -116,7 +115,7 @@ def shred_versions(call: Call, request: ShredVersions) -> Shredded:
         found = _meant(call, work.session, request)
         _still(call, work, asked, found)
         ids = tuple(item.id for _, item in found)
-        radius = blast.radius(work.session, [item for _, item in found], data_keys=len(found))
+        radius = blast.radius(call, work.session, [item for _, item in found], data_keys=len(found))
         wraps = [wrap for asset, item in found for wrap in _overwrite(call, work, caller, (asset, item, request.reason, len(voices)))]
         at = len(work.entries) - len(found)
         made = Certificate(
@@ -132,9 +131,12 @@ def shred_versions(call: Call, request: ShredVersions) -> Shredded:
             done_ms=call.now_ms,
             made_ms=call.now_ms,
             log=unfinished.NOWHERE,
+            remains=remains.told(radius, call.now_ms),
         )
         unfinished.begin(work.session, made, ids)
-    whole, certificate = certify(call, replace(made, log=certifying.logged(call, work.logged(), at)), ids, wraps)
+        forgetting.note(work.session)
+        older = _wrapped_before(work.session, ids)
+    whole, certificate = certify(call, certifying.durable(call, made, work.logged(), at), ids, wraps, older=older)
     return Shredded(
         refs=radius.versions,
         state=whole.state,
@@ -144,7 +146,13 @@ def shred_versions(call: Call, request: ShredVersions) -> Shredded:
         exposures=radius.exposures,
         certificate=certificate,
         receipt=receipt(call.custodian.generation, work.logged(), at),
+        remains=whole.remains,
     )
+
+
+def _wrapped_before(session: ReadSession, ids: tuple[VersionId, ...]) -> bool:
+    """Whether a data key may have had another wrap, under an earlier version of its KEK."""
+    return any(row["kek_number"] > 1 for version_id in ids for row in session.find(tables.data_key, version_id=version_id))
 
 
 def _allowed(call: Call, request: ShredVersions) -> Asked:

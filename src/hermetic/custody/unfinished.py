@@ -20,7 +20,6 @@ from hermetic.db import tables
 from hermetic.errors import RowTampered
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.certificate import Certificate, Logged, parse_certificate
-from hermetic.ids import VersionId
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
@@ -61,19 +60,16 @@ def finish(call: Call) -> None:
         with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
             if not is_waiting(work.session, ids):
                 continue  # the other one has made it
-            whole = replace(made, log=_logged(work.session, ids[0]))
-            certifying.issue(call, work, settled(work.session, whole, ids, cleaned), ids)
+            done_ms = max(made.done_ms, call.custodian.clock())  # at the latest: when exactly, the crash took along
+            whole = replace(made, log=_logged(work.session, ids[0]), done_ms=done_ms)
+            certifying.issue(call, work, settled(work.session, whole, cleaned), ids)
             end(work.session, ids)
 
 
-def settled(session: ReadSession, made: Certificate, ids: tuple[str, ...], cleaned: str) -> Certificate:
+def settled(session: ReadSession, made: Certificate, cleaned: str) -> Certificate:
     """Return a certificate with what is known after the files were cleaned (or, empty, could not be)."""
-    if made.kind == "shred":
-        versions = tuple(VersionId(item) for item in ids)
-        now = certifying.standing(session, versions, done_ms=made.done_ms, cleaned=cleaned)
-        return replace(made, state=now.state, relies=now.relies, missing=now.missing)
-    relies = (made.relies[0], *([cleaned] if cleaned else []), *made.relies[1:])
-    return replace(made, relies=relies, missing=() if cleaned else (certifying.NOT_SEARCHED,))
+    now = certifying.standing(session, made, cleaned=cleaned)
+    return replace(made, state=now.state, relies=now.relies, missing=now.missing)
 
 
 def _logged(session: ReadSession, subject: str) -> Logged:

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.tables_store import TablesStore
+from hermetic.custody import forgetting
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
 from hermetic.errors import FormatError, HermeticError, IntegrityError, LogTampered, NotFound, StorageError
@@ -117,20 +118,23 @@ class BackupKeeper:
             self._cancel_timer()
             commits = self._custodian.commits
             try:
-                size = self._copy()
+                said = self._copy()
             except HermeticError as error:
                 return self._remember(problem=error.message if error.hint is None else f"{error.message}; {error.hint}")
             self._copied = commits
-            return self._remember(log_size=size)
+            return self._remember(said)
 
-    def _copy(self) -> int:
+    def _copy(self) -> dict[str, str]:
+        """Copy, and return what to remember of it. Its time is from before the snapshot: what is destroyed later may be in it."""
         with self._alone():
             custodian = self._custodian
             self._must_be_there()
+            at_ms = custodian.clock()
             with custodian.database.read(custodian.row_keys) as session:
                 store = TablesStore(session.connection)
                 self._must_be_ours(store)
                 checkpoint, _ = custodian.log.head(store)
+                destroyed = forgetting.since_copy(session)
                 database = session.whole_database()
             self._put_files()
             self._copies.write(
@@ -138,9 +142,11 @@ class BackupKeeper:
                 generation=custodian.generation,
                 log_size=checkpoint.size,
                 log_root=checkpoint.root,
-                at_ms=custodian.clock(),
+                at_ms=at_ms,
+                anew=destroyed > 0,
             )
-            return checkpoint.size
+            whole = {forgetting.COPIED: str(destroyed)} if destroyed else {}
+            return {"log_size": str(checkpoint.size), "last_ms": str(at_ms), **whole}
 
     def _must_be_there(self) -> None:
         """Refuse an empty mount point: a copy that goes to the disk it should survive with is none. Raises StorageError."""
@@ -236,11 +242,10 @@ class BackupKeeper:
         except StorageError:
             return False
 
-    def _remember(self, *, log_size: int | None = None, problem: str | None = None) -> BackupState:
+    def _remember(self, copied: dict[str, str] | None = None, *, problem: str | None = None) -> BackupState:
         """Write what `status` shows. This is no unit of work: it changes nothing that policy or log know."""
         said = {"place": str(self._place), "has_recovery": str(self.has_recovery()).lower(), "problem": problem or ""}
-        if log_size is not None:
-            said |= {"log_size": str(log_size), "last_ms": str(self._custodian.clock())}
+        said |= copied or {}
         with contextlib.suppress(HermeticError):  # a full disk here must not undo what was done
             write_state(self._custodian, said)
         return state_of(self._custodian)

@@ -156,20 +156,31 @@ class Copies:
             raise IntegrityError("a backup index stands under another number")
         return index
 
-    def write(self, database: bytes, *, generation: int, log_size: int, log_root: bytes, at_ms: int) -> Index:
-        """Add a copy of `database`. Raises StorageError; then the earlier copies are as they were."""
-        last = self.known()
+    def write(self, database: bytes, *, generation: int, log_size: int, log_root: bytes, at_ms: int, anew: bool = False) -> Index:
+        """Add a copy of `database`. Raises StorageError; then the earlier copies are as they were.
+
+        `anew` shares no chunk with earlier copies, and removes them all: they hold what was destroyed since. A second index on the
+        same pack takes the place of the one before, so that one damaged index loses nothing here either.
+        """
+        facts = (generation, log_size, log_root, at_ms)
+        index = self._add(database, facts, None if anew else self.known())
+        if anew:
+            index = self._add(database, facts, index)
+        self._prune()
+        return index
+
+    def _add(self, database: bytes, facts: tuple[int, int, bytes, int], last: Index | None) -> Index:
+        """Write a pack, unless `last` has every chunk, and an index."""
         number = self._next_number()
         pack, chunks = self._gather(database, number, {} if last is None else self._reusable(last))
         if pack:
             self._store.put_bytes(_pack_name(number), pack)
             reached("backup.pack.written")
-        index = Index(number, generation, log_size, log_root, at_ms, tuple(chunks))
+        index = Index(number, *facts, tuple(chunks))
         sealed = HEAD + aead.seal(_of_number(self._index_key, number), index.to_bytes(), HEAD + _u64(number))
         self._store.put_bytes(_index_name(number), sealed)
         reached("backup.index.written")
         self._last = index
-        self._prune()
         return index
 
     def fetch(self, index: Index) -> bytes:

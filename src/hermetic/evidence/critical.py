@@ -61,8 +61,18 @@ def _incomplete(ref: str, _detail: str) -> Finding:
         "shred-incomplete",
         "medium",
         ref,
-        "it was shredded here, and a copy of custody from before may still open it",
+        "it was shredded here, and a copy of custody from before, or a package, may still open it",
         f"hermetic key certificate {ref}",
+    )
+
+
+def _incomplete_key(name: str, _detail: str) -> Finding:
+    return Finding(
+        "destruction-incomplete",
+        "medium",
+        name,
+        "this version of a key was destroyed here, and a copy of custody from before may still hold it",
+        f"hermetic key certificate {name}",
     )
 
 
@@ -114,6 +124,7 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "destroyed-without-approval": _unapproved,
     "destruction-held-up": _held_up,
     "shred-incomplete": _incomplete,
+    "destruction-incomplete": _incomplete_key,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
     "signed-by-compromised-key": _doubtful_version,

@@ -1,8 +1,9 @@
 """A certificate of destruction as bytes (spec/certificate.md): canonical JSON in a DSSE envelope, signed by the manifest-signing key.
 
-    payload  {approvers, domain, done_ms, format, kind, log, made_ms, missing, reason, relies, requester, state, subjects}
+    payload  {approvers, domain, done_ms, format, kind, log, made_ms, missing, reason, relies, remains?, requester, state, subjects}
 
-It says what was done, on what that relies, and what is missing before the data is gone everywhere. Names are in it: it goes to people.
+It says what was done, on what that relies, what is missing before the data is gone everywhere, and (`remains`, left out when nothing
+is known) who and what can still read it. Names are in it: it goes to people.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _FIELDS: Final = {
     *("approvers", "domain", "done_ms", "format", "kind", "log", "made_ms", "missing", "reason", "relies", "requester", "state"),
     "subjects",
 }
+_REMAINS: Final = "remains"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,13 @@ class Certificate:
     done_ms: int
     made_ms: int
     log: Logged
+    remains: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the canonical payload."""
         return canonical.encode(
             {
+                **({"remains": list(self.remains)} if self.remains else {}),
                 "approvers": list(self.approvers),
                 "domain": self.domain,
                 "done_ms": self.done_ms,
@@ -79,7 +83,9 @@ class Certificate:
 
 def parse_certificate(payload: bytes) -> Certificate:
     """Return the certificate in a payload. Raises FormatError."""
-    fields = Fields(canonical.decode(payload, limit=LIMIT), "certificate", _FIELDS)
+    body = canonical.decode(payload, limit=LIMIT)
+    more = isinstance(body, dict) and bool(body.get(_REMAINS))  # an empty list is not how it is written
+    fields = Fields(body, "certificate", _FIELDS | {_REMAINS} if more else _FIELDS)
     fields.constant("format", FORMAT)
     log = Fields(fields.get("log"), "certificate log", {"generation", "index", "leaf_hash"})
     return Certificate(
@@ -99,6 +105,7 @@ def parse_certificate(payload: bytes) -> Certificate:
             index=log.integer("index", minimum=0, maximum=canonical.MAX_INTEGER),
             leaf_hash=log.binary("leaf_hash", length=32),
         ),
+        remains=_texts(fields, _REMAINS) if more else (),
     )
 
 

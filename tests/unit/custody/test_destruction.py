@@ -17,6 +17,7 @@ from hermetic.formats.messages.destruction import (
     RecordCopiesDestroyed,
     ShowCertificate,
 )
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.signing.envelopes import verify_envelope
@@ -241,3 +242,27 @@ def test_two_processes_destroy_once(world, port):
         thread.join()
     assert kinds(port).count("key.destroyed") == 1
     assert len([item for item in found if not item.problem]) == 1
+
+
+def test_copies_made_while_it_waited_hold_the_slots_too(world_with_backup):
+    """The certificate says *destroyed* only once people vouch for those as well."""
+    world = world_with_backup
+    port = world.port()
+    seal(port)
+    sql(world, "INSERT OR REPLACE INTO backup_state VALUES ('last_ms', ?)", str(START))
+    kek = rotate(port)
+    announce(port, kek)
+    port.ask(RecordCopiesDestroyed(START, "tapes shredded"))
+    world.clock.now += 7 * DAY
+    (done,) = port.ask(DestroyDue()).versions
+    assert done.problem == ""
+    said = parse_certificate(port.ask(ShowCertificate(done.certificate)).payload)
+    assert said.state == "deleted"
+    assert "copies-destroyed" in said.missing[0]
+    assert ("destruction-incomplete", f"{kek}/1") in [(item.name, item.value) for item in port.ask(GatherFacts()).critical]
+    world.clock.now += DAY
+    port.ask(RecordCopiesDestroyed(world.clock.now, "the others too"))
+    said = parse_certificate(port.ask(ShowCertificate(f"{kek}/1")).payload)
+    assert (said.state, said.missing) == ("destroyed", ())
+    assert said.relies[0] == "every slot of the version was deleted"
+    assert "destruction-incomplete" not in [item.name for item in port.ask(GatherFacts()).critical]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermetic.errors import Conflict, KeyUnusable, NotFound, UsageError
+from hermetic.errors import ApprovalNeeded, Conflict, KeyUnusable, NotFound, UsageError
 from hermetic.formats.certificate import parse_certificate
 from hermetic.formats.messages.catalogue import CollectGarbage, ListAssets, ShowVersion
 from hermetic.formats.messages.destruction import PlanShred, RecordCopiesDestroyed, ShowCertificate, ShredVersions
@@ -13,7 +13,7 @@ from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.policy import ListPrincipals
 from hermetic.ids import DataClass
-from tests.unit.custody.approving import to_shred
+from tests.unit.custody.approving import Person, the_request, to_shred
 from tests.world import DAY, START, ended, kinds, leaves, open_, seal, sql
 
 REF = "dataset/patients@1"
@@ -208,7 +208,7 @@ def test_a_crash_before_the_certificate_is_made_up_for_by_who_looks_next(world, 
     class Crash(BaseException):
         pass
 
-    def crash(_call, _gone):
+    def crash(_call, _gone, *, older):
         raise Crash
 
     with monkeypatch.context() as patch:
@@ -228,3 +228,184 @@ def test_a_crash_before_the_certificate_is_made_up_for_by_who_looks_next(world, 
     assert said.log.index == index
     assert sql(world, "SELECT key FROM setting WHERE key LIKE 'certificate/%'") == []
     assert high(port) == []
+
+
+def certificate(port, ref=REF):
+    return parse_certificate(port.ask(ShowCertificate(ref)).payload)
+
+
+def the_kek(port):
+    return port.ask(ListKeys()).keys[0].kek
+
+
+def test_wraps_from_before_a_rewrap_go_with_the_free_pages(world, port):
+    """The wrap under the KEK version of before opens the same data key, and nothing knows its bytes any more."""
+    draft, _ = seal(port)
+    ((older,),) = sql(world, "SELECT wrapped FROM data_key WHERE version_id = ?", draft.version)
+    port.ask(RotateKey(the_kek(port), "test"))
+    port.ask(RewrapKey(the_kek(port)))
+    leave_in_a_free_page(world, older)
+    assert older in pages(world)
+    shred(port)
+    assert older not in pages(world)
+    assert any("older wraps" in item for item in certificate(port).relies)
+
+
+def leave_in_a_free_page(world, raw):
+    """What happens when a page is moved: SQLite's secure_delete does not see everything."""
+    sql(world, "PRAGMA secure_delete = OFF")
+    import sqlite3
+
+    database = sqlite3.connect(world.database)
+    database.executescript("PRAGMA secure_delete = OFF; CREATE TABLE moved (raw BLOB)")
+    database.execute("INSERT INTO moved VALUES (?)", (raw + bytes(8000),))
+    database.commit()
+    database.executescript("DROP TABLE moved")
+    database.close()
+
+
+def test_roots_that_left_make_nothing_complete(world_with_backup):
+    """A root's row says that it left this domain. Its key may live on in a service, with holders of shares, under a passphrase."""
+    from hermetic.db import tables
+
+    world = world_with_backup
+    port = world.port()
+    seal(port)
+    sql(world, "INSERT OR REPLACE INTO backup_state VALUES ('last_ms', ?)", str(START))
+    shred(port)
+    custodian = port._custodian
+    with custodian.database.write(custodian.row_keys, step="test.committed") as session:
+        for row in session.find(tables.root):
+            session.update(tables.root, row["id"], row["revision"], state="destroyed", parameters={"wiped_ms": START})
+        for row in session.find(tables.kek_version):
+            session.update(tables.kek_version, (row["kek_id"], row["number"]), row["revision"], state="destroyed")
+    said = certificate(port)
+    assert said.state == "deleted"
+    assert "every key that opens one" in said.missing[0]
+    port.ask(RecordCopiesDestroyed(world.clock.now, "the service's key was destroyed, ticket 4711"))
+    said = certificate(port)
+    assert said.state == "complete"
+    assert any("vouch" in item and "key" in item for item in said.relies)
+
+
+def test_a_package_keeps_a_shred_from_being_complete(world, port):
+    from hermetic.crypto import hpke
+    from hermetic.formats.messages.destruction import RecordPackageDestroyed
+    from hermetic.formats.messages.packages import RecipientKey, ShareVersion
+
+    draft, _ = seal(port, data_class=DataClass.INTERNAL)
+    to = (RecipientKey("lab", hpke.PrivateKey.generate().public), RecipientKey("clinic", hpke.PrivateKey.generate().public))
+    share, bob = ShareVersion(REF, draft.version, to, 30, "study"), Person("bob")
+    bob.enrol(port)
+    with pytest.raises(ApprovalNeeded):
+        port.ask(share)
+    bob.answers(port, the_request(port), START)
+    package = port.ask(share).package
+    radius = port.ask(PlanShred((REF,))).radius
+    assert len(radius.packages) == 1
+    assert package in radius.packages[0]
+    assert "2 recipients" in radius.packages[0]
+    done = shred(port)
+    assert (done.state, len(done.missing)) == ("deleted", 1)
+    assert "package-destroyed" in done.missing[0]
+    assert any(package in item for item in done.remains)
+    assert any(package in item for item in certificate(port).remains)
+    with pytest.raises(NotFound):
+        port.ask(RecordPackageDestroyed(draft.version, "gone"))
+    with pytest.raises(UsageError):
+        port.ask(RecordPackageDestroyed(package, " "))
+    port.ask(RecordPackageDestroyed(package, "both confirmed it in writing"))
+    with pytest.raises(UsageError, match="already"):
+        port.ask(RecordPackageDestroyed(package, "again"))
+    said = certificate(port)
+    assert (said.state, said.missing) == ("complete", ())
+    assert any(package in item for item in said.remains)
+    assert "package.destroyed" in kinds(port)
+
+
+def test_the_certificate_names_who_can_still_read(port):
+    seal(port)
+    seal(port, "features/x", parents=(REF,))
+    open_(port, REF)
+    shred(port)
+    said = certificate(port).remains
+    assert any(item.startswith("leases open on 2027-01-15: ") for item in said)
+    assert any("features/x@1 was derived" in item for item in said)
+
+
+def test_a_lease_that_is_over_is_not_counted(world):
+    plain = world.port()
+    seal(plain)
+    assert plain.ask(PlanShred((REF,))).radius.leases == 1
+    plain._custodian.steady = lambda: START + 40 * DAY
+    assert plain.ask(PlanShred((REF,))).radius.leases == 0
+
+
+def keeping(world):
+    """A port whose custody is copied after each commit, and the place."""
+    from hermetic.domain.backing import BackupKeeper
+    from hermetic.domain.local import LocalPort
+
+    custodian = world.custodian()
+    port = LocalPort(custodian, backup=BackupKeeper(custodian, world.data, world.backup))
+    world.ports.append(port)
+    return port, world.backup / world.domain
+
+
+def test_the_copy_after_a_shred_shares_nothing_with_those_before(world_with_backup):
+    world = world_with_backup
+    port, place = keeping(world)
+    seal(port)
+    seal(port, "dataset/other")
+    before = {path.name for path in place.glob("*-0*")}
+    assert any(name.startswith("pack-") for name in before)
+    shred(port)
+    after = {path.name for path in place.glob("*-0*")}
+    assert before & after == set()
+    assert sorted(name.partition("-")[0] for name in after) == ["index", "index", "pack"]
+    seal(port, "dataset/third")
+    assert {path.name for path in place.glob("pack-*")} > {name for name in after if name.startswith("pack-")}
+
+
+def test_what_a_crash_kept_from_being_copied_anew_is_made_up_for(world_with_backup, monkeypatch):
+    from hermetic.domain.backup import Copies
+
+    world = world_with_backup
+    port, place = keeping(world)
+    seal(port)
+    before = {path.name for path in place.glob("*-0*")}
+    with monkeypatch.context() as patch:
+        patch.setattr(Copies, "write", broken)
+        shred(port)
+    assert {path.name for path in place.glob("*-0*")} == before
+    seal(port, "dataset/other")
+    assert {path.name for path in place.glob("*-0*")} & before == set()
+
+
+def broken(*_given, **_more):
+    from hermetic.errors import StorageError
+
+    raise StorageError("the disk is away")
+
+
+def test_a_copy_is_dated_from_before_its_snapshot(world_with_backup, monkeypatch):
+    """A version is shredded while a copy is on its way: the copy holds it, so it must count as one from before."""
+    from hermetic.db.rows import ReadSession
+    from hermetic.domain.backing import state_of
+    from hermetic.formats.messages.backup import TakeBackup
+
+    world = world_with_backup
+    port, _ = keeping(world)
+    seal(port)
+    snapshot = ReadSession.whole_database
+
+    def slow(session):
+        found = snapshot(session)
+        world.clock.now += DAY
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReadSession, "whole_database", slow)
+        port.ask(TakeBackup())
+    assert state_of(port._custodian).last_ms == START
+    assert world.clock.now == START + DAY

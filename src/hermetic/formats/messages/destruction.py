@@ -13,8 +13,8 @@ from hermetic.formats.messages.base import Done, Receipt, Request
 class BlastRadius:
     """What goes, and what still holds the same data.
 
-    `versions` go; `derived` were made from them and stay; `leases` are open now; `exposures` are plaintext on disk; `in_the_way` says
-    what must go first; `backup_ms` is when the last copy of custody was made that may hold the key.
+    `versions` go; `derived` were made from them and stay; `leases` are open now; `exposures` are plaintext on disk; `packages` gave
+    the key away; `in_the_way` says what must go first; `backup_ms` is when the last copy of custody was made that may hold the key.
     """
 
     versions: tuple[str, ...]
@@ -26,6 +26,7 @@ class BlastRadius:
     data_keys: int
     backup_ms: int | None
     in_the_way: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
 
 @message("plan-destruction")
@@ -143,7 +144,7 @@ class ShredVersions(Request["Shredded"]):
 @message("shredded")
 @dataclass(frozen=True, slots=True)
 class Shredded:
-    """What was shredded. `state` is deleted or complete; `relies` says on what; `derived` still hold the data."""
+    """What was shredded. `state` is deleted or complete; `relies` says on what; `remains` who and what can still read the data."""
 
     refs: tuple[str, ...]
     state: str
@@ -153,6 +154,7 @@ class Shredded:
     exposures: tuple[str, ...]
     certificate: str
     receipt: Receipt
+    remains: tuple[str, ...] = ()
 
 
 @message("show-certificate")
@@ -178,7 +180,16 @@ class CertificateRow:
 @message("record-copies-destroyed")
 @dataclass(frozen=True, slots=True)
 class RecordCopiesDestroyed(Request[Done]):
-    """Put on record that every copy of custody made before a moment was destroyed. People vouch for it."""
+    """Put on record that every copy of custody from before a moment, or what opens one, was destroyed. People vouch for it."""
 
     before_ms: int
+    reason: str
+
+
+@message("record-package-destroyed")
+@dataclass(frozen=True, slots=True)
+class RecordPackageDestroyed(Request[Done]):
+    """Put on record that a package, whose recipients have a version's key, was destroyed wherever it was. People vouch for it."""
+
+    package: str
     reason: str
