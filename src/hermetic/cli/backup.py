@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import around
+from hermetic.cli import around, key_places
 from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.lazy import Group
@@ -81,6 +81,7 @@ def now(out: Out, *, with_objects: bool, recovery_passphrase_file: Path | None) 
             hint = "hermetic backup status; if this domain was restored elsewhere, go on there: this machine's custody is stale"
             raise StorageError(f"the backup is not up to date: {state.problem}", hint=hint)
         copied = _copy_objects(out, connection, state.place) if with_objects or connection.config.backup_objects else None
+        key_places.warn(out, connection)
     facts: list[tuple[str, Cell]] = [
         ("place", state.place or ""),
         ("copied", moment(state.last_ms)),

@@ -9,6 +9,7 @@ import click
 
 from hermetic.cli import key_compromise, key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares, key_signing
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
+from hermetic.cli.key_places import homes
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
@@ -51,7 +52,7 @@ def ls(out: Out) -> int:
             row.data_class,
             row.project,
             _state(row.state),
-            f"v{row.versions[-1].number}" if row.versions else "-",
+            _newest(row),
             _due(row),
             sum(version.data_keys for version in row.versions),
             _coverage(row),
@@ -223,6 +224,7 @@ def _details(row: KeyRow) -> list[Block]:
         ("rotate", rotate),
         ("last use", moment(row.last_use_ms)),
         ("roots", ", ".join(row.roots)),
+        *(("only there", f"{uri}: {count(keys, 'data key')}, not in shares, escrow or backups") for uri, keys in homes(row).items()),
     ]
     versions = [
         (item.number, _state(item.state), moment(item.created_ms), item.wraps, item.data_keys, moment(item.destroy_after_ms))
@@ -237,6 +239,14 @@ def _details(row: KeyRow) -> list[Block]:
         Heading(f"Blast radius: {count(len(row.assets), 'asset')}"),
         *(Line(Mark(name, "name"), 2) for name in row.assets),
     ]
+
+
+def _newest(row: KeyRow) -> str:
+    """Return the newest version, and the kind of root that it lives in alone."""
+    if not row.versions:
+        return "-"
+    kind = row.versions[-1].home.partition(":")[0]
+    return f"v{row.versions[-1].number}" + (f" in {kind}" if kind else "")
 
 
 def _due(row: KeyRow) -> str | Mark:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import key_places
 from hermetic.cli.blocks import Facts, Mark
 from hermetic.cli.key_shares import shown
 from hermetic.cli.lazy import Group
@@ -52,6 +53,7 @@ def escrow(ctx: click.Context, out: Out, *, to: Path | None, replace: str | None
         file = begun if begun is not None and same else fresh
         with out.progress("wrapping keys", None) as advance:
             done = recovery_roots.add(connection, file, reason=reason, replace=old, progress=lambda added, _left: advance(added))
+        key_places.warn(out, connection)
     out.note(f"fingerprint of the key of {recipient.name}: {recipient.fingerprint}")
     return shown(out, done, f"the escrow key of {recipient.name}", [])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import key_places
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.init import NEEDS_UNLOCK, parsed_settings
 from hermetic.cli.lazy import Group
@@ -226,6 +227,8 @@ def _change(out: Out, root: str, verb: str, reason: str) -> int:
     with connected() as connection:
         changed = connection.ask(SetRootState(_find(connection, root).root, verb, reason))
     done = {"suspend": "suspended", "deactivate": "deactivated"}[verb]
+    for alone in (pair.value for pair in changed.root.findings if pair.name == key_places.ALONE):
+        out.warn(f"{alone}: " + ("they open again after resume" if verb == "suspend" else "rewrap them before it is dropped"))
     return _shown(out, done, changed.root, None if changed.receipt is None else changed.receipt.index)
 
 

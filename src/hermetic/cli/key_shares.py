@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import terminal
+from hermetic.cli import key_places, terminal
 from hermetic.cli.blocks import Cell, Facts, Mark, Table
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, output, reason
@@ -73,6 +73,7 @@ def create(
         except (ApprovalNeeded, PolicyDenied):
             out.warn("the shares are good, and wait: hermetic key shares create --go-on, with the same --reason")
             raise
+        key_places.warn(out, connection)
     return shown(out, done, file.opens_with(), paths)
 
 

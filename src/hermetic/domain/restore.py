@@ -22,7 +22,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
-from hermetic.domain import config, pins
+from hermetic.domain import config, left_behind, pins
 from hermetic.domain.create import write_new
 from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
@@ -187,6 +187,7 @@ def _verify(database: Database, recovered: Recovered, given: tuple[pins.Pins | N
         keys = [VerifierKey.parse(text) for text in (seen.log_keys if seen else ())]
         compared = [pinned] if pinned is not None and not beyond else []
         report = verifying.verify(store, recovered.domain, keys=keys, pins=compared, rows=present_rows(session))
+        behind = tuple(left_behind.find(session))
     if report.newest != newest:
         raise FormatError("the copied database and its index disagree about the log")
     known = Known(newest, pinned.checkpoint if pinned is not None and beyond else newest, reason)
@@ -196,7 +197,8 @@ def _verify(database: Database, recovered: Recovered, given: tuple[pins.Pins | N
             f"the copy ends at log entry {newest.size} of generation {newest.origin.generation}, and this user has seen more",
             hint="somebody may have put an older copy back; --reason TEXT takes it all the same, on record",
         )
-    return known, tuple(item for item in report.findings if item.code not in {"log-never-anchored", "log-key-first-use"})
+    ours = (item for item in report.findings if item.code not in {"log-never-anchored", "log-key-first-use"})
+    return known, (*ours, *behind)
 
 
 def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermetic.evidence import accepted, critical, upkeep, weaknesses
+from hermetic.evidence import accepted, critical, key_places, upkeep, weaknesses
 from hermetic.evidence.answers import BackupAnswer, Opener, Openness, Plaintext, Protection, Recording, Retention
 from hermetic.evidence.jsonable import to_plain
 from hermetic.formats.fields import whole_number
@@ -77,7 +77,8 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
     protection = tuple(row for asset in facts.assets for row in _protection(asset, facts.keys))
     plaintext = (*_exposures(facts), *_copies(around), *_swap(around))
     backup = backup_answer(facts)
-    found = (*weaknesses.find(facts, around, protection), *critical.find(facts), *upkeep.find(facts, around, backup=backup))
+    of_keys = (*weaknesses.find(facts, around, protection), *key_places.find(facts, around))
+    found = (*of_keys, *critical.find(facts), *upkeep.find(facts, around, backup=backup))
     findings, excused = accepted.divide(found, around, now_ms=facts.at_ms)
     return StatusReport(
         at_ms=facts.at_ms,

@@ -24,6 +24,7 @@ from hermetic.errors import HermeticError, IntegrityError, KeyServiceUnavailable
 from hermetic.formats import canonical
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.roots import ProbeFact, ProtectionFact, ProviderReport
+from hermetic.keys import in_provider, provider_wraps
 from hermetic.keys.provider import ProviderState
 from hermetic.providers import registry
 
@@ -45,10 +46,12 @@ DELETION_WAIT: Final = "deletion-wait"  # deleting the root takes effect after a
 POLICY: Final = "policy"  # the provider itself decides who may unwrap
 ATTESTATION: Final = "attestation"  # the provider proves where the root is kept
 AUDIT: Final = "audit"  # the provider keeps a record of unwraps of its own
-BEYOND: Final = (CONTEXT_IN_PROVIDER, EXTRACTION, DELETION_WAIT, POLICY, ATTESTATION, AUDIT)
+KEK: Final = "kek-in-provider"  # a KEK can live in it alone (`kek: in-provider`)
+BEYOND: Final = (CONTEXT_IN_PROVIDER, KEK, EXTRACTION, DELETION_WAIT, POLICY, ATTESTATION, AUDIT)
 
 ROUNDS: Final = 200  # at most, for the rate
 _LENGTH: Final = 32
+_MANY: Final = 3
 
 
 class Outcome(enum.StrEnum):
@@ -114,7 +117,7 @@ def measure(provider: Provider, *, seconds: float = 1.0, clock: Callable[[], int
 
 def _probes(provider: Provider) -> Iterator[Probe]:
     yield from _core(provider)
-    offered = list(_offered(provider, "probes"))
+    offered = [*_offered(provider, "probes"), _keeps(provider)]
     yield from offered
     answered = {probe.name for probe in offered}
     for name in BEYOND:
@@ -162,6 +165,23 @@ def _core(provider: Provider) -> Iterator[Probe]:
     yield _refusal(OTHER_CONTEXT, lambda: provider.unwrap(first, _context(provider, "elsewhere")), "a wrap asked for in another place")
     yield _refusal(CHANGED_WRAP, lambda: provider.unwrap(_flipped(first), context), "a wrap with one bit changed")
     yield _other_root(provider, first, context)
+
+
+def _keeps(provider: Provider) -> Probe:
+    """Try what `kek: in-provider` asks of a provider: that it wraps data keys itself, many of them asked for together."""
+    if not in_provider.capable(provider):
+        return Probe(KEK, Outcome.NOT_ENFORCED, "its root would be in this process whenever a data key is opened")
+    secrets, context = [Secret.random(2 * _LENGTH) for _ in range(_MANY)], _context(provider, "data keys")
+    try:
+        wraps = provider_wraps.wrap_all(provider, secrets, context)
+        found = provider_wraps.unwrap_all(provider, [(wrapped, context) for wrapped in wraps])
+    except KeyServiceUnavailable as error:
+        return Probe(KEK, Outcome.NOT_CHECKABLE, error.message)
+    except HermeticError as error:
+        return Probe(KEK, Outcome.NOT_ENFORCED, error.message, promised=True)
+    calls = "one call" if hasattr(provider, "unwrap_many") else "a call for each"
+    same = all(one.same_as(other) for one, other in zip(found, secrets, strict=True))
+    return _said(KEK, same, (f"{_MANY} data keys came back, by {calls}", "other bytes came back than went in"))
 
 
 def _other_root(provider: Provider, wrapped: bytes, context: bytes) -> Probe:

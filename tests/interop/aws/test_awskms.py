@@ -416,6 +416,7 @@ def test_the_conformance_report(stated):
     found = {probe.name: probe.outcome for probe in report.probes}
     assert {found[name] for name in conformance.CORE} == {"enforced"}
     assert found[conformance.CONTEXT_IN_PROVIDER] == "enforced"
+    assert found[conformance.KEK] == "enforced"
     assert not [probe for probe in report.probes if probe.contradicts]
     assert report.unwraps_per_s > 0
     assert {one.part: one.lasts for one in report.protections} == {"wrap": True, "path": None}

@@ -356,6 +356,7 @@ def test_the_conformance_report(root):
     found = {probe.name: probe.outcome for probe in report.probes}
     assert {found[name] for name in conformance.CORE} == {"enforced"}
     assert found[conformance.CONTEXT_IN_PROVIDER] == "not enforced"
+    assert found[conformance.KEK] == "enforced"
     assert not [probe for probe in report.probes if probe.contradicts]
     assert {one.part: one.lasts for one in report.protections} == {"wrap": False, "path": None}
 

@@ -333,6 +333,7 @@ def test_the_conformance_report(root):
     found = {probe.name: probe.outcome for probe in report.probes}
     assert {found[name] for name in conformance.CORE} == {"enforced"}
     assert found[conformance.CONTEXT_IN_PROVIDER] == "enforced"
+    assert found[conformance.KEK] == "enforced"
     assert not [probe for probe in report.probes if probe.contradicts]
     assert report.detail.startswith("protocol-tested")
 

@@ -329,7 +329,8 @@ def test_conformance(desk):
     record(report, against="OpenBao 2.7.2")
     outcomes = {probe.name: probe.outcome for probe in report.probes}
     assert [probe for probe in report.probes if probe.contradicts] == []
-    enforced = {*conformance.CORE, conformance.CONTEXT_IN_PROVIDER, conformance.EXTRACTION, conformance.POLICY}
+    kept = {conformance.CONTEXT_IN_PROVIDER, conformance.KEK, conformance.EXTRACTION, conformance.POLICY}
+    enforced = {*conformance.CORE, *kept}
     assert {name for name, outcome in outcomes.items() if outcome == "enforced"} == enforced
     assert outcomes[conformance.DELETION_WAIT] == "not enforced"
     assert outcomes[conformance.AUDIT] == "not checkable here"

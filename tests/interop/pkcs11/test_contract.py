@@ -60,6 +60,7 @@ class Contract(ProviderContract):
             assert found[name] == ("enforced", False)
         assert found[conformance.EXTRACTION] == ("enforced", False)
         assert found[conformance.CONTEXT_IN_PROVIDER] == ("enforced" if self.way is Way.GCM else "not enforced", False)
+        assert found[conformance.KEK] == ("enforced", False)
         assert set(conformance.BEYOND) <= set(found)
         assert not report.root_in_process
         assert report.unwraps_per_s > 0
