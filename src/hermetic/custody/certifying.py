@@ -26,7 +26,8 @@ from hermetic.formats.certificate import LIMIT, PAYLOAD_TYPE, Certificate, Logge
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.destruction import CertificateRow, RecordCopiesDestroyed, ShowCertificate
-from hermetic.ids import Ref, VersionId
+from hermetic.ids import KekId, Ref, VersionId
+from hermetic.keys import in_provider, roots
 from hermetic.keys import kek as keks
 from hermetic.policy.request import Action
 from hermetic.signing.envelopes import sign_envelope, verify_envelope
@@ -79,7 +80,7 @@ def standing(session: ReadSession, made: Certificate, *, cleaned: str) -> Standi
 
     Copies count until it was done, not until it was announced: each of those holds what was destroyed then.
     """
-    relies = [FIRST[made.kind], *([cleaned] if cleaned else [])]
+    relies = [FIRST[made.kind] if made.kind == "shred" else _of_key(session, made), *([cleaned] if cleaned else [])]
     missing = [] if cleaned else [NOT_SEARCHED]
     if made.kind == "shred":
         missing += remains.out(session, (subject.rpartition(" ")[2] for subject in made.subjects))
@@ -89,6 +90,18 @@ def standing(session: ReadSession, made: Certificate, *, cleaned: str) -> Standi
     else:
         relies.append(VOUCHED if blast.copies_destroyed_before(session) >= made.done_ms else NO_COPY)
     return Standing("deleted" if missing else WHOLE[made.kind], tuple(relies), tuple(missing))
+
+
+def _of_key(session: ReadSession, made: Certificate) -> str:
+    """Return what the destruction of a KEK version relies on first: one that lived in its root had no key that could go here."""
+    kek, _, number = made.subjects[0].partition("/")
+    home = in_provider.home_of(session, KekId(kek), int(number))
+    if home is None:
+        return FIRST[made.kind]
+    return (
+        f"no data key hangs on the version any more, and it had no key here; old wraps, wherever copies of them are, open as long as "
+        f"the key of root {home} exists in its provider: the deletion of {roots.get(session, home).provider_uri} there ends that"
+    )
 
 
 def issue(call: Call, work: Work, made: Certificate, subjects: tuple[str, ...]) -> tuple[str, bytes]:

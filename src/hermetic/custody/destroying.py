@@ -36,7 +36,7 @@ from hermetic.formats.messages.destruction import (
     PlanDestruction,
 )
 from hermetic.ids import KekId, KeyState
-from hermetic.keys import destruction
+from hermetic.keys import destruction, in_provider
 from hermetic.keys import kek as keks
 from hermetic.policy.request import Action, DomainResource
 
@@ -201,7 +201,7 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
         copies = blast.copies_may_hold(work.session, version.updated_ms)
         if copies:
             raise Conflict(copies)
-        slots = list(keks.slots_of(work.session, kek_id, number).values())
+        slots = [wrapped for wrapped in keks.slots_of(work.session, kek_id, number).values() if wrapped != in_provider.MARKER]
         destruction.destroy(work.session, kek_id, number, now_ms=call.now_ms)
         said = _said(work.session, name)
         made = Certificate(
