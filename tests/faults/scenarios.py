@@ -426,7 +426,35 @@ def restore(root: Path, say: Say) -> None:
     release(root, say)
 
 
+def use(root: Path, _say: Say) -> None:
+    """Opening, asking and releasing under a root whose service names its requests, which come onto the log."""
+    import secrets
+
+    from hermetic.formats.messages.log import ReadLog
+    from hermetic.keys.provider import ProviderUse
+    from hermetic.providers.local_root import LocalRoot
+
+    waiting: list[ProviderUse] = []
+    real = LocalRoot.unwrap
+
+    def unwrap(self, wrapped, context):
+        secret = real(self, wrapped, context)
+        waiting.append(ProviderUse("unwrap", secrets.token_hex(16), time.time_ns() // 1_000_000))
+        return secret
+
+    def take_uses(_self):
+        taken = tuple(waiting)
+        waiting.clear()
+        return taken
+
+    LocalRoot.unwrap, LocalRoot.take_uses = unwrap, take_uses  # type: ignore[method-assign, attr-defined]
+    for _ in range(2):
+        with _workspace(root) as h, h.open("dataset/base", purpose="prepare") as file:
+            file.read()
+            assert h.connection.ask(ReadLog(kind="root.used")).rows
+
+
 SCENARIOS = {
     made.__name__: made
-    for made in (seal, release, rotate, sign, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
+    for made in (seal, release, use, rotate, sign, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
 }

@@ -120,6 +120,9 @@ class Comparison:
         """Take in what our log says by now: others may have used the root while the record was read."""
         self._own = later
         for strange in (self._strange, *self._logins.values()):
+            for item in strange:
+                if item.request in later.by_id:
+                    self._matched(item, later.by_id[item.request])
             strange[:] = [item for item in strange if item.request not in later.by_id]
 
     def report(self, coverage: Coverage, own_size: tuple[int, int]) -> Report:

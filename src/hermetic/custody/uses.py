@@ -120,11 +120,11 @@ def of_providers(*providers: object) -> list[Entry]:
 
 def record(custodian: Custodian) -> None:
     """Log what is waiting, in a transaction of its own. Raises Conflict, StorageError, LogTampered; then it goes on waiting."""
-    more = True
-    while more:
+    count = LIMIT
+    while count == LIMIT:
         with custodian.uses.taking() as take:
-            found = entries(take())
-            if found:
+            taken = take()
+            count = len(taken)
+            if taken:
                 with custodian.database.write(custodian.row_keys, step="custody.uses.recorded") as session:
-                    custodian.log.append(TablesStore(session.connection), found, now_ms=custodian.clock())
-        more = bool(found)
+                    custodian.log.append(TablesStore(session.connection), entries(taken), now_ms=custodian.clock())
