@@ -413,6 +413,22 @@ def test_adding_a_root_leaves_it_alone(world, sealing, fakes):
 # States
 
 
+def test_a_destroyed_version_says_what_its_end_relies_on(world, sealing):
+    from hermetic.formats.certificate import parse_certificate
+    from hermetic.formats.messages import destruction
+
+    sealing.ask(keys.RotateKey(kek(sealing).kek, "yearly"))
+    campaign(sealing)
+    name = kek(sealing).kek
+    sealing.ask(destruction.AnnounceDestruction(name, 1, 7, "old"))
+    world.clock.now += 8 * w.DAY
+    (row,) = sealing.ask(destruction.DestroyDue()).versions
+    made = parse_certificate(sealing.ask(destruction.ShowCertificate(row.certificate)).payload)
+    assert made.state == "destroyed"
+    assert made.relies[0].startswith("no data key hangs on the version any more, and it had no key here")
+    assert f"the deletion of {SERVICE} there ends that" in made.relies[0]
+    assert len(key_bytes(sealing)) == 3
+
 def test_suspended_revoked_recovered(sealing, fakes):
     name = kek(sealing).kek
     before = key_bytes(sealing)
