@@ -279,7 +279,12 @@ def said_about(session: ReadSession, item: Asked) -> tuple[tuple[Approver, State
 
 def in_favour(session: ReadSession, item: Asked, principal: Principal, now_ms: int) -> tuple[Approver, ...]:
     """Return the approvers whose yes counts now for a request of `principal`."""
-    if item.over(now_ms) or item.requester_id != principal.id:
+    return () if item.over(now_ms) else voices(session, item, principal, now_ms)
+
+
+def voices(session: ReadSession, item: Asked, principal: Principal, now_ms: int) -> tuple[Approver, ...]:
+    """Return as `in_favour` does, whatever became of the request itself."""
+    if item.requester_id != principal.id:
         return ()
     return tuple(
         who

@@ -1,7 +1,7 @@
 """How many approvals a request has, and their use: read by decisions, closed in the transaction of what they were given for.
 
 A request that hands out a key carries an id of its own each time, so that no two are equal; this release collects no approvals for
-those.
+those. What takes several transactions is covered by the approvals that its first one used (`campaigns`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from hermetic.access import approvals
 from hermetic.audit.leaf import Entry, Leaf
+from hermetic.custody import campaigns
 from hermetic.db import tables
 from hermetic.errors import Conflict, RowTampered
 from hermetic.formats.messages.base import request_hash
@@ -41,12 +42,13 @@ def waiting(call: Call, session: ReadSession, caller: Caller) -> Asked | None:
     return found
 
 
-def in_favour(call: Call, session: ReadSession, caller: Caller) -> tuple[Approver, ...]:
-    """Return the approvers whose yes counts for this request now."""
+def in_favour(call: Call, session: ReadSession, caller: Caller, scope: str = "") -> tuple[Approver, ...]:
+    """Return the approvers whose yes counts for this request now, or who agreed to what it goes on with."""
     if not can_be_asked(call):
         return ()
     item = waiting(call, session, caller)
-    return () if item is None else approvals.in_favour(session, item, caller.principal, call.now_ms)
+    voices = () if item is None else approvals.in_favour(session, item, caller.principal, call.now_ms)
+    return max(campaigns.covering(call, session, caller, scope), voices, key=len)
 
 
 def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
@@ -55,6 +57,9 @@ def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
     `needed` are those that rules of custody ask for beyond the policy. Raises Conflict when there are fewer: somebody was faster, or
     an approver was removed meanwhile. Raises RowTampered when the log says that request or approver ended before.
     """
+    scope = "" if caller.asked is None else caller.asked.scope
+    if not needed and (agreed := campaigns.covering(call, session, caller, scope)):
+        return len(agreed)
     item = waiting(call, session, caller) if can_be_asked(call) else None
     if item is None or item.state != approvals.OPEN:
         if needed:
@@ -67,7 +72,11 @@ def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
         return 0
     _check_not_put_back(session, item, voices)
     approvals.close(session, item, approvals.USED, now_ms=call.now_ms)
+    if scope:
+        campaigns.begin(session, scope, item)
     facts: dict[str, JsonValue] = {"request": item.id, "approvers": [voice.key_id for voice in voices], "needed": item.needed}
+    if scope:
+        facts["campaign"] = scope
     session.entries.append(Entry("approval.used", facts, {"principal": caller.hidden()}))
     return len(voices)
 

@@ -47,6 +47,7 @@ class Question:
     policy: InForce
     purpose: Purpose | None = None
     run: Run | None = None
+    scope: str = ""  # of a campaign: approvals that its first step used cover it too
     taken: int = 0  # keys of the same asset that the same request takes before this one: budgets count them
 
 
@@ -110,7 +111,7 @@ def decide(call: Call, session: ReadSession, question: Question, *, holding: boo
 
 def _voices(call: Call, session: ReadSession, question: Question) -> int:
     """Return how many have approved this very request; those of somebody else do not help."""
-    return len(approved.in_favour(call, session, question.caller)) if question.caller.id == call.caller else 0
+    return len(approved.in_favour(call, session, question.caller, question.scope)) if question.caller.id == call.caller else 0
 
 
 def _used(call: Call, session: ReadSession, question: Question) -> int:
@@ -147,16 +148,22 @@ def domain_resource(call: Call) -> DomainResource:
 
 
 def allowed_caller(
-    call: Call, action: Action, resource: AssetResource | DomainResource | None = None, *, purpose: Purpose | None = None
+    call: Call,
+    action: Action,
+    resource: AssetResource | DomainResource | None = None,
+    *,
+    purpose: Purpose | None = None,
+    scope: str = "",
 ) -> Caller:
     """Authenticate the caller and ask the policy about an action that releases no key; log a refusal and raise it.
 
+    `scope` names work of several steps that one approval is for (`campaigns`).
     A use of a grant that is good for so many times is taken here, on record, whatever becomes of the action.
     """
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        question = Question(caller, action, resource or domain_resource(call), policy, purpose)
+        question = Question(caller, action, resource or domain_resource(call), policy, purpose, scope=scope)
         verdict = decide(call, session, question)
     _refuse_or_ask(call, caller, verdict)
     if verdict.grant is not None and verdict.grant.uses_left is not None:

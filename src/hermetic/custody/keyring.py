@@ -37,6 +37,8 @@ from hermetic.keys.kek import slots_of
 from hermetic.policy.request import Action, DomainResource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.work import Work
@@ -151,12 +153,16 @@ def _resource(call: Call, kek: Kek) -> DomainResource:
     return DomainResource(call.custodian.domain, kek.environment, kek.project, kek.data_class)
 
 
-def administrator(call: Call, text: str) -> tuple[Caller, Kek]:
-    """Return the caller, who may administer the KEK that `text` names, and the KEK. Raises NotFound, UsageError, PolicyDenied."""
+def administrator(call: Call, text: str, campaign: Callable[[Kek], str] | None = None) -> tuple[Caller, Kek]:
+    """Return the caller, who may administer the KEK that `text` names, and the KEK. Raises NotFound, UsageError, PolicyDenied.
+
+    `campaign` gives the scope of work that goes on after one approval.
+    """
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         kek = find_key(session, text)
-    return allowed_caller(call, Action.ADMINISTER_KEYS, _resource(call, kek)), kek
+    scope = "" if campaign is None else campaign(kek)
+    return allowed_caller(call, Action.ADMINISTER_KEYS, _resource(call, kek), scope=scope), kek
 
 
 def rotate_key(call: Call, request: RotateKey) -> KeyChanged:

@@ -76,16 +76,21 @@ def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
     """Move data keys to the active version; call again until nothing is left. Raises NotFound, PolicyDenied, KeyUnusable, Conflict."""
     if not 0 < request.limit <= REQUEST:
         raise UsageError(f"a request moves 1 to {REQUEST} data keys")
-    caller, kek = administrator(call, request.kek)
+    caller, kek = administrator(call, request.kek, _scope)
     moved = 0
     for _ in range(TRIES):
         try:
-            for count in _batches(call, caller, kek.kek_id, request.limit - moved):
+            for count in _batches(call, caller, kek, request.limit - moved):
                 moved += count
             return _answer(call, kek.kek_id, moved)
         except Conflict:
             continue
     raise Conflict("the data keys kept changing while they were rewrapped", hint="try again")
+
+
+def _scope(kek: Kek) -> str:
+    """Name the campaign that one approval is for: to this version of this key."""
+    return f"rewrap/{kek.kek_id}/{kek.active().number}"
 
 
 def _answer(call: Call, kek_id: KekId, moved: int) -> Rewrapped:
@@ -99,10 +104,12 @@ def _campaign(call: Call, caller: Caller | None, kek: Kek) -> _Campaign:
     return _Campaign(call, caller, kek, kek.active().number, bulk)  # type: ignore[arg-type]
 
 
-def _batches(call: Call, caller: Caller, kek_id: KekId, limit: int) -> Iterator[int]:
+def _batches(call: Call, caller: Caller, kek: Kek, limit: int) -> Iterator[int]:
     """Yield how many data keys each batch moved, once it is durable. One batch is written while the next is worked out."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        campaign = _campaign(call, caller, keks.get(session, kek_id))
+        campaign = _campaign(call, caller, keks.get(session, kek.kek_id))
+    if campaign.number != kek.active().number:
+        raise Conflict("the key was rotated meanwhile", hint="run the command again")
     with ThreadPoolExecutor(1, thread_name_prefix="hermetic-rewrap") as writer:
         written: Future[int] | None = None
         for page in _worked_out(campaign, limit):
@@ -140,6 +147,7 @@ def _write(campaign: _Campaign, page: Page) -> int:
         hierarchy.count_wraps(work.session, kek_id, campaign.number, len(ids), now_ms=call.now_ms)
         campaign.bulk.write(work.session, page)
         facts: dict[str, JsonValue] = {"key": kek_id, "number": campaign.number, "count": len(ids), "list": to_base64url(listed)}
+        facts["policies"] = sorted(campaign.caller.policies)
         work.log(Entry("key.rewrapped", facts, {"principal": campaign.caller.hidden()}))
     campaign.pace.took(perf_counter() - start)
     if campaign.pace.merge_due(len(ids)):

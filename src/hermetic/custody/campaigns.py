@@ -1,0 +1,60 @@
+"""One approval for work that takes several transactions or requests: moving data keys, adding a root, dropping one.
+
+The first transaction uses the approvals up, as everywhere, and begins a *campaign*: a row of `setting` that names the used request and
+the *scope* it was for. What follows in the same scope rests on those approvals. A campaign is bounded:
+
+- its scope says what may go on, and no more: `rewrap/KEK/NUMBER`, the one version that data keys move to, `add-root/…` one root
+- it is the requester's, and nobody else's
+- it ends when the request would have ended, when the work is done, and when too few of those who approved are approvers still
+
+The statements are verified anew whenever they are counted, as those of an open request are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hermetic.access import approvals
+from hermetic.db import tables
+from hermetic.errors import NotFound
+
+if TYPE_CHECKING:
+    from hermetic.access.approvals import Approver, Asked
+    from hermetic.custody.call import Call
+    from hermetic.custody.callers import Caller
+    from hermetic.db.rows import ReadSession
+
+PREFIX = "campaign/"
+
+
+def covering(call: Call, session: ReadSession, caller: Caller, scope: str) -> tuple[Approver, ...]:
+    """Return the approvers whose yes, used before, still covers what the caller does in this scope."""
+    item = _begun(session, scope) if scope else None
+    if item is None or item.state != approvals.USED or not item.created_ms - approvals.SKEW_MS <= call.now_ms < item.expires_ms:
+        return ()
+    return approvals.voices(session, item, caller.principal, call.now_ms)
+
+
+def _begun(session: ReadSession, scope: str) -> Asked | None:
+    row = session.get(tables.setting, PREFIX + scope)
+    if row is None:
+        return None
+    try:
+        return approvals.asked(session, str(row["value"].get("request")))
+    except NotFound:
+        return None
+
+
+def begin(session: Any, scope: str, item: Asked) -> None:
+    """Let a request that was just used cover what follows in its scope."""
+    row, value = session.get(tables.setting, PREFIX + scope), {"request": item.id}
+    if row is None:
+        session.insert(tables.setting, key=PREFIX + scope, value=value)
+    else:
+        session.update(tables.setting, PREFIX + scope, row["revision"], value=value)
+
+
+def end(session: Any, scope: str) -> None:
+    """End a campaign, in the transaction that finishes its work."""
+    if session.get(tables.setting, PREFIX + scope) is not None:
+        session.delete(tables.setting, PREFIX + scope)
