@@ -13,7 +13,7 @@ from hermetic.domain.pins import Pins
 from hermetic.errors import FormatError, IntegrityError, Locked, Unsupported, WrongKey
 from hermetic.formats import canonical
 from hermetic.ids import AssetId, DataClass, DataKeyId, DomainId, Environment, KekId, VersionId
-from hermetic.keys import recipient_key, slots
+from hermetic.keys import recipient_key, recovery_vouching, slots
 from hermetic.keys.derived import DomainKeys
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.passphrase_wrap import PassphraseWrap
@@ -141,6 +141,12 @@ def test_recovery_roots():
     assert f"`{file.uri}`" in PAGE
     private = PrivateKey(Secret(bytes(range(0x80, 0xA0))))
     assert private.public == file.public
+    check = DomainKeys.from_secret(SECRETS[1]).check
+    vouched = RecoveryRootFile.decode(_raw("recovery-root-vouched"))
+    assert vouched.encode() == _raw("recovery-root-vouched")
+    assert vouched == recovery_vouching.vouched(file, private, check)
+    assert f"`{vouched.uri}`" in PAGE
+    assert f"`{recovery_vouching.fingerprint(DOMAIN, check)}`" in PAGE
     opener = RecoveryRoot(file.uri, PLACE, private)
     assert opener.unwrap(_bytes("recovery-wrap"), slots.domain_secret_context(DOMAIN, ROOT)).same_as(SECRETS[1])
     with pytest.raises(WrongKey):

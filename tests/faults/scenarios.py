@@ -379,7 +379,10 @@ def _share(connection, folder: Path, **more) -> None:
     private = PrivateKey.generate()
     made = share_files.split(private, 3, 2)
     share_files.write(connection, folder, made)
-    recovery_roots.add(connection, escrow.in_shares(connection.project.domain, private, made, "", now_ms=0), private, **more)
+    check = recovery_roots.domain_check(connection)
+    recovery_roots.add(
+        connection, escrow.in_shares(connection.project.domain, private, made, "", now_ms=0, check=check), private, **more
+    )
 
 
 def upkeep(root: Path, _say: Say) -> None:

@@ -32,7 +32,7 @@ def escrow(ctx: click.Context, out: Out, *, to: Path | None, replace: str | None
     """Wrap every key for somebody else's public key: with the private one they open a backup copy.
 
     They make the pair with `hermetic key escrow key new FILE` and hand over FILE.pub. Compare the fingerprint with them by another
-    way than the file came: whoever exchanged it would hold the escrow.
+    way than the file came: whoever exchanged it would hold the escrow. Give them the fingerprint of the domain, to know its copies by.
     """
     if ctx.invoked_subcommand is not None:
         return 0
@@ -54,6 +54,8 @@ def escrow(ctx: click.Context, out: Out, *, to: Path | None, replace: str | None
         with out.progress("wrapping keys", None) as advance:
             done = recovery_roots.add(connection, file, reason=reason, replace=old, progress=lambda added, _left: advance(added))
         key_places.warn(out, connection)
+        known = recovery_roots.domain_fingerprint(connection)
+    out.note(f"fingerprint of this domain, which {recipient.name} keeps with the key: {known}")
     out.note(f"fingerprint of the key of {recipient.name}: {recipient.fingerprint}")
     return shown(out, done, f"the escrow key of {recipient.name}", [])
 
@@ -75,8 +77,11 @@ def new(out: Out, *, file: Path, name: str, passphrase_file: Path | None) -> int
     """
     from hermetic.domain import escrow as keys  # noqa: PLC0415 - brings the cryptography
 
-    ask = asker(passphrase_file, confirm=True, label=f"passphrase for {file}")
-    public, recipient = keys.new_key(file.absolute(), name, ask())
+    passphrase = asker(passphrase_file, confirm=True, label=f"passphrase for {file}")()
+    try:
+        public, recipient = keys.new_key(file.absolute(), name, passphrase)
+    finally:
+        passphrase.wipe()
     facts = [("private", str(file)), ("public", str(public)), ("holder", recipient.name)]
     document = {"private": str(file), "public": str(public), "name": recipient.name, "fingerprint": recipient.fingerprint}
     out.emit(document, Facts([*facts, ("fingerprint", Mark(recipient.fingerprint, "name"))]))

@@ -89,14 +89,17 @@ def _waiting(connection: Connection) -> RecoveryRootFile:
 def _made(connection: Connection, what: tuple[int, int, str], folder: Path | None) -> tuple[PrivateKey, RecoveryRootFile, list[Path]]:
     """Make a key and its shares, and give them out."""
     from hermetic.crypto.hpke import PrivateKey  # noqa: PLC0415 - brings the cryptography
-    from hermetic.domain import escrow, share_files  # noqa: PLC0415 - bring the providers
+    from hermetic.domain import escrow, recovery_roots, share_files  # noqa: PLC0415 - bring the providers
 
     count, threshold, name = what
+    now_ms = time.time_ns() // 1_000_000
     private = PrivateKey.generate()
     made = share_files.split(private, count, threshold)
     try:
         share_files.check(made, private)
-        file = escrow.in_shares(connection.project.domain, private, made, name, now_ms=time.time_ns() // 1_000_000)
+        file = escrow.in_shares(
+            connection.project.domain, private, made, name, now_ms=now_ms, check=recovery_roots.domain_check(connection)
+        )
         return private, file, _handed_out(connection, made, folder)
     finally:
         for share in made:
@@ -150,6 +153,8 @@ def ls(out: Out) -> int:
 
     with connected() as connection:
         found = recovery_roots.listing(connection)
+        fingerprint = recovery_roots.domain_fingerprint(connection)
+    out.note(f"fingerprint of this domain, to know a copy of it by: {fingerprint}")
     rows = [
         (
             Mark(row.root[:8], "name"),
@@ -164,7 +169,7 @@ def ls(out: Out) -> int:
     ]
     columns = ("root", "held in", "name", "it takes", "state", "keys", "made")
     empty = "no recovery roots: hermetic key shares create -n 5 -m 3"
-    out.emit({"recovery_roots": found}, Table(columns, rows, frozenset({"keys"}), empty=empty))
+    out.emit({"recovery_roots": found, "domain_fingerprint": fingerprint}, Table(columns, rows, frozenset({"keys"}), empty=empty))
     return 0
 
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from hermetic.recovery.objects import Copied
     from hermetic.recovery.trial import Tried
 
+_VOUCHED = {
+    "passphrase": "the recovery passphrase",
+    "shares": "the recovery shares",
+    "fingerprint": "the fingerprint that was given",
+    "pins": "what was seen of the domain before",
+}
 DEFAULT_ROOT = "local:passphrase"
 
 
@@ -97,6 +103,7 @@ def _facts(done: Restored, place: Path, copied: Copied | None) -> list[tuple[str
     facts: list[tuple[str, Cell]] = [
         ("restored", Mark(str(done.domain_id), "name")),
         ("from", f"{place}, copied {moment(done.copied_ms)}"),
+        ("vouched by", _VOUCHED.get(done.vouched, Mark("nothing", "bad"))),
         ("generation", done.generation),
         ("versions", done.versions),
         ("log entries", done.restored_size),

@@ -35,9 +35,10 @@ from hermetic.formats.messages.roots import (
     SetRootState,
 )
 from hermetic.ids import KeyState
-from hermetic.keys import migration, roots, slots
+from hermetic.keys import migration, recovery_vouching, roots, slots
 from hermetic.keys.domain_file import DomainRoot, check_uri
 from hermetic.keys.provider import RootId
+from hermetic.keys.recovery_root import holder_of
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def _announce(call: Call, caller: Caller, work: Work, request: AddRoot) -> Root:
         raise UsageError(f"a domain has at most {slots.SLOT_LIMIT} roots", hint="`hermetic key root drop` makes room")
     root = roots.announce(work.session, request.provider, RootId(fresh_id()), now_ms=call.now_ms)
     facts: dict[str, JsonValue] = {"root": root.root_id, "provider": root.provider_uri, "state": root.state.value}
+    if holder_of(root.provider_uri) is not None:  # for whoever holds the key, to know copies of this domain by
+        facts["domain_fingerprint"] = recovery_vouching.fingerprint(call.custodian.domain, call.custodian.keys.check)
     rootwork.log_change(work, caller, ("root.added", request.reason), facts)
     return root
 

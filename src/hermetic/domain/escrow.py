@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.errors import Conflict, NotFound, StorageError
-from hermetic.keys import recipient_key, recovery_root
+from hermetic.keys import recipient_key, recovery_root, recovery_vouching
 from hermetic.keys.recipient_key import Recipient
 from hermetic.providers import private_file
 from hermetic.steps import reached
@@ -72,7 +72,8 @@ def in_escrow(domain: DomainId, recipient: Recipient, *, now_ms: int) -> Recover
     return recovery_root.new(domain, recipient.public, recipient.name, created_ms=now_ms)
 
 
-def in_shares(domain: DomainId, private: PrivateKey, shares: list[Share], name: str, *, now_ms: int) -> RecoveryRootFile:
-    """Return the file of a recovery root whose private key was split into `shares`."""
+def in_shares(domain: DomainId, private: PrivateKey, shares: list[Share], name: str, *, now_ms: int, check: bytes) -> RecoveryRootFile:
+    """Return the file of a recovery root whose private key was split into `shares`. It is bound to the domain whose secret has
+    the check value `check`, so that `key recover` takes no copy of another one."""
     held = recovery_root.ShareSet(len(shares), shares[0].threshold, shares[0].mark)
-    return recovery_root.new(domain, private.public, name, created_ms=now_ms, shares=held)
+    return recovery_vouching.vouched(recovery_root.new(domain, private.public, name, created_ms=now_ms, shares=held), private, check)

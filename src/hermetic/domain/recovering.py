@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hermetic.crypto.hpke import PrivateKey
 from hermetic.crypto.secret import Secret
+from hermetic.domain import vouching
 from hermetic.domain.backup import Copies
+from hermetic.domain.vouching import Vouching
 from hermetic.errors import FormatError, InvalidName, NotFound, StorageError, UsageError, WrongKey
 from hermetic.ids import DomainId, check_id
 from hermetic.keys import domain_file
@@ -46,7 +48,8 @@ TYPED = "passphrase"
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """An opened copy, not yet anywhere. `root` is a provider in memory, opened by `how` (passphrase, shares, escrow); `skipped` newer
-    indexes; `public` the recovery roots whose public halves lie in the copy: new keys can go on to be wrapped under them."""
+    indexes; `public` the recovery roots whose public halves lie in the copy: new keys can go on to be wrapped under them;
+    `vouched` who says that it is of this domain (`vouching`)."""
 
     domain: DomainId
     file: DomainFile
@@ -57,6 +60,7 @@ class Recovered:
     index: Index
     skipped: int
     public: dict[DomainRoot, RecoveryRootFile]
+    vouched: str
 
 
 def find_domain(place: Path, wanted: DomainId | None = None) -> DomainId:
@@ -85,10 +89,11 @@ def _is_id(text: str) -> bool:
     return True
 
 
-def recover(place: Path, domain: DomainId, key: CopyKey, *, older: bool = False) -> Recovered:
-    """Open the newest copy; with `older` the newest that opens, if an index was damaged.
+def recover(place: Path, domain: DomainId, key: CopyKey, *, older: bool = False, known: Vouching | None = None) -> Recovered:
+    """Open the newest copy; with `older` the newest that opens, if an index was damaged. `known` is what is known of the domain.
 
-    Raises NotFound (nothing there that such a key opens), WrongKey, FormatError, IntegrityError, StorageError.
+    Raises NotFound (nothing there that such a key opens), WrongKey, FormatError, IntegrityError (damaged, of another domain, or
+    nothing vouches that it is of this one), StorageError.
     """
     store = LocalStore(place / domain)
     file = DomainFile.decode(store.read_bytes(domain_file.NAME, limit=domain_file.LIMIT))
@@ -101,10 +106,12 @@ def recover(place: Path, domain: DomainId, key: CopyKey, *, older: bool = False)
     else:
         provider, how = _by_passphrase(store, place, file, key), TYPED
     keys = DomainKeys.from_secret(file.open({provider.root_id: provider}))
+    file_of = next((found for root, found in public.items() if root.root_id == provider.root_id), None)
+    vouched = vouching.require(known or Vouching(), domain, keys, (key, file_of))
     # 3. The newest index, or the newest that opens.
     copies = Copies(store, keys.backup)
     index, skipped = copies.newest(older=older)
-    return Recovered(domain, file, provider, how, keys, copies, index, skipped, public)
+    return Recovered(domain, file, provider, how, keys, copies, index, skipped, public, vouched)
 
 
 def opens_with(place: Path, domain: DomainId) -> list[str]:

@@ -20,7 +20,7 @@ from hermetic.errors import Conflict, HermeticError, NotFound, UsageError
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.roots import AddRoot, DropRoot, ListRoots, SetRootState
 from hermetic.ids import KeyState
-from hermetic.keys import recovery_root
+from hermetic.keys import recovery_root, recovery_vouching
 from hermetic.keys.provider import RootId
 from hermetic.keys.recovery_root import RecoveryRootFile, holder_of
 from hermetic.providers import private_file, recovery
@@ -53,7 +53,10 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRow:
-    """A recovery root as people see it: how it is held, by whom, since when; `count` and `threshold` are None for escrow."""
+    """A recovery root as people see it: how it is held, by whom, since when; `count` and `threshold` are None for escrow.
+
+    `authenticated` says that its key alone tells a copy of this domain from one that somebody else put together.
+    """
 
     root: str
     holder: str
@@ -64,6 +67,17 @@ class RecoveryRow:
     created_ms: int
     slots: int
     keys: int
+    authenticated: bool
+
+
+def domain_check(connection: Connection) -> bytes:
+    """Return the check value of the domain secret, which the pins have since the connection was made."""
+    return bytes.fromhex(connection.pins.pins.domain_check)
+
+
+def domain_fingerprint(connection: Connection) -> str:
+    """Return what the holder of an escrow key keeps of the domain, to know its copies."""
+    return recovery_vouching.fingerprint(connection.project.domain, domain_check(connection))
 
 
 def listing(connection: Connection) -> list[RecoveryRow]:
@@ -182,4 +196,5 @@ def _row(connection: Connection, row: RootRow) -> RecoveryRow:
         created_ms=row.created_ms,
         slots=row.slots,
         keys=row.keys,
+        authenticated=file is not None and file.authenticator is not None,
     )

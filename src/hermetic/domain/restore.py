@@ -22,13 +22,14 @@ from hermetic.crypto.secret import Secret
 from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
-from hermetic.domain import config, left_behind, pins
+from hermetic.domain import config, left_behind, pins, vouching
 from hermetic.domain.create import write_new
 from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
 from hermetic.domain.opening import DATABASE, wall_ms
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.recovering import CopyKey, Recovered, find_domain, recover
 from hermetic.domain.succession import Known, begin_generation, later, root_goes_on
+from hermetic.domain.vouching import Vouching
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
 from hermetic.keys import domain_file
 from hermetic.keys.domain_file import DomainFile
@@ -60,8 +61,10 @@ LOST_PIN = "pin-in-lost-entries"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back, and `how` the copy was opened: passphrase, shares, escrow. `lost` says that a later state of the log was known
-    than the copy holds; findings are those of its log."""
+    """What came back, `how` the copy was opened (passphrase, shares, escrow) and who `vouched` for it.
+
+    `lost` says that a later state of the log was known than the copy holds; findings are of its log, and where nothing vouched.
+    """
 
     domain_id: DomainId
     generation: int
@@ -71,6 +74,7 @@ class Restored:
     lost: bool
     copied_ms: int
     how: str
+    vouched: str
     findings: tuple[Finding, ...] = ()
 
 
@@ -83,12 +87,14 @@ def restore_domain(
     provider_uri: str = DEFAULT_ROOT,
     ask: Callable[..., Secret] | None = None,
     reason: str | None = None,
+    known: Vouching | None = None,
 ) -> Restored:
     """Bring a domain back under `home`. `key` gives what opens the copy: a recovery passphrase, or a recovery root's private key.
 
     With the passphrase comes the root itself, to be kept by `provider_uri`; with a private key a new root is made there, and recovery
     roots stay. `ask` gives the new root's passphrase; without it the recovery passphrase is taken, if that is what opened the copy.
     A copy that is older than what this user has seen, or whose newest index is damaged, is taken only with a `reason`, on record.
+    `known` is what is known of the domain besides this user's pins.
     Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, and
     StorageError.
     """
@@ -100,17 +106,19 @@ def restore_domain(
     final = home.domain_data(domain)
     _must_be_free(final)
     given = key("recovery passphrase: ")
+    seen = pins.load(home.domain_config(domain) / PINS_FILE, domain)
+    vouchers = (known or Vouching()).with_pins(seen)
     with _workshop(home, domain) as folder:
-        recovered = recover(place, domain, given, older=reason is not None)  # 1, 2, 3
+        recovered = recover(place, domain, given, older=reason is not None, known=vouchers)  # 1, 2, 3
         database = Database.from_snapshot(folder / DATABASE, recovered.copies.fetch(recovered.index))
         try:
             reached("restore.database.written")
             settings = private_folder(home.domain_config(domain))
-            known, findings = _verify(database, recovered, (pins.load(settings / PINS_FILE, domain), reason))  # 3, 4
+            heads, findings = _verify(database, recovered, (seen, reason))  # 3, 4
             fallback = (lambda: given) if isinstance(given, Secret) else None
             goes_on = root_goes_on(database, recovered)
             kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=goes_on)  # 5
-            versions = begin_generation(database, recovered, kept, known, now_ms=wall_ms())  # 6
+            versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms())  # 6
             _project(project_root, database, recovered)
         finally:
             database.close()
@@ -121,14 +129,15 @@ def restore_domain(
     reached("restore.home.renamed")
     return Restored(
         domain_id=domain,
-        generation=known.restored.origin.generation + 1,
+        generation=heads.restored.origin.generation + 1,
         versions=versions,
-        restored_size=known.restored.size,
-        highest_size=known.highest.size,
-        lost=known.lost,
+        restored_size=heads.restored.size,
+        highest_size=heads.highest.size,
+        lost=heads.lost,
         copied_ms=recovered.index.at_ms,
         how=recovered.how,
-        findings=findings,
+        vouched=recovered.vouched,
+        findings=(*vouching.finding(recovered.vouched, domain), *findings),
     )
 
 

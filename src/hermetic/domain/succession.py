@@ -131,6 +131,7 @@ def _recovered(recovered: Recovered, known: Known, owner: Any) -> Entry:
         "lost": known.lost,
         "root": recovered.root.root_id,
         "skipped": recovered.skipped,
+        "vouched": recovered.vouched,
     }
     return Entry("domain.recovered", facts, hidden)
 

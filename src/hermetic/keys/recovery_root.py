@@ -2,6 +2,7 @@ r"""The public half of a recovery root: `root-<root id>.json`, in the custody ho
 
     {created_ms, domain, format: "hermetic/recovery-root/v1", holder: "shares" or "escrow", name, public, salt,
      shares: {count, mark, threshold} or null}                              canonical JSON
+    the same, "hermetic/recovery-root/v2", with `authenticator` (`recovery_vouching`): what shares have since they bind their domain
 
 Secrets are sealed to `public` (`crypto.hpke`); the private half is in nobody's memory until shares, or an escrow key, bring it.
 
@@ -34,12 +35,14 @@ Holder: TypeAlias = Literal["shares", "escrow"]
 
 SCHEME: Final = "recovery"
 FORMAT: Final = "hermetic/recovery-root/v1"
+VOUCHED_FORMAT: Final = "hermetic/recovery-root/v2"
 LIMIT: Final = 4096  # bytes of a document
 NAME_LIMIT: Final = 200  # bytes of a name
 _SALT: Final = 16
 _LABEL: Final = b"hermetic/v1/recovery-root\n"
 _MOST: Final = 16
 _URI: Final = re.compile(r"recovery:(shares|escrow)/[a-z2-7]{26}")
+_AUTHENTICATOR: Final = 32
 _FIELDS: Final = {"created_ms", "domain", "format", "holder", "name", "public", "salt", "shares"}
 
 
@@ -54,7 +57,10 @@ class ShareSet:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRootFile:
-    """The parsed file. `name` is what people call the set of shares, or whoever holds the escrow key; `shares` is None for escrow."""
+    """The parsed file. `name` is what people call the set of shares, or whoever holds the escrow key; `shares` is None for escrow.
+
+    `authenticator` is None for escrow, and for shares that were made before there was one.
+    """
 
     domain: DomainId
     holder: Holder
@@ -63,6 +69,7 @@ class RecoveryRootFile:
     salt: bytes
     created_ms: int
     shares: ShareSet | None
+    authenticator: bytes | None = None
 
     @property
     def uri(self) -> str:
@@ -78,11 +85,13 @@ class RecoveryRootFile:
     def encode(self) -> bytes:
         """Return the canonical bytes."""
         shares = None if self.shares is None else _shares_to_json(self.shares)
+        vouched = {} if self.authenticator is None else {"authenticator": to_base64url(self.authenticator)}
         return canonical.encode(
             {
+                **vouched,
                 "created_ms": self.created_ms,
                 "domain": self.domain,
-                "format": FORMAT,
+                "format": VOUCHED_FORMAT if vouched else FORMAT,
                 "holder": self.holder,
                 "name": self.name,
                 "public": to_base64url(self.public),
@@ -94,7 +103,9 @@ class RecoveryRootFile:
     @classmethod
     def decode(cls, raw: bytes) -> RecoveryRootFile:
         """Read the file. Raises FormatError (anything `encode` would not write), Unsupported (a newer version)."""
-        document = documents.parse(raw, FORMAT, _FIELDS, limit=LIMIT)
+        vouched = f'"format":"{VOUCHED_FORMAT}"'.encode() in raw
+        fields, marker = (_FIELDS | {"authenticator"}, VOUCHED_FORMAT) if vouched else (_FIELDS, FORMAT)
+        document = documents.parse(raw, marker, fields, limit=LIMIT)
         holder = document.text("holder", limit=16)
         shares = None if document.get("shares") is None else _shares(document.get("shares"))
         if holder not in {"shares", "escrow"} or (holder == "shares") != (shares is not None):
@@ -107,6 +118,7 @@ class RecoveryRootFile:
             salt=document.binary("salt", length=_SALT),
             created_ms=document.integer("created_ms", minimum=0, maximum=canonical.MAX_INTEGER),
             shares=shares,
+            authenticator=document.binary("authenticator", length=_AUTHENTICATOR) if vouched else None,
         )
 
 

@@ -109,13 +109,23 @@ class RecoveryRoot:
     def status(self) -> ProviderStatus:
         """Say what opens it; a finding when nothing could be wrapped under it."""
         try:
-            said = self.file().opens_with()
+            found = self.file()
         except HermeticError as error:
             return ProviderStatus(
                 self.uri, self.root_id, ProviderState.UNREACHABLE, error.message, findings=(self._unusable(error.hint or ""),)
             )
         state = ProviderState.LOCKED if self._private is None else ProviderState.READY
-        return ProviderStatus(self.uri, self.root_id, state, f"opens with {said}")
+        remarks = () if found.shares is None or found.authenticator is not None else (self._unauthenticated(),)
+        return ProviderStatus(self.uri, self.root_id, state, f"opens with {found.opens_with()}", findings=remarks)
+
+    def _unauthenticated(self) -> Finding:
+        return Finding(
+            "recovery-root-not-bound",
+            "medium",
+            self.root_id,
+            "these shares were made before shares were bound to their domain: they do not tell a copy that somebody else made",
+            f"hermetic key shares create --replace {self.root_id[:8]}; until then keep the fingerprint in hermetic key shares ls",
+        )
 
     def _unusable(self, remedy: str) -> Finding:
         return Finding("recovery-root-unusable", "high", self.root_id, "new keys cannot be wrapped under this recovery root", remedy)

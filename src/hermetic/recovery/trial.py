@@ -2,7 +2,8 @@
 
 1. The copy must not be older than the one that custody made last: an older one put back would pass every other check.
 2. The home is a private folder on a tmpfs: the root that comes back never reaches a disk.
-3. The restore is the real one (`domain.restore`): root, domain secret, database, log and rows are verified on the way.
+3. The restore is the real one (`domain.restore`): root, domain secret, database, log and rows are verified on the way. That the copy
+   is of this domain, custody knows itself.
 4. The restored home gets no backup place and no anchor: the trial's generation of the log must reach neither.
 5. The smallest asset that may be opened for `recover` is decrypted to its end, from the project's stores or from the objects in the
    backup place.
@@ -25,6 +26,7 @@ from hermetic.domain.connect import connect
 from hermetic.domain.home import Home
 from hermetic.domain.recovering import recover
 from hermetic.domain.restore import restore_domain
+from hermetic.domain.vouching import Vouching
 from hermetic.errors import LogTampered, Unsupported
 from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
 from hermetic.ids import Purpose
@@ -73,10 +75,11 @@ def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool
     """
     started = time.monotonic_ns()
     domain, root = connection.project.domain, connection.project.root
-    index = recover(place, domain, key).index
+    known = Vouching(check=bytes.fromhex(connection.pins.pins.domain_check))
+    index = recover(place, domain, key, known=known).index
     _must_be_the_last(connection, place, index)
     with _home_in_memory() as home:
-        restored = restore_domain(place, home, root, lambda *_: key, provider_uri=TRIAL_ROOT)
+        restored = restore_domain(place, home, root, lambda *_: key, provider_uri=TRIAL_ROOT, known=known)
         settings = config.UserConfig(store_folders=connection.config.store_folders, buckets=connection.config.buckets)
         config.save(home.domain_config(domain), settings)
         there = objects_store(place, domain) if objects else None

@@ -137,13 +137,20 @@ def test_escrow(project, hermetic, tmp_path, monkeypatch):
     done = hermetic("key", "escrow", "--to", made.json["public"], "--reason", "the auditors")
     assert done.code == 0, done.err
     assert made.json["fingerprint"] in done.err
+    (known,) = re.findall(r"fingerprint of this domain, which Ada keeps with the key: ([0-9a-f ]{35})\n", done.err)
     monkeypatch.setenv("HERMETIC_HOME", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     place = ("key", "recover", "--from", tmp_path / "backup", "--root", "local:insecure-file", "--escrow-key", key)
     done = hermetic(*place, "--escrow-passphrase-file", tmp_path / "passphrase")
     assert (done.code, "the passphrase does not open this key" in done.err) == (4, True)
     done = hermetic(*place, "--escrow-passphrase-file", tmp_path / "other")
-    assert done.code == 0, done.err
+    assert (done.code, "nothing vouches that this copy is of your domain" in done.err) == (4, True)
+    assert "--domain-fingerprint FINGERPRINT" in done.err
+    wrong = known.replace(known[0], "0" if known[0] != "0" else "1")
+    done = hermetic(*place, "--escrow-passphrase-file", tmp_path / "other", "--domain-fingerprint", wrong, "--unverified")
+    assert (done.code, "not of the domain with this fingerprint" in done.err) == (4, True)
+    done = hermetic(*place, "--escrow-passphrase-file", tmp_path / "other", "--domain-fingerprint", known.upper(), "--json")
+    assert (done.code, done.json["vouched"]) == (0, "fingerprint"), done.err
     assert _cat() == b"case,age\n1,44\n"
 
 
@@ -162,7 +169,7 @@ def test_what_makes_no_sense(project, hermetic, tmp_path):
         done = hermetic("key", *arguments)
         assert done.code in {1, 2, 4}, (arguments, done)
         assert message in done.err, (arguments, done.err)
-    assert hermetic("key", "shares", "ls", "--json").json == {"recovery_roots": []}
+    assert hermetic("key", "shares", "ls", "--json").json["recovery_roots"] == []
     assert not (tmp_path / "s").exists()
 
 
@@ -283,7 +290,7 @@ def test_nothing_becomes_active_when_a_share_is_not_typed_back(project, hermetic
     assert code == 2
     assert "share 1 was not typed back as it is" in terminal.said
     assert "\x1b[?1049l" in terminal.said  # the screen of its own is left
-    assert hermetic("key", "shares", "ls", "--json").json == {"recovery_roots": []}
+    assert hermetic("key", "shares", "ls", "--json").json["recovery_roots"] == []
     assert [row["state"] for row in hermetic("key", "root", "ls", "--json").json["roots"]] == ["active"]
 
 

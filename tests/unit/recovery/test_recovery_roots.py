@@ -19,7 +19,8 @@ from hermetic.domain import escrow, recovery_roots, share_files
 from hermetic.domain.home import Home
 from hermetic.domain.recovering import opens_with
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import ApprovalNeeded, Conflict, FormatError, KeyUnusable, NotFound, UsageError, WrongKey
+from hermetic.domain.vouching import Vouching
+from hermetic.errors import ApprovalNeeded, Conflict, FormatError, IntegrityError, KeyUnusable, NotFound, UsageError, WrongKey
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys, RotateKey
 from hermetic.formats.messages.log import ReadLog
@@ -45,8 +46,20 @@ def make(connection, count=5, threshold=3, name="the board", **more):
     """Give a domain a recovery root in shares; returns the shares, and what became of it."""
     private = PrivateKey.generate()
     shares = share_files.split(private, count, threshold)
-    file = escrow.in_shares(connection.project.domain, private, shares, name, now_ms=NOW)
+    file = escrow.in_shares(
+        connection.project.domain, private, shares, name, now_ms=NOW, check=recovery_roots.domain_check(connection)
+    )
     return shares, recovery_roots.add(connection, file, private, **more)
+
+
+def fingerprint_of(world):
+    with world.connect() as connection:
+        return Vouching(fingerprint=recovery_roots.domain_fingerprint(connection))
+
+
+def recovered_check(world):
+    with world.connect() as connection:
+        return recovery_roots.domain_check(connection)
 
 
 def fresh_home(tmp_path, name="second"):
@@ -202,10 +215,10 @@ def test_escrow(world, tmp_path):
         (row,) = recovery_roots.listing(connection)
         assert (row.holder, row.name, row.count) == ("escrow", "Ada", None)
     assert opens_with(world.backup, world.domain) == ["a recovery passphrase", "the escrow key of Ada"]
-    home = fresh_home(tmp_path)
+    home, known = fresh_home(tmp_path), fingerprint_of(world)
     private = escrow.open_key(path, Secret(w.PASSPHRASE))
     assert private.public == recipient.public
-    assert restore_domain(world.backup, home, world.project, lambda *_: private, provider_uri=ROOT).how == "escrow"
+    assert restore_domain(world.backup, home, world.project, lambda *_: private, provider_uri=ROOT, known=known).how == "escrow"
     with world.connect(home=home) as connection:
         assert contents(connection) == CONTENT
     with pytest.raises(WrongKey):
@@ -219,7 +232,8 @@ def test_shares_and_escrow_beside_each_other(world, tmp_path):
         recovery_roots.add(connection, escrow.in_escrow(connection.project.domain, escrow.read_recipient(public), now_ms=NOW))
     back(world, fresh_home(tmp_path), shares[:3])
     private = escrow.open_key(tmp_path / "ada.key", Secret(w.PASSPHRASE))
-    restore_domain(world.backup, fresh_home(tmp_path, "third"), world.project, lambda *_: private, provider_uri=ROOT)
+    third, known = fresh_home(tmp_path, "third"), Vouching(check=recovered_check(world))
+    restore_domain(world.backup, third, world.project, lambda *_: private, provider_uri=ROOT, known=known)
 
 
 def test_replaced_shares_open_nothing_new(world, tmp_path):
@@ -255,7 +269,13 @@ def test_the_private_key_does_not_stay(world):
     with world.connect() as connection:
         private = PrivateKey.generate()
         shares = share_files.split(private, 2, 2)
-        recovery_roots.add(connection, escrow.in_shares(connection.project.domain, private, shares, "", now_ms=NOW), private)
+        recovery_roots.add(
+            connection,
+            escrow.in_shares(
+                connection.project.domain, private, shares, "", now_ms=NOW, check=recovery_roots.domain_check(connection)
+            ),
+            private,
+        )
         with pytest.raises(UsageError):
             private.seed()  # wiped
         assert slots_of(connection)
@@ -272,7 +292,9 @@ def test_an_interrupted_one_is_told_and_taken_up(world, tmp_path):
     with world.connect() as connection:
         private = PrivateKey.generate()
         shares = share_files.split(private, 3, 2)
-        file = escrow.in_shares(connection.project.domain, private, shares, "cut", now_ms=NOW)
+        file = escrow.in_shares(
+            connection.project.domain, private, shares, "cut", now_ms=NOW, check=recovery_roots.domain_check(connection)
+        )
         steps.install(stop)
         with pytest.raises(Stop):
             recovery_roots.add(connection, file, private)
@@ -304,7 +326,9 @@ def test_one_that_was_never_finished_is_refused(world, tmp_path):
     with world.connect() as connection:
         private = PrivateKey.generate()
         shares = share_files.split(private, 3, 2)
-        file = escrow.in_shares(connection.project.domain, private, shares, "cut", now_ms=NOW)
+        file = escrow.in_shares(
+            connection.project.domain, private, shares, "cut", now_ms=NOW, check=recovery_roots.domain_check(connection)
+        )
         steps.install(stop)
         with pytest.raises(Stop):
             recovery_roots.add(connection, file, private)
@@ -350,12 +374,15 @@ def test_a_public_half_that_was_changed_in_the_place_is_left_out(world, tmp_path
     """The shares still open the copy; what came back has no such root until it is added again, rather than one of an attacker's."""
     with world.connect() as connection:
         shares, added = make(connection)
+        known = Vouching(check=recovery_roots.domain_check(connection))
     path = world.backup / world.domain / f"root-{added.root.root}.json"
     document = json.loads(path.read_bytes())
     document["public"] = json.loads(Recipient("x", PrivateKey.generate().public).encode())["public"]
     path.write_bytes(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+    with pytest.raises(IntegrityError, match="nothing vouches"):  # the shares' authenticator was in that file
+        back(world, fresh_home(tmp_path, "refused"), shares[:3])
     home = fresh_home(tmp_path)
-    back(world, home, shares[:3])
+    back(world, home, shares[:3], known=known)
     with world.connect(home=home) as connection:
         assert slots_of(connection)[added.root.root][2] == "suspended"
         assert recovery_roots.listing(connection)[0].count is None
@@ -429,7 +456,13 @@ def test_nothing_of_a_seed_is_on_disk_or_in_the_log(world, tmp_path):
     with world.connect() as connection:
         shares = share_files.split(private, 3, 2)
         planted += [bytes(share.words.view())[20:] for share in shares]
-        recovery_roots.add(connection, escrow.in_shares(connection.project.domain, private, shares, "x", now_ms=NOW), private)
+        recovery_roots.add(
+            connection,
+            escrow.in_shares(
+                connection.project.domain, private, shares, "x", now_ms=NOW, check=recovery_roots.domain_check(connection)
+            ),
+            private,
+        )
     looked = 0
     for path in world.root.rglob("*"):
         if path.is_file():
