@@ -284,6 +284,9 @@ def destroy(root: Path, say: Say) -> None:
         ask(AnnounceDestruction(kek, number, 7, "drill"))
         custodian = h.connection.port._custodian
         before = custodian.clock
+        custodian.clock = lambda: before() + 8 * 86_400_000
+        assert "copies" in ask(DestroyDue()).versions[0].problem
+        custodian.clock = before
         ask(RecordCopiesDestroyed(before(), "drill"))
         custodian.clock = lambda: before() + 8 * 86_400_000
         assert [row.problem for row in ask(DestroyDue()).versions] == [""]

@@ -68,6 +68,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "key.destroyed": "key",
         "key.destruction-announced": "key number due_ms",
         "key.destruction-cancelled": "key number",
+        "key.destruction-held-up": "key number error",
         "certificate.made": "certificate kind subject",
         "root.added": "root",
         "root.extended": "root count",

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Leaf
 from hermetic.catalog.values import VersionState
-from hermetic.custody import blast, signing_findings
+from hermetic.custody import blast, held_up, signing_findings
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.certificate import LIMIT, parse_certificate
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.base import Pair
-from hermetic.ids import KeyState, VersionId
+from hermetic.ids import KekId, KeyState, VersionId
 from hermetic.keys import destruction
 from hermetic.keys import kek as keks
 from hermetic.policy import duties
@@ -40,6 +40,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *_approvers(call, session, policy),
         *_unapproved(call, session),
         *_held_up(call, session),
+        *_cancelled_by_restore(call, session),
         *_incomplete(session),
         *_incomplete_keys(session),
         *_duties(session, policy),
@@ -73,9 +74,22 @@ def _held_up(call: Call, session: ReadSession) -> Iterator[Pair]:
         version = keks.get(session, kek_id).version(number)
         problem = blast.copies_may_hold(session, version.updated_ms)
         needed = destruction.count_data_keys(session, kek_id, number)
-        why = f"{needed} data keys hang on it" if needed else problem
-        if why:
-            yield Pair("destruction-held-up", f"{kek_id}/{number}|{why}")
+        why = f"{needed} data keys hang on it" if needed else problem or held_up.why(session, (kek_id, number))
+        yield Pair("destruction-held-up", f"{kek_id}/{number}|{why or 'nobody has looked yet'}")
+
+
+def _cancelled_by_restore(call: Call, session: ReadSession) -> Iterator[Pair]:
+    """Name what was announced when the copy was made that this generation began with, until it is announced again or destroyed."""
+    leaf = tables.log_leaf
+    query = sa.select(leaf.c.leaf).where(leaf.c.generation == call.custodian.generation, leaf.c.kind == "key.destruction-cancelled")
+    newest: dict[tuple[str, int], bool] = {}  # one that people took back since is settled
+    for (raw,) in session.connection.execute(query.order_by(leaf.c.idx).limit(10 * LISTED)):
+        facts = Leaf.parse(bytes(raw)).facts
+        newest[str(facts["key"]), int(str(facts["number"]))] = facts.get("restored") is True
+    for kek_id, number in [which for which, restored in newest.items() if restored]:
+        version = keks.get(session, KekId(kek_id)).version(number)
+        if version.destroy_after_ms is None and version.state is not KeyState.DESTROYED:
+            yield Pair("destruction-not-announced", f"{kek_id}/{number}")
 
 
 def _incomplete(session: ReadSession) -> Iterator[Pair]:

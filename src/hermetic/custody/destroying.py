@@ -15,14 +15,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody import approved, blast, callers, certifying, forgetting, unfinished
+from hermetic.custody import approved, blast, callers, certifying, forgetting, held_up, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.due import do_due
 from hermetic.custody.keyring import find_key
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, KeyUnusable, RowTampered, UsageError
+from hermetic.errors import Conflict, HermeticError, KeyUnusable, RowTampered, UsageError
 from hermetic.formats.certificate import Certificate, parse_certificate
 from hermetic.formats.messages.destruction import (
     AnnounceDestruction,
@@ -130,6 +130,7 @@ def cancel_destruction(call: Call, request: CancelDestruction) -> DestructionAnn
     with unit(call.custodian, "custody.destruction.cancelled", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         version = destruction.cancel(work.session, kek.kek_id, number, now_ms=call.now_ms)
+        held_up.forget(work.session, (kek.kek_id, number))
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         at = work.log(Entry("key.destruction-cancelled", {"key": kek.kek_id, "number": number}, hidden))
         radius = _radius(call, work.session, keks.get(work.session, kek.kek_id), version)
@@ -184,11 +185,13 @@ def destroy_when_due(call: Call, due: list[tuple[KekId, int]]) -> tuple[Destruct
     """Do what was announced and approved, whoever is asking; nobody has to be there on the day."""
     found = []
     for kek_id, number in due:
-        with call.custodian.database.read(call.custodian.row_keys) as session:
-            due_ms = keks.get(session, kek_id).version(number).destroy_after_ms or 0
+        due_ms = 0
         try:
+            with call.custodian.database.read(call.custodian.row_keys) as session:
+                due_ms = keks.get(session, kek_id).version(number).destroy_after_ms or 0
             found.append(DestructionRow(kek_id, number, due_ms, _destroy(call, kek_id, number), ""))
-        except (Conflict, KeyUnusable) as error:
+        except HermeticError as error:
+            held_up.note(call, (kek_id, number), error)
             found.append(DestructionRow(kek_id, number, due_ms, "", error.message))
     return tuple(found)
 
@@ -220,7 +223,9 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
         )
         unfinished.begin(work.session, made, (name,))
         forgetting.note(work.session)
-        at = work.log(Entry("key.destroyed", {"key": kek_id, "number": number}))
+        held_up.forget(work.session, (kek_id, number))
+        caller = callers.require(call, work.session)  # who looked first when the day had come; the announcement says who wanted it
+        at = work.log(Entry("key.destroyed", {"key": kek_id, "number": number}, {"principal": caller.hidden()}))
     made = certifying.durable(call, made, work.logged(), at)
     return certify(call, made, (name,), slots)[1]
 

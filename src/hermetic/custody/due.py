@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 
 def do_due(call: Call) -> tuple[DestructionRow, ...]:
-    """Destroy what is due, and say what became of each; what something still needs stays."""
+    """Destroy what is due, and say what became of each; what something still needs stays, and that it does is on the log.
+
+    Raises what keeps something from being finished that a crash left unfinished, after everything else was done.
+    """
     with call.custodian.database.read(call.custodian.row_keys) as session:
         found = destruction.due(session, now_ms=call.now_ms)
         begun = {str(name).partition("/")[0] for (name,) in session.connection.execute(_UNFINISHED)}
+    rows: tuple[DestructionRow, ...] = ()
+    if found:
+        rows = importlib.import_module("hermetic.custody.destroying").destroy_when_due(call, found)
     if "signing-gone" in begun:
         importlib.import_module("hermetic.custody.signing_keys").finish(call)
     if "certificate" in begun:
         importlib.import_module("hermetic.custody.unfinished").finish(call)
-    if not found:
-        return ()
-    rows: tuple[DestructionRow, ...] = importlib.import_module("hermetic.custody.destroying").destroy_when_due(call, found)
     return rows

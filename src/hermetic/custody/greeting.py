@@ -45,7 +45,7 @@ def hello(call: Call, request: Hello) -> Welcome:
         overdue = denial.overdue_grants(session, call.now_ms) or approvals.overdue(session, call.now_ms)
     if overdue:
         denial.close_overdue(call)
-    with suppress(HermeticError):  # whoever connects to look, or to cancel, must be able to; `key destroy --due` tells what failed
+    with suppress(HermeticError):  # whoever connects to look, or to cancel, must be able to; the log and `status` tell what failed
         do_due(call)
     return Welcome(
         domain=custodian.domain,

@@ -23,8 +23,8 @@ from hermetic.custody import uses
 from hermetic.custody.work import TrackedSession, spread
 from hermetic.db import tables
 from hermetic.errors import KeyUnusable
-from hermetic.ids import KeyState
-from hermetic.keys import migration, roots, secret_keys
+from hermetic.ids import KekId, KeyState
+from hermetic.keys import destruction, migration, roots, secret_keys
 from hermetic.keys.roots import Anchors
 from hermetic.steps import reached
 
@@ -188,7 +188,7 @@ def _owner(session: Any, domain: str, now_ms: int) -> tuple[Any, list[Entry]]:
 
 
 def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
-    """End leases, runs, drafts, scratch included, and requests for approval; return one entry for each but leases."""
+    """End leases, runs, drafts with scratch, requests for approval, announced destructions; return an entry for each but leases."""
     entries = []
     for row in session.find(tables.lease, state="active"):
         session.update(tables.lease, row["id"], row["revision"], state="ended")
@@ -203,4 +203,16 @@ def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
     for row in session.find(tables.approval_request, state=approvals.OPEN):  # what the copy shows as open may have been used since
         session.update(tables.approval_request, row["id"], row["revision"], state=approvals.EXPIRED, closed_ms=now_ms)
         entries.append(Entry("approval.expired", {"request": row["id"]}))
+    return entries + _cancel_destructions(session, now_ms)
+
+
+def _cancel_destructions(session: Any, now_ms: int) -> list[Entry]:
+    """Take back what was announced: whoever restores may need what the domain of then was about to destroy, and what the copy shows as
+    announced may have been cancelled since. Announced again, it is approved again and waits again."""
+    entries = []
+    for row in session.find(tables.kek_version):
+        if row["destroy_after_ms"] is not None and row["state"] != KeyState.DESTROYED.value:
+            destruction.cancel(session, KekId(row["kek_id"]), row["number"], now_ms=now_ms)
+            facts: dict[str, JsonValue] = {"key": row["kek_id"], "number": row["number"], "restored": True}
+            entries.append(Entry("key.destruction-cancelled", facts))
     return entries

@@ -76,6 +76,16 @@ def _incomplete_key(name: str, _detail: str) -> Finding:
     )
 
 
+def _not_announced(name: str, _detail: str) -> Finding:
+    return Finding(
+        "destruction-not-announced",
+        "medium",
+        name,
+        "its destruction was announced when the copy was made that this domain was restored from; the restore took that back",
+        f"if it is still meant: hermetic key destroy {name} --reason WHY; else accept the finding in `exceptions:`",
+    )
+
+
 def _together(name: str, classes: str) -> Finding:
     return Finding(
         "duties-together",
@@ -116,6 +126,26 @@ def _doubtful_log(key: str, places: str) -> Finding:
     )
 
 
+def _suite_retired(name: str, suite: str) -> Finding:
+    return Finding(
+        "suite-retired",
+        "medium",
+        name,
+        f"its latest version is sealed with {suite}, which the policy retires",
+        "hermetic reseal --dry-run shows what there is, hermetic reseal seals it anew",
+    )
+
+
+def _suite_closed(name: str, suite: str) -> Finding:
+    return Finding(
+        "suite-closed",
+        "high",
+        name,
+        f"its latest version is sealed with {suite}, which is retired, and opens for recovery only",
+        "hermetic reseal",
+    )
+
+
 _SIGNED = {"log": "the log", "manifest": "manifests"}
 
 _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
@@ -125,8 +155,11 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "destruction-held-up": _held_up,
     "shred-incomplete": _incomplete,
     "destruction-incomplete": _incomplete_key,
+    "destruction-not-announced": _not_announced,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
+    "suite-retired": _suite_retired,
+    "suite-closed": _suite_closed,
     "signed-by-compromised-key": _doubtful_version,
     "log-signed-by-compromised-key": _doubtful_log,
 }

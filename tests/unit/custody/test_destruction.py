@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hermetic.errors import ApprovalNeeded, Conflict, HermeticError, KeyUnusable, UsageError
+from hermetic.errors import ApprovalNeeded, Conflict, HermeticError, KeyUnusable, StorageError, UsageError
 from hermetic.formats.certificate import PAYLOAD_TYPE, parse_certificate
 from hermetic.formats.messages.catalogue import CollectGarbage
 from hermetic.formats.messages.destruction import (
@@ -18,8 +18,10 @@ from hermetic.formats.messages.destruction import (
     ShowCertificate,
 )
 from hermetic.formats.messages.domain import GatherFacts
+from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from hermetic.formats.messages.log import VerifyLog
+from hermetic.formats.messages.policy import ListPrincipals
 from hermetic.signing.envelopes import verify_envelope
 from tests.unit.custody.approving import Person, the_request
 from tests.world import DAY, START, change_policy, kinds, leaves, open_, seal, sql
@@ -266,3 +268,78 @@ def test_copies_made_while_it_waited_hold_the_slots_too(world_with_backup):
     assert (said.state, said.missing) == ("destroyed", ())
     assert said.relies[0] == "every slot of the version was deleted"
     assert "destruction-incomplete" not in [item.name for item in port.ask(GatherFacts()).critical]
+
+
+def opened(port, kind):
+    """Facts and opened values of every entry of a kind."""
+    return [(facts, hidden) for what, facts, hidden in leaves(port) if what == kind]
+
+
+def test_the_log_says_who_was_there_when_it_was_destroyed(world, port):
+    seal(port)
+    announce(port, rotate(port))
+    world.clock.now += 7 * DAY
+    port.ask(DestroyDue())
+    ((_, hidden),) = opened(port, "key.destroyed")
+    assert hidden["principal"] == port.ask(ListPrincipals()).principals[0].name
+
+
+def test_what_fails_when_it_is_due_is_on_the_log_and_a_finding_and_stops_nobody(world, monkeypatch):
+    from hermetic.custody import destroying
+
+    port = world.port()
+    seal(port)
+    kek = rotate(port)
+    announce(port, kek)
+    world.clock.now += 7 * DAY
+
+    def full(*_given, **_more):
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(destroying.destruction, "destroy", full)
+        for _ in range(3):
+            port.ask(Hello())
+        found = {item.name: item.value for item in port.ask(GatherFacts()).critical}
+        assert found["destruction-held-up"] == f"{kek}/1|the disk is full"
+        (row,) = port.ask(DestroyDue()).versions
+        assert row.problem == "the disk is full"
+    ((facts, hidden),) = opened(port, "key.destruction-held-up")
+    assert facts == {"key": kek, "number": 1, "error": "StorageError"}
+    assert hidden["principal"]
+    port.ask(Hello())
+    assert kinds(port).count("key.destroyed") == 1
+    assert "destruction-held-up" not in [item.name for item in port.ask(GatherFacts()).critical]
+
+
+def test_one_that_fails_keeps_no_other_from_being_destroyed(world, monkeypatch):
+    from hermetic.custody import destroying
+
+    port = world.port()
+    seal(port)
+    kek = rotate(port)
+    rotate(port)
+    announce(port, kek)
+    announce(port, kek, number=2)
+    world.clock.now += 7 * DAY
+    before = destroying.destruction.destroy
+
+    def first_fails(session, kek_id, number, **more):
+        if number == 1:
+            raise StorageError("bad block")
+        return before(session, kek_id, number, **more)
+
+    monkeypatch.setattr(destroying.destruction, "destroy", first_fails)
+    assert [row.problem for row in port.ask(DestroyDue()).versions] == ["bad block", ""]
+
+
+def test_an_announcement_taken_back_takes_its_failure_along(world, port):
+    seal(port)
+    kek = rotate(port)
+    announce(port, kek)
+    sql(world, "INSERT OR REPLACE INTO backup_state VALUES ('last_ms', ?)", str(START))
+    world.clock.now += 7 * DAY
+    port.ask(DestroyDue())
+    assert sql(world, "SELECT key FROM setting WHERE key LIKE 'destruction-held-up/%'") != []
+    port.ask(CancelDestruction(kek, 1, "still needed"))
+    assert sql(world, "SELECT key FROM setting WHERE key LIKE 'destruction-held-up/%'") == []

@@ -130,6 +130,7 @@ CASES = {
     "destruction-held-up": replace(SOUND, critical=(Pair("destruction-held-up", "kek/1|2 data keys hang on it"),)),
     "shred-incomplete": replace(SOUND, critical=(Pair("shred-incomplete", "dataset/patients@1"),)),
     "destruction-incomplete": replace(SOUND, critical=(Pair("destruction-incomplete", "abcd/1"),)),
+    "destruction-not-announced": replace(SOUND, critical=(Pair("destruction-not-announced", "abcd/1"),)),
     "duties-together": replace(SOUND, critical=(Pair("duties-together", "ana|restricted"), Pair("of-a-newer-release", "x"))),
     "rewrap-unfinished": replace(SOUND, keys=(replace(KEY, versions=LEFT),)),
     "exposure-overdue": replace(SOUND, exposures=(sample.exposure("dataset/patients@3", "/p", until_ms=sample.NOW - 1),)),
