@@ -36,7 +36,7 @@ def never_pinned() -> bool:
 
 
 class Own(NamedTuple):
-    """What is this user's: until when the root is open (Unix milliseconds, None: no end), and where their settings stand."""
+    """What is this user's: until when the root is open (Unix milliseconds; None: no end, or elsewhere), and their settings."""
 
     until_ms: int | None
     settings: Path
@@ -44,7 +44,7 @@ class Own(NamedTuple):
 
 def own(connection: Connection) -> Own:
     """Look at the root's session and at the settings' place."""
-    until_ms = unlocking.root_state(connection.home, connection.project).until_ms
+    until_ms = None if connection.apart else unlocking.root_state(connection.home, connection.project).until_ms
     return Own(until_ms, connection.home.domain_config(connection.project.domain) / CONFIG_FILE)
 
 

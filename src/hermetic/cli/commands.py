@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Change": {
         "rename": Entry("Give an asset another name.", "changes", "rename"),
         "decide": Entry("Change owner, class or retention, with a reason on record.", "changes", "decide"),
+        "reseal": Entry("Seal anew what the policy's retired suites sealed.", "reseal", "reseal"),
         "gc": Entry("Remove what interrupted writes left behind.", "changes", "gc"),
     },
     "Govern": {
@@ -56,6 +57,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "access": Entry("Who may do what: grants and roles.", "access", "access"),
         "policy": Entry("The policy in force: show, apply, explain.", "policy", "policy"),
         "log": Entry("The tamper-evident log: read, verify, prove, export.", "log", "log"),
+        "serve": Entry("Keep custody for other users of this machine.", "serve", "serve"),
         "backup": Entry("Encrypted copies of custody: state, and bring up to date.", "backup", "backup"),
         "migrate": Entry("Bring custody to the schema of this release.", "migrate", "migrate"),
         "restore": Entry("Bring a domain back from its backup.", "restore", "restore"),

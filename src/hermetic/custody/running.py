@@ -143,6 +143,7 @@ def _release(call: Call, request: OpenScratch, verdict: Verdict) -> Scratch:
         suite=question.policy.document.classes[version.data_class].suite,
         store=version.store,
         lease=handed,
+        receipt=proof,
     )
 
 

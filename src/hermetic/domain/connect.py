@@ -1,7 +1,7 @@
 """Composition: which project, home, provider, database, stores and clock. The only place that chooses.
 
-`connect()` finds the project, opens custody (embedded in this release), greets it, compares pins, and returns a `Connection`. A forked
-child's first use opens custody anew; what the parent held is the parent's.
+`connect()` finds the project, opens custody in this process or dials it where HERMETIC_URL says (unix:PATH), greets it, compares pins,
+and returns a `Connection`. A forked child's first use opens or dials anew; what the parent held is the parent's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
 from hermetic.domain.pinned import PINS_FILE, PinKeeper
 from hermetic.domain.root_home import HomeRoots
-from hermetic.errors import ConfigError, HermeticError, Unsupported
+from hermetic.errors import ConfigError, HermeticError, IntegrityError, Unsupported, UsageError
+from hermetic.ids import Enforcement
 from hermetic.policy.model import StoreKind
 from hermetic.stores.local import LocalStore
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from hermetic.domain.port import Port
     from hermetic.domain.project import Project
     from hermetic.formats.messages.base import Request
-    from hermetic.formats.messages.greeting import Welcome
+    from hermetic.formats.messages.greeting import Hello, Welcome
     from hermetic.stores.base import Store
 
 Answer = TypeVar("Answer")
@@ -45,48 +46,104 @@ def connect(start: Path | None = None, *, ask_passphrase: Callable[..., Secret] 
 
     Raises NotFound, ConfigError, Denied, Locked, KeyServiceUnavailable, IntegrityError, StorageError, Unsupported.
     """
-    if os.environ.get(URL):
-        raise Unsupported(f"{URL} is set, and this release has custody in the caller's process only", hint=f"unset {URL}")
+    place = socket_of(os.environ.get(URL, ""))
     found = project.load(project.find_root(start or Path.cwd()))
-    return Connection(found, home or Home.locate(os.environ), ask_passphrase)
+    return Connection(found, home or Home.locate(os.environ), ask_passphrase, place=place)
+
+
+def keep(start: Path, *, ask_passphrase: Callable[..., Secret] | None = None) -> Connection:
+    """Open custody here, to answer other users; its enforcement level is `separated`. Raises as `connect`."""
+    found = project.load(project.find_root(start))
+    return Connection(found, Home.locate(os.environ), ask_passphrase, enforcement=Enforcement.SEPARATED)
+
+
+def socket_of(url: str) -> Path | None:
+    """Return where HERMETIC_URL says custody listens, None where custody is this process. Raises Unsupported, UsageError."""
+    if not url:
+        return None
+    scheme, _, rest = url.partition(":")
+    if scheme != "unix":
+        raise Unsupported(f"{URL} names {scheme}:, and this release reaches custody by unix:PATH only", hint=f"unset {URL}")
+    path = Path(rest)
+    if not path.is_absolute():
+        raise UsageError(f"{URL} names no absolute path", hint=f"{URL}=unix:/run/hermetic/custody.sock")
+    return path
 
 
 class Connection:
     """A domain in use. `stores` maps names to stores that this machine knows; `leases` holds keys in memory."""
 
-    def __init__(self, found: Project, home: Home, ask: Callable[..., Secret] | None) -> None:
+    def __init__(
+        self,
+        found: Project,
+        home: Home,
+        ask: Callable[..., Secret] | None,
+        *,
+        place: Path | None = None,
+        enforcement: Enforcement = Enforcement.COOPERATIVE,
+    ) -> None:
         self.project, self.home, self._ask = found, home, ask
+        self._place, self._enforcement = place, enforcement
         self.config = config.load(home.domain_config(found.domain))
         check_places(found.root, home, self.config.backup_place)
         self.stores: Mapping[str, Store] = _stores(found, self.config)
         self._open()
 
     def _open(self) -> None:
-        folder = self.home.domain_data(self.project.domain)
-        custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings)
-        self._roots = custodian.roots
-        place = self.config.backup_place
-        backup = None if place is None else BackupKeeper(custodian, folder, place)
-        anchor = AnchorCommand(custodian, self.config.anchor_command) if self.config.anchor_command else None
         self._pid = os.getpid()
-        port = LocalPort(custodian, backup=backup, anchor=anchor)
-        self._port: Port = port
+        custodian = None
+        if self._place is None:
+            custodian = self._embedded()
+        else:
+            self._dialled(self._place)
         self.leases = LeaseHolder(self._port)
         settings = private_folder(self.home.domain_config(self.project.domain))
         try:
             self.pins = PinKeeper(settings / PINS_FILE, self.project.domain)
-            self.pins.greet = self._port.ask
-            self.welcome: Welcome = self._port.ask(self.pins.greeting())
-            self._look_back(custodian)
-            self.pins.meet(self.welcome, custodian.keys.check)
-            port.record_uses()
+            self.pins.greet = self._greet
+            self.welcome = self._greet(self.pins.greeting())
+            if custodian is not None:
+                self._look_back(custodian)
+            self.pins.meet(self.welcome, None if custodian is None else custodian.keys.check)
+            if isinstance(self._port, LocalPort):
+                self._port.record_uses()
         except BaseException:
-            custodian.close()
+            if custodian is not None:
+                custodian.close()
             raise
+
+    def _greet(self, hello: Hello) -> Welcome:
+        welcome = self._port.ask(hello)
+        if welcome.domain != self.project.domain:
+            raise IntegrityError("custody there is of another domain than this project", hint=f"{URL} names another socket")
+        return welcome
+
+    def _embedded(self) -> Custodian:
+        folder = self.home.domain_data(self.project.domain)
+        custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings)
+        custodian.enforcement = self._enforcement
+        self._roots = custodian.roots
+        place = self.config.backup_place
+        backup = None if place is None else BackupKeeper(custodian, folder, place)
+        anchor = AnchorCommand(custodian, self.config.anchor_command) if self.config.anchor_command else None
+        self._port: Port = LocalPort(custodian, backup=backup, anchor=anchor)
+        return custodian
+
+    def _dialled(self, place: Path) -> None:
+        """Use custody in another process. What happens to be in a home of this user's own is not looked at."""
+        from hermetic.domain.remote import UnixPort  # noqa: PLC0415 - who has custody in this process does not need sockets
+
+        self._roots = None
+        self._port = UnixPort(place, self.project.domain)
 
     def _provider_settings(self) -> Mapping[str, Mapping[str, str]]:
         """Read what config.yaml says of providers now: another process may have added a root."""
         return config.load(self.home.domain_config(self.project.domain)).providers
+
+    @property
+    def apart(self) -> bool:
+        """Whether custody runs in another process."""
+        return self._place is not None
 
     @property
     def roots(self) -> HomeRoots:

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hermetic.access import identity
 from hermetic.custody import uses
+from hermetic.custody.between import answer_between
 from hermetic.custody.call import Call
+from hermetic.custody.decide import allowed_caller
 from hermetic.custody.dispatch import answer
 from hermetic.errors import HermeticError, LeaseEnded, UsageError
 from hermetic.formats.messages.backup import BackupState, TakeBackup
 from hermetic.formats.messages.greeting import Hello
+from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hermetic.crypto.secret import Secret
     from hermetic.custody.custodian import Custodian
     from hermetic.domain.anchoring import AnchorCommand
@@ -39,20 +44,29 @@ class LocalPort:
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Answer a request. Raises HermeticError."""
+        return self._ask(self._caller, request, self._take_backup if isinstance(request, TakeBackup) else answer)  # type: ignore[no-any-return]
+
+    def ask_for(self, user: int, request: Request[Any]) -> Any:
+        """Answer another process, of the operating-system user `user`: keys go sealed to its recipient. Raises HermeticError."""
+        copy = isinstance(request, TakeBackup)
+        return self._ask(identity.local_id(self._custodian.domain, user), request, self._backup_for if copy else answer_between)
+
+    def _ask(self, caller: str, request: Request[Any], answers: Callable[[Call], Any]) -> Any:
         if os.getpid() != self._pid:
             raise UsageError("custody was opened by the parent process", hint="connect again after fork")
         try:
-            result: Any = self._take_backup() if isinstance(request, TakeBackup) else answer(self._call(request))
+            result = answers(Call(self._custodian, caller, request, self._custodian.clock()))
         except HermeticError:
             self._after(request)  # a refusal is an entry too
             raise
         self._after(request)
-        return result  # type: ignore[no-any-return]
+        return result
 
-    def _call(self, request: Request[Any]) -> Call:
-        return Call(self._custodian, self._caller, request, self._custodian.clock())
+    def _backup_for(self, call: Call) -> BackupState:
+        allowed_caller(call, Action.BACKUP)
+        return self._take_backup(call)
 
-    def _take_backup(self) -> BackupState:
+    def _take_backup(self, _call: Call) -> BackupState:
         if self._backup is None:
             raise UsageError("this domain has no backup place", hint="name one in config.yaml: `backup: {place: DIR}`")
         return self._backup.take()

@@ -65,6 +65,7 @@ class Scratch:
     suite: str
     store: str
     lease: Lease
+    receipt: Receipt
 
 
 @message("finish-run")

@@ -1,0 +1,245 @@
+"""The port to custody in another process of this machine, over a Unix socket (enforcement level `separated`).
+
+    port = UnixPort(Path("/run/hermetic/clinic.sock"), domain)
+    port.ask(Hello())
+
+Each request for a key gets a key pair of its own: custody seals what it hands over to the public key (HPKE, X25519 with ML-KEM-768),
+bound to domain, request, version, lease, recipient and log index. Here it is opened at once and kept behind a handle, as the embedded
+port does, so that everything above is the same for both. The private key never leaves this call.
+
+Connections are kept and used again, one for each thread that asks at the same time. A connection that custody closed meanwhile is
+noticed before anything is sent on it. When it breaks later, whether custody did what was asked is not known: requests that change
+nothing, or that may be repeated without harm (`AGAIN`), are sent once more on a new connection; others raise, and say so.
+
+The socket has to lie where other users cannot put one of their own, and its peer has to be the user to whom the file belongs; that
+custody is the one that was met before is what pins and receipts show.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+import struct
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from hermetic.crypto import hpke
+from hermetic.custody.handles import HandleTable
+from hermetic.domain import framing
+from hermetic.domain.refusals import error_of
+from hermetic.errors import Denied, IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
+from hermetic.formats import codec, lease_key
+from hermetic.formats.messages.base import KeyBlob, Refusal
+from hermetic.formats.messages.runs import Scratch
+from hermetic.formats.messages.versions import Draft, Opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hermetic.crypto.secret import Secret
+    from hermetic.formats.messages.base import Request
+    from hermetic.formats.messages.versions import Lease
+
+Answer = TypeVar("Answer")
+ANSWER_S: Final = 120.0  # how long custody may think about one request
+DIAL_S: Final = 5.0
+IDLE: Final = 8  # connections kept
+AGAIN: Final = frozenset(
+    {
+        "hello",
+        "gather-facts",
+        "open-versions",
+        "check-leases",
+        "end-leases",
+        "recognise-digests",
+        "list-assets",
+        "show-version",
+        "find-objects",
+        "trace-lineage",
+        "list-exposures",
+        "show-run",
+        "list-runs",
+        "list-keys",
+        "show-key",
+        "list-roots",
+        "show-policy",
+        "explain",
+        "list-grants",
+        "list-principals",
+        "list-approvers",
+        "list-requests",
+        "show-request",
+        "plan-destruction",
+        "plan-shred",
+        "show-certificate",
+        "read-log",
+        "verify-log",
+        "prove-entry",
+        "export-log",
+    }
+)
+_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (socket(7), SO_PEERCRED)
+
+
+def peer_user(connected: socket.socket) -> int:
+    """Return the user id of the process at the other end, as the kernel vouches for it."""
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(raw)[1])
+
+
+class UnixPort:
+    """Custody behind a socket. Thread safe; useless in a forked child, which dials anew."""
+
+    def __init__(self, path: Path, domain: str) -> None:
+        """Nothing is dialled yet. Raises Denied for a place where others could put a socket."""
+        self._path, self._domain = path, domain
+        self._handles = HandleTable()
+        self._idle: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def ask(self, request: Request[Answer]) -> Answer:
+        """Send a request and return its answer. Raises HermeticError, KeyServiceUnavailable when custody is out of reach."""
+        if os.getpid() != self._pid:
+            raise UsageError("the connection to custody is the parent process's", hint="connect again after fork")
+        if not hasattr(request, "recipient"):
+            return cast("Answer", self._exchange(request))
+        private = hpke.PrivateKey.generate()
+        try:
+            sent: Any = replace(cast("Any", request), recipient=private.public)
+            return cast("Answer", self._opened(sent, self._exchange(sent), private))
+        finally:
+            private.wipe()
+
+    def redeem(self, blob: KeyBlob) -> Secret:
+        """Return the key of a lease that came with an answer, once. Raises LeaseEnded."""
+        if blob.handle is None or blob.sealed is not None:
+            raise LeaseEnded("this key was not opened by the request that brought it")
+        return self._handles.take(blob.handle)
+
+    def close(self) -> None:
+        """Wipe what nobody collected and hang up."""
+        self._handles.wipe()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for one in idle:
+            one.close()
+
+    # -- keys
+
+    def _opened(self, request: Any, answer: object, private: hpke.PrivateKey) -> object:
+        if isinstance(answer, Opened):
+            released = tuple(replace(one, lease=self._unsealed(request, one.lease, answer, private)) for one in answer.released)
+            return replace(answer, released=released)
+        if isinstance(answer, Draft | Scratch):
+            return replace(answer, lease=self._unsealed(request, answer.lease, answer, private))
+        return answer
+
+    def _unsealed(self, request: Any, lease: Lease, answer: Opened | Draft | Scratch, private: hpke.PrivateKey) -> Lease:
+        if lease.key.sealed is None or lease.key.handle is not None:
+            raise IntegrityError("custody sent a key that is not sealed to this process", hint="run `hermetic log verify`")
+        info = lease_key.binding(self._domain, request.request, answer.receipt.index, lease, private.public)
+        key = private.open(lease.key.sealed, info)
+        return replace(lease, key=KeyBlob(handle=self._handles.put(key), sealed=None))
+
+    # -- connections
+
+    def _exchange(self, request: object) -> object:
+        raw, name = codec.encode(request), codec.name_of(type(request))
+        try:
+            said = self._once(raw)
+        except _Broken as error:
+            if name not in AGAIN:
+                raise KeyServiceUnavailable(
+                    f"custody went away while it was asked ({name}): whether it was done is not known",
+                    hint="look before you ask again",
+                ) from error
+            said = self._again(raw)
+        answer = codec.decode(said)
+        if isinstance(answer, Refusal):
+            raise error_of(answer)
+        return answer
+
+    def _again(self, raw: bytes) -> bytes:
+        try:
+            return self._once(raw)
+        except _Broken as error:
+            raise _away(self._path, error.message) from None
+
+    def _once(self, raw: bytes) -> bytes:
+        """Raises _Broken when a connection that was there broke, KeyServiceUnavailable when none can be made."""
+        peer = self._taken() or self._dialled()
+        try:
+            framing.send(peer, raw)
+            said = framing.receive(peer, wait_s=ANSWER_S)
+        except KeyServiceUnavailable as error:
+            peer.close()
+            raise _Broken(error.message) from None
+        except BaseException:
+            peer.close()
+            raise
+        if said is None:
+            peer.close()
+            raise _Broken("custody hung up")
+        self._keep(peer)
+        return said
+
+    def _taken(self) -> socket.socket | None:
+        """Return a kept connection that is still open."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                peer = self._idle.pop()
+            if not select.select([peer], [], [], 0)[0]:  # readable now means closed, or an answer that nobody asked for
+                return peer
+            peer.close()
+
+    def _keep(self, peer: socket.socket) -> None:
+        with self._lock:
+            if len(self._idle) < IDLE:
+                self._idle.append(peer)
+                return
+        peer.close()
+
+    def _dialled(self) -> socket.socket:
+        owner = checked_place(self._path)
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            peer.settimeout(DIAL_S)
+            peer.connect(str(self._path))
+            user = peer_user(peer)
+        except OSError as error:
+            peer.close()
+            raise _away(self._path, error.strerror or str(error)) from None
+        if user not in {owner, 0}:
+            peer.close()
+            raise Denied(f"{self._path} belongs to user {owner}, and user {user} answers", hint="ask who runs custody here")
+        return peer
+
+
+class _Broken(KeyServiceUnavailable):
+    """A connection broke after it was there. Never leaves this module."""
+
+
+def checked_place(path: Path) -> int:
+    """Return to whom the socket belongs. Raises KeyServiceUnavailable (none there), Denied where others could have put it."""
+    if not path.is_absolute():
+        raise UsageError("the path of custody's socket is absolute", hint="HERMETIC_URL=unix:/run/hermetic/custody.sock")
+    try:
+        facts, folder = path.lstat(), path.parent.stat()
+    except OSError as error:
+        raise _away(path, error.strerror or str(error)) from None
+    if not stat.S_ISSOCK(facts.st_mode):
+        raise Denied(f"{path} is not a socket", hint="HERMETIC_URL names the socket of `hermetic serve`")
+    others = stat.S_IMODE(folder.st_mode) & 0o022
+    if others and not folder.st_mode & stat.S_ISVTX:
+        raise Denied(f"others can write {path.parent}, and put a socket of their own there", hint=f"chmod go-w {path.parent}")
+    return facts.st_uid
+
+
+def _away(path: Path, why: str) -> KeyServiceUnavailable:
+    return KeyServiceUnavailable(f"custody at {path} is out of reach: {why}", hint="is `hermetic serve` running?")
