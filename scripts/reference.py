@@ -22,6 +22,7 @@ from hermetic import errors
 from hermetic.cli.main import root
 from hermetic.errors import HermeticError
 from hermetic.formats import codec, messages
+from hermetic.providers import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,14 @@ def providers() -> str:
         kept = [[one["part"], one["algorithm"], lasts[one["lasts"]], one["how"]] for one in report["protections"]]
         parts += [f"## `{name}`", f"Against {rows[name]['against']}.", _table(["probe", "outcome", "how it was found out"], found)]
         parts += [_table(["recorded today", "algorithm", "later", "where from"], kept)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, "## Records of their own", *_kept()]) + "\n"
+
+
+def _kept() -> list[str]:
+    """Return which record each kind of provider keeps, and whether it can be compared with our log."""
+    intro = "What a service itself records of a root's use; [`hermetic log reconcile`](../how-to/reconcile-the-log.md) compares it."
+    rows = [[f"`{name}`", "yes" if name in records.READ else "no", records.KEPT[name]] for name in sorted(records.KEPT)]
+    return [intro, _table(["provider", "compared", "record"], rows)]
 
 
 def _facts(rows: dict[str, Any], names: list[str]) -> list[list[str]]:
