@@ -354,6 +354,7 @@ def move(root: Path, say: Say) -> None:
         root_moves.resume(h.connection, suspended)
         ask(CheckRoots())
         ask(SetRootState(old, "deactivate", "drill"))
+        ask(SetRootState(old, "compromise", "drill"))
         ask(DropRoot(old, "drill"))
         say("moved")
         set_recovery(h.connection, Secret(PASSPHRASE))

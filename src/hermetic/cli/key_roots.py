@@ -15,6 +15,7 @@ from hermetic.cli.passphrase import asker, has_terminal
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
 from hermetic.errors import NotFound, UsageError
+from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.roots import CheckRoots, DropRoot, ListRoots, SetRootState
 from hermetic.ids import KeyState
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 CONTRADICTED = 1
 _STATE = {"active": "good", "pre-active": "warn", "suspended": "warn", "compromised": "bad", "destroyed": "dim"}
+_OVER = {"compromised", "destroyed"}
 _STATUS = {"ready": "good", "locked": "warn", "unreachable": "bad", "absent": "bad"}
 _OUTCOME = {"enforced": "good", "not enforced": "warn"}
 
@@ -107,6 +109,34 @@ def resume(out: Out, *, root: str, reason: str) -> int:
 def deactivate(out: Out, *, root: str, reason: str) -> int:
     """Wrap nothing new under a root; it still opens what it has. Not to be taken back: the step before `key root drop`."""
     return _change(out, root, "deactivate", reason)
+
+
+@root.command()
+@click.argument("root")
+@reason()
+@output
+def compromise(out: Out, *, root: str, reason: str) -> int:
+    """Somebody else has this root, or may have: wrap nothing more under it, and open through it for recovery only.
+
+    That takes nothing back. Whoever has the root, and a copy of the database or of the backup place, opens everything that was sealed
+    until now; `key compromise` seals anew what hung on a key. `status` says what is left to do, also after `key root drop`.
+    """
+    with connected() as connection:
+        changed = connection.ask(SetRootState(_find(connection, root).root, "compromise", reason))
+        keys = [row for row in connection.ask(ListKeys()).keys if any(one.state not in _OVER for one in row.versions)]
+    commands = [f"hermetic key compromise {row.kek} --reason TEXT" for row in keys]
+    facts: list[tuple[str, Cell]] = [
+        ("compromised", Mark(changed.root.root, "name")),
+        ("provider", changed.root.provider),
+        ("state", Mark(changed.root.state, _STATE.get(changed.root.state, "dim"))),
+        ("opened", f"everything: the domain secret, {count(changed.root.slots, 'key')}, all that was sealed until now"),
+        *(("now", command) for command in commands),
+        ("and", "hermetic key signing rotate log --compromised-after ENTRY, and manifest"),
+        ("runbook", "docs/runbooks/root-stolen.md"),
+    ]
+    index = None if changed.receipt is None else changed.receipt.index
+    out.emit({"root": changed.root, "keks": [row.kek for row in keys], "log_index": index}, Facts(facts))
+    return 0
 
 
 @root.command()

@@ -11,7 +11,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import assets, exposures, runs, versions
 from hermetic.catalog.values import VersionState
-from hermetic.custody import attention
+from hermetic.custody import attention, rootloss
 from hermetic.custody.callers import Caller
 from hermetic.custody.cataloguing import asset_row, exposure_row
 from hermetic.custody.decide import Question, allowed_caller, decide, still_the_same
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hermetic.custody.resolve import Resolved
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
+    from hermetic.formats.findings import Finding
 
 RUNS = 200
 
@@ -76,20 +77,25 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
 
 
 def _roots(call: Call, session: ReadSession) -> tuple[RootFact, ...]:
-    """Return the roots that there are, and those whose drop was interrupted."""
+    """Return the roots that there are; of those that are gone, whose drop was interrupted, or whose loss is not mended."""
     found = []
     for root in roots.ls(session):
+        loss = rootloss.finding(session, root)
+        lost = () if loss is None else (_remark(loss),)
         if root.state is KeyState.DESTROYED:
             if "wiped_ms" not in root.parameters:
                 found.append(RootFact(root.root_id, root.provider_uri, root.state.value, ()))
+            if lost:
+                found.append(RootFact(root.root_id, root.provider_uri, root.state.value, lost))
             continue
         provider = call.custodian.anchors.providers.get(root.root_id)
-        remarks = ("its provider is not at hand",)
-        if provider is not None:
-            found_by = provider.status().findings
-            remarks = tuple(f"{item.code}|{item.severity}|{item.message}|{item.remedy}" for item in found_by)  # type: ignore[assignment]
-        found.append(RootFact(root.root_id, root.provider_uri, root.state.value, remarks))
+        remarks = ("its provider is not at hand",) if provider is None else tuple(map(_remark, provider.status().findings))
+        found.append(RootFact(root.root_id, root.provider_uri, root.state.value, (*lost, *remarks)))
     return tuple(found)
+
+
+def _remark(item: Finding) -> str:
+    return f"{item.code}|{item.severity}|{item.message}|{item.remedy}"
 
 
 def _openers(call: Call, session: ReadSession, policy: InForce, found: list[Asset]) -> tuple[OpenerFact, ...]:

@@ -1,4 +1,4 @@
-"""Roots as people handle them: list, add, extend, suspend, resume, deactivate; `uprooting` drops them.
+"""Roots as people handle them: list, add, extend, suspend, resume, deactivate, mark as compromised; `uprooting` drops them.
 
 `keys/migration.py` numbers the steps of a move.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.catalog.values import fresh_id
-from hermetic.custody import rootwork
+from hermetic.custody import rootloss, rootwork
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
@@ -35,7 +35,7 @@ from hermetic.formats.messages.roots import (
     SetRootState,
 )
 from hermetic.ids import KeyState
-from hermetic.keys import migration, recovery_vouching, roots, slots
+from hermetic.keys import migration, recovery_vouching, root_exposure, roots, slots
 from hermetic.keys.domain_file import DomainRoot, check_uri
 from hermetic.keys.provider import RootId
 from hermetic.keys.recovery_root import holder_of
@@ -56,6 +56,7 @@ VERBS = {
     "suspend": KeyState.SUSPENDED,
     "resume": KeyState.ACTIVE,
     "deactivate": KeyState.DEACTIVATED,
+    "compromise": KeyState.COMPROMISED,
 }
 
 
@@ -148,15 +149,17 @@ def _open_domain(call: Call, caller: Caller, root: Root, provider: Provider) -> 
 
 
 def set_root_state(call: Call, request: SetRootState) -> RootChanged:
-    """Activate, suspend, resume or deactivate a root. Raises UsageError, Conflict, KeyUnusable, NotFound, PolicyDenied."""
+    """Change the state of a root by a verb of VERBS. Raises UsageError, Conflict, KeyUnusable, NotFound, PolicyDenied."""
     if request.verb not in VERBS:
-        raise UsageError("say activate, suspend, resume or deactivate")
+        raise UsageError("say activate, suspend, resume, deactivate or compromise")
     caller, root = rootwork.administrator(call, request.root)
     wanted = VERBS[request.verb]
     if wanted is KeyState.SUSPENDED:
         rootwork.require_opening_without(call, root)
     if wanted is KeyState.ACTIVE:
         rootwork.require_working(call, root)
+    if wanted is KeyState.COMPROMISED:
+        rootloss.require_doing_without(call, root, request.reason)
     with unit(call.custodian, f"custody.root.{request.verb}", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         if wanted is KeyState.ACTIVE:
@@ -166,7 +169,10 @@ def set_root_state(call: Call, request: SetRootState) -> RootChanged:
             migration.activate(work.session, root.root_id)
         else:
             rootwork.require_another(work.session, root)
-            roots.set_state(work.session, root.root_id, wanted)
+            if wanted is KeyState.COMPROMISED:
+                root_exposure.mark(work.session, root.root_id, now_ms=call.now_ms)
+            else:
+                roots.set_state(work.session, root.root_id, wanted)
         facts: dict[str, JsonValue] = {"root": root.root_id, "state": wanted.value, "verb": request.verb}
         rootwork.log_change(work, caller, ("root.state", request.reason), facts)
     return RootChanged(rootwork.show(call, root.root_id), rootwork.receipt_of(call, work))

@@ -42,6 +42,12 @@ _ROOT_STATES: Final[dict[str, tuple[str, Severity, str, str]]] = {
         "this root opens keys and gets no new ones",
         "hermetic key root drop ID, once nobody needs it",
     ),
+    KeyState.COMPROMISED: (
+        "root-compromised-kept",
+        "low",
+        "this root is compromised, and still opens keys for recovery",
+        "hermetic key root drop ID",
+    ),
     KeyState.DESTROYED: (
         "root-not-wiped",
         "high",
@@ -70,12 +76,11 @@ def find(facts: Facts, around: Surroundings, protection: Sequence[Protection]) -
 
 def _roots(facts: Facts, *, production: bool) -> Iterator[Finding]:
     for root in facts.roots:
-        if root.state in _ROOT_STATES:
+        gone = root.state == KeyState.DESTROYED
+        if root.state in _ROOT_STATES and not (gone and root.remarks):
             code, severity, message, remedy = _ROOT_STATES[root.state]
             yield Finding(code, severity, root.uri, message, remedy.replace("ID", root.id[:8]).replace("URI", root.uri))
-        if root.state == KeyState.DESTROYED:
-            continue
-        if root.uri.startswith(INSECURE_ROOT):
+        if not gone and root.uri.startswith(INSECURE_ROOT):
             yield Finding(
                 "insecure-root",
                 "high" if production else "medium",

@@ -291,7 +291,11 @@ def test_what_is_refused(world, port):
     with pytest.raises(UsageError, match="for a reason"):
         port.ask(roots.DropRoot(only, " "))
     with pytest.raises(UsageError):
+        port.ask(roots.SetRootState(only, "burn", "x"))
+    with pytest.raises(Conflict, match="no other root"):
         port.ask(roots.SetRootState(only, "compromise", "x"))
+    with pytest.raises(UsageError, match="for a reason"):
+        port.ask(roots.SetRootState(only, "compromise", " "))
     for text in ("", "abc", "zzzzzz"):
         with pytest.raises(NotFound):
             port.ask(roots.SetRootState(text, "suspend", "x"))

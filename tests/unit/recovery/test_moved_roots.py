@@ -117,7 +117,7 @@ def test_another_root_of_before_a_restore_is_suspended_and_can_be_dropped_or_tak
     w.open_(again)
 
 
-@pytest.mark.parametrize("verb", ["deactivate", "suspend"])
+@pytest.mark.parametrize("verb", ["deactivate", "suspend", "compromise"])
 def test_restored_through_a_root_that_was_out_of_use_the_domain_has_an_active_one(world, tmp_path, verb):
     """A deactivated one never becomes active again: there is a new root. A suspended one, which is at hand again, does."""
     connection = world.connect()
@@ -132,7 +132,7 @@ def test_restored_through_a_root_that_was_out_of_use_the_domain_has_an_active_on
     states = {row.root: row.state for row in rows(again)}
     active = [root for root, state in states.items() if state == "active"]
     assert len(active) == 1
-    assert states[old] == {"deactivate": "deactivated", "suspend": "active"}[verb]
+    assert states[old] == {"deactivate": "deactivated", "suspend": "active", "compromise": "compromised"}[verb]
     w.open_(again)
     w.seal(again, "dataset/second", w.DataClass.INTERNAL)
     assert {row.root: row.opens_domain for row in rows(again)}[active[0]]

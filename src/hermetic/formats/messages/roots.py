@@ -83,7 +83,7 @@ class RootExtended:
 @message("set-root-state")
 @dataclass(frozen=True, slots=True)
 class SetRootState(Request["RootChanged"]):
-    """`verb` is activate, suspend, resume or deactivate."""
+    """`verb` is activate, suspend, resume, deactivate or compromise."""
 
     root: str
     verb: str
