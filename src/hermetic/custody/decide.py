@@ -18,6 +18,8 @@ from hermetic.custody.call import Moved
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.errors import ApprovalNeeded, Conflict
+from hermetic.ids import Environment
+from hermetic.keys import kek as keks
 from hermetic.policy import obligations
 from hermetic.policy.request import AssetResource, Context, DecisionRequest, DomainResource
 
@@ -147,6 +149,13 @@ def domain_resource(call: Call) -> DomainResource:
     return DomainResource(call.custodian.domain)
 
 
+def whole_domain(call: Call, session: ReadSession) -> DomainResource:
+    """Return the domain with the environments that it has keys of: what concerns all of them asks what the strictest one asks."""
+    held = {Environment(kek.environment) for kek in keks.ls(session)}
+    usual = call.custodian.policy.current(session).document.environment
+    return DomainResource(call.custodian.domain, holds=tuple(sorted(held or {usual})))
+
+
 def allowed_caller(
     call: Call,
     action: Action,
@@ -171,6 +180,14 @@ def allowed_caller(
             consume_grant(call, work.session, verdict)
             work.log(Entry("grant.used", {"grant": verdict.grant.id, "action": action.value}, {"principal": caller.hidden()}))
     return replace(caller, asked=question, policies=verdict.policies)
+
+
+def allowed_everywhere(call: Call, action: Action, *, scope: str = "") -> Caller:
+    """Do what `allowed_caller` does for an action that concerns every environment that the domain has keys of."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
+        domain = whole_domain(call, session)
+    return allowed_caller(call, action, domain, scope=scope)
 
 
 def _refuse_or_ask(call: Call, caller: Caller, verdict: Verdict) -> None:
@@ -213,7 +230,9 @@ def recheck(call: Call, session: ReadSession, caller: Caller, resource: AssetRes
         return
     if resource is not None and resource.id != asked.resource.id:
         raise Conflict("the name means another asset than when this was decided", hint="try again")
-    again = replace(asked, policy=call.custodian.policy.current(session), resource=resource or asked.resource)
+    holding = isinstance(asked.resource, DomainResource) and asked.resource.holds
+    what = resource or (whole_domain(call, session) if holding else asked.resource)
+    again = replace(asked, policy=call.custodian.policy.current(session), resource=what)
     if not decide(call, session, again, holding=True).allowed:
         raise Conflict("rules, grants, approvals or what they are about changed while this was decided", hint="try again")
 

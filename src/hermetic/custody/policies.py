@@ -10,7 +10,7 @@ from hermetic.catalog import versions
 from hermetic.custody import asking, callers, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
-from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same
+from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same, whole_domain
 from hermetic.custody.inforce import InForce
 from hermetic.custody.leasing import purpose_of
 from hermetic.custody.resolve import as_resource
@@ -24,7 +24,7 @@ from hermetic.policy import duties
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
 from hermetic.policy.obligations import loosened, most_approvals
-from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, RELEASES, Action, DomainResource
+from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, RELEASES, Action
 from hermetic.policy.rulebook import Rulebook
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def explain(call: Call, request: Explain) -> Explanation:
         me = callers.require(call, session)
         caller = me if request.principal is None else _other(session, request.principal)
         policy = call.custodian.policy.current(session)
-        resource = DomainResource(call.custodian.domain)
+        resource = whole_domain(call, session)
         purpose = request.purpose
         if action in ASSET_ACTIONS:
             asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)

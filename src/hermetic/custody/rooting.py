@@ -18,9 +18,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.catalog.values import fresh_id
-from hermetic.custody import rootloss, rootwork
+from hermetic.custody import campaigns, rootloss, rootwork
 from hermetic.custody.call import TRIES
-from hermetic.custody.decide import allowed_caller, still_the_same
+from hermetic.custody.decide import allowed_caller, allowed_everywhere, still_the_same
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, UsageError
 from hermetic.formats.messages.roots import (
@@ -71,7 +71,7 @@ def list_roots(call: Call, _request: ListRoots) -> RootList:
 def add_root(call: Call, request: AddRoot) -> RootChanged:
     """Announce a root, or return the one announced before under the same URI. Raises UsageError, Conflict, PolicyDenied."""
     uri = check_uri(request.provider)
-    caller = allowed_caller(call, Action.ADMINISTER_KEYS)
+    caller = allowed_everywhere(call, Action.CHANGE_ROOTS, scope=rootwork.adding(uri))
     with unit(call.custodian, "custody.root.announced", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         begun = [root for root in roots.ls(work.session) if (root.provider_uri, root.state) == (uri, KeyState.PRE_ACTIVE)]
@@ -152,8 +152,8 @@ def set_root_state(call: Call, request: SetRootState) -> RootChanged:
     """Change the state of a root by a verb of VERBS. Raises UsageError, Conflict, KeyUnusable, NotFound, PolicyDenied."""
     if request.verb not in VERBS:
         raise UsageError("say activate, suspend, resume, deactivate or compromise")
-    caller, root = rootwork.administrator(call, request.root)
     wanted = VERBS[request.verb]
+    caller, root = _changer(call, request, wanted)
     if wanted is KeyState.SUSPENDED:
         rootwork.require_opening_without(call, root)
     if wanted is KeyState.ACTIVE:
@@ -167,6 +167,7 @@ def set_root_state(call: Call, request: SetRootState) -> RootChanged:
                 raise Conflict("this root does not open the domain secret yet", hint="extend it first")
             _catch_up(call, caller, work, root)
             migration.activate(work.session, root.root_id)
+            campaigns.end(work.session, rootwork.taking_up(root))
         else:
             rootwork.require_another(work.session, root)
             if wanted is KeyState.COMPROMISED:
@@ -176,6 +177,13 @@ def set_root_state(call: Call, request: SetRootState) -> RootChanged:
         facts: dict[str, JsonValue] = {"root": root.root_id, "state": wanted.value, "verb": request.verb}
         rootwork.log_change(work, caller, ("root.state", request.reason), facts)
     return RootChanged(rootwork.show(call, root.root_id), rootwork.receipt_of(call, work))
+
+
+def _changer(call: Call, request: SetRootState, wanted: KeyState) -> tuple[Caller, Root]:
+    """What one does in an incident, suspending or marking, needs nobody's approval. What lets a root in, or lets go of one, may."""
+    if wanted in {KeyState.SUSPENDED, KeyState.COMPROMISED}:
+        return rootwork.administrator(call, request.root)
+    return rootwork.changer(call, request.root, rootwork.taking_up if wanted is KeyState.ACTIVE else lambda _root: "")
 
 
 def check_roots(call: Call, request: CheckRoots) -> ProviderReports:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
+from hermetic.crypto.mac import sha256
 from hermetic.crypto.secret import Secret
 from hermetic.custody import callers, keyhomes
 from hermetic.custody.call import receipt
-from hermetic.custody.decide import Question, allowed_caller, decide, domain_resource
+from hermetic.custody.decide import Question, allowed_caller, allowed_everywhere, decide, domain_resource
 from hermetic.errors import Conflict, KeyServiceUnavailable, NotFound, Unsupported, UsageError
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.roots import RootRow
@@ -19,6 +20,8 @@ from hermetic.keys.recovery_root import holder_of
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.custodian import RootHome
@@ -53,11 +56,44 @@ def administrator(call: Call, text: str) -> tuple[Caller, Root]:
         return caller, find_root(session, text)
 
 
-def continuing(call: Call, text: str) -> tuple[Caller, Root]:
-    """Return as `administrator` does, for a step between two that ask for approvals themselves: announcing a root, and activating it.
+def adding(uri: str) -> str:
+    """Return the scope of adding a root, from its announcement until it is active: one approval is for all of that."""
+    return f"add-root/{sha256(uri.encode('utf-8')).hex()}"
 
-    Whoever may not administer keys is refused all the same, and so is one without a fresh second factor.
+
+def taking_up(root: Root) -> str:
+    """Return the scope of what makes a root active: adding it, or resuming it."""
+    return adding(root.provider_uri) if root.state is KeyState.PRE_ACTIVE else f"resume-root/{root.root_id}"
+
+
+def changer(call: Call, text: str, scope: Callable[[Root], str]) -> tuple[Caller, Root]:
+    """Return the caller, who may change what opens every key, and the root that `text` names. Raises as `administrator`.
+
+    `scope` gives the campaign that one approval is for, empty for a change in one step.
     """
+    root = _named(call, text)
+    return allowed_everywhere(call, Action.CHANGE_ROOTS, scope=scope(root)), root
+
+
+def _named(call: Call, text: str) -> Root:
+    """Return the root meant. Only who may administer keys is told that there is none."""
+    try:
+        with call.custodian.database.read(call.custodian.row_keys) as session:
+            callers.require(call, session)
+            return find_root(session, text)
+    except (NotFound, UsageError):
+        allowed_caller(call, Action.ADMINISTER_KEYS)
+        raise
+
+
+def continuing(call: Call, text: str) -> tuple[Caller, Root]:
+    """Return as `changer` does, for a batch of slots. A root that is being added or resumed gets them under the approvals of that.
+
+    An active root needs none: every new key gets a slot under it anyway. Whoever may not administer keys is refused all the same, and
+    so is one without a fresh second factor.
+    """
+    if _gains(call, _named(call, text)):
+        return changer(call, text, taking_up)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
@@ -66,6 +102,13 @@ def continuing(call: Call, text: str) -> tuple[Caller, Root]:
         return administrator(call, text)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         return replace(caller, policies=verdict.policies), find_root(session, text)
+
+
+def _gains(call: Call, root: Root) -> bool:
+    """Whether slots let a root open what it does not open yet, though it is not in use: then it is being added, or resumed."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        have, all_ = migration.coverage(session, root.root_id)
+    return root.state is KeyState.PRE_ACTIVE or (root.state is not KeyState.ACTIVE and have < all_)
 
 
 def home_of(call: Call) -> RootHome:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermetic.custody import rootwork
+from hermetic.custody import campaigns, rootwork
 from hermetic.custody.decide import still_the_same
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, UsageError
@@ -28,7 +28,7 @@ def drop_root(call: Call, request: DropRoot) -> RootDropped:
     """Delete a root's slots, take it out of domain.json, wipe it. Raises Conflict while it is active or anything hangs on it alone."""
     if not request.reason.strip():
         raise UsageError("a root is dropped for a reason", hint="--reason TEXT goes on record")
-    caller, root = rootwork.administrator(call, request.root)
+    caller, root = rootwork.changer(call, request.root, _scope)
     begun = root.state is KeyState.DESTROYED
     if begun and "wiped_ms" in root.parameters:
         raise Conflict(f"root {root.root_id} is dropped already")
@@ -41,8 +41,14 @@ def drop_root(call: Call, request: DropRoot) -> RootDropped:
             home.put(home.file().without_root(root.root_id))
         material = home.remove(root.provider_uri, root.root_id)
         roots.note(work.session, root.root_id, wiped_ms=call.now_ms)
+        campaigns.end(work.session, _scope(root))
         rootwork.log_change(work, caller, ("root.wiped", ""), {"root": root.root_id, "material": material})
     return RootDropped(rootwork.show(call, root.root_id), count, material, rootwork.receipt_of(call, work))
+
+
+def _scope(root: Root) -> str:
+    """Name what one approval is for: the whole drop, also when it stops half-way and is finished by another one."""
+    return f"drop-root/{root.root_id}"
 
 
 def _drop_slots(call: Call, caller: Caller, root: Root, reason: str) -> int:

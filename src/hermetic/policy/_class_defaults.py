@@ -64,12 +64,12 @@ _BY_ENVIRONMENT = MappingProxyType({Environment.DEVELOPMENT: 0, Environment.STAG
 OPERATIONS: Mapping[Action, Operation] = MappingProxyType(
     {
         Action.ADMINISTER_KEYS: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
+        Action.CHANGE_ROOTS: Operation(approvals=2, approvals_in=_BY_ENVIRONMENT),
         Action.DESTROY_KEYS: Operation(approvals=2, approvals_in=_BY_ENVIRONMENT),
         Action.DELETE: Operation(approvals=2, approvals_in=_BY_ENVIRONMENT),
         Action.APPLY_POLICY: Operation(approvals=1, mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
         Action.ENROL: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
         Action.APPROVE: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
-        Action.RESTORE: Operation(approvals=1, mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
     }
 )
 

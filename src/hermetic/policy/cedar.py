@@ -20,7 +20,7 @@ from hermetic.policy._cedar_request import context_of, entities_of
 from hermetic.policy._class_defaults import ROLES
 from hermetic.policy._yaml import Place, Wrong
 from hermetic.policy.document import Problem, error_of
-from hermetic.policy.request import RELEASES, Action, AssetResource, Decision
+from hermetic.policy.request import PART_OF, RELEASES, Action, AssetResource, Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -163,7 +163,8 @@ def _actions(scope: dict[str, Any]) -> frozenset[str]:
     if scope.get("op") not in ("==", "in") or not all(isinstance(entity, dict) for entity in named):
         return frozenset(Action)
     names = {entity["id"] for entity in named}
-    return frozenset(names | (RELEASES if "release" in names else frozenset()))
+    parts = {part for part, whole in PART_OF.items() if whole in names}
+    return frozenset(names | parts | (RELEASES if "release" in names else frozenset()))
 
 
 def _syntax(piece: Piece, message: str) -> Wrong:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose
 from hermetic.policy._class_defaults import ROLES
-from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, EITHER_ACTIONS, RELEASES, Action, PrincipalKind
+from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, EITHER_ACTIONS, PART_OF, RELEASES, Action, PrincipalKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ def generate(roles: Iterable[str] = tuple(ROLES)) -> str:
 
 
 def _action(action: Action) -> str:
-    group = " in [release]" if action in RELEASES else ""
+    group = " in [release]" if action in RELEASES else f" in [{_quote(PART_OF[action])}]" if action in PART_OF else ""
     resources = "Asset, Domain" if action in EITHER_ACTIONS else "Asset" if action in ASSET_ACTIONS else "Domain"
     context = "Circumstances" if action in DATA_ACTIONS else "Administration"
     return f"action {_quote(action)}{group} appliesTo {{ principal: [Principal], resource: [{resources}], context: {context} }};\n"

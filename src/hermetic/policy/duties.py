@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TIME_MS = 1_767_225_600_000  # any moment will do; policies that go by the clock are tried at this one
 _READS = (Action.OPEN, Action.EXPOSE)
-_KEYS = (Action.ADMINISTER_KEYS, Action.DESTROY_KEYS)
+_KEYS = (Action.ADMINISTER_KEYS, Action.CHANGE_ROOTS, Action.DESTROY_KEYS)
 _KINDS = (Kind.DATASET, Kind.MODEL)
 
 

@@ -14,7 +14,7 @@ from hermetic.ids import AssetName, Enforcement, Environment, Purpose
 from hermetic.policy import globs, rules
 from hermetic.policy._units import spell_ms
 from hermetic.policy.model import Operation
-from hermetic.policy.request import DATA_ACTIONS, RELEASES, Action, AssetResource, effective_roles
+from hermetic.policy.request import DATA_ACTIONS, PART_OF, RELEASES, Action, AssetResource, DomainResource, effective_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,12 +146,19 @@ def _demands(document: PolicyDocument, request: DecisionRequest) -> tuple[int, i
     if isinstance(request.resource, AssetResource) and request.action in DATA_ACTIONS:
         rules_ = document.classes[request.resource.data_class]
         return rules_.approvals.get(request.action, 0), rules_.mfa_ms.get(request.action)
-    operation = document.operations.get(request.action)
+    found = [_demanded(document, request, action) for action in (request.action, PART_OF.get(request.action)) if action is not None]
+    return max(count for count, _ in found), min((age for _, age in found if age is not None), default=None)
+
+
+def _demanded(document: PolicyDocument, request: DecisionRequest, action: Action) -> tuple[int, int | None]:
+    operation, resource = document.operations.get(action), request.resource
     if operation is None or request.context.enforcement.rank < operation.enforced_from.rank:
         return 0, None
-    if request.action is Action.DELETE and not isinstance(request.resource, AssetResource):
+    if action is Action.DELETE and not isinstance(resource, AssetResource):
         return 0, operation.mfa  # collecting garbage takes nothing that was published
-    return operation.approvals_for(request.resource.environment), operation.mfa
+    if isinstance(resource, DomainResource) and resource.environment is None and resource.holds:
+        return max(operation.approvals_for(environment) for environment in resource.holds), operation.mfa
+    return operation.approvals_for(resource.environment), operation.mfa
 
 
 def approvals_needed(document: PolicyDocument, request: DecisionRequest) -> int:
@@ -170,6 +177,7 @@ def loosened(old: PolicyDocument, new: PolicyDocument) -> int:
     pairs = [
         (before.approvals_for(environment), after.approvals_for(environment) if not_later else 0)
         for action, before in old.operations.items()
+        if action is not Action.RESTORE  # nothing asks it
         for after in [new.operations.get(action, Operation())]
         for not_later in [after.enforced_from.rank <= before.enforced_from.rank]
         for environment in (None, *Environment)

@@ -32,12 +32,13 @@ class Action(enum.StrEnum):
     START_RUN = "start-run"
     ENROL = "enrol"  # make principals known, give roles
     ADMINISTER_KEYS = "administer-keys"  # rotate, rewrap, suspend, mark as compromised
+    CHANGE_ROOTS = "change-roots"  # add, resume, deactivate, drop what opens every key: roots, shares, passphrases
     DESTROY_KEYS = "destroy-keys"
     APPLY_POLICY = "apply-policy"
     READ_LOG = "read-log"
     RESPOND = "respond"  # quarantine, suspend, revoke in an incident
     BACKUP = "backup"
-    RESTORE = "restore"
+    RESTORE = "restore"  # nothing asks it: see docs/limitations.md
 
 
 RELEASES = frozenset({Action.OPEN, Action.EXPOSE, Action.SHARE, Action.PROMOTE})
@@ -48,6 +49,9 @@ DATA_ACTIONS = RELEASES | {Action.SEAL, Action.SIGN}
 
 ASSET_ACTIONS = DATA_ACTIONS | {Action.RENAME, Action.CLASSIFY}
 """Actions on an asset only."""
+
+PART_OF = {Action.CHANGE_ROOTS: Action.ADMINISTER_KEYS}
+"""Actions that are a part of another: what a policy says about the whole, in `action in` or as an operation, holds for it too."""
 
 EITHER_ACTIONS = frozenset({Action.READ_CATALOG, Action.GRANT, Action.APPROVE, Action.DELETE})
 """Actions on an asset, or on the domain."""
@@ -93,12 +97,16 @@ class AssetResource:
 
 @dataclass(frozen=True, slots=True)
 class DomainResource:
-    """The domain, or the part of it that an action concerns, such as the KEK of an environment, class and project."""
+    """The domain, or the part of it that an action concerns, such as the KEK of an environment, class and project.
+
+    `holds` are the environments that the domain has keys of: what concerns all of it asks what the strictest of them asks.
+    """
 
     id: str
     environment: Environment | None = None
     project: str | None = None
     data_class: DataClass | None = None
+    holds: tuple[Environment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

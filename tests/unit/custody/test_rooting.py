@@ -315,7 +315,7 @@ def test_only_key_administrators_and_refusals_are_on_the_log(world):
         with pytest.raises(PolicyDenied):
             stranger.ask(request)
     denied = [facts for kind, facts, _ in w.leaves(world.port()) if kind in {"access.denied", "denials.counted"}]
-    assert denied[0]["action"] == "administer-keys"
+    assert denied[0]["action"] == "change-roots"
     assert len(listed(world.port())) == 1
 
 
@@ -539,32 +539,103 @@ def test_two_processes_drop_at_once(world):
     assert len(list(world.data.glob("root-*"))) == 1
 
 
-def test_where_administration_needs_approvals_an_addition_needs_two_and_a_drop_one(world):
-    """Announcing and activating a root are asked about, and dropping it; the steps between them are not."""
+LOOSE = "change-roots: {approvals: 2, approvals_in: {development: 0, staging: 1}}"
+STRICT = LOOSE.replace("development: 0", "development: 1")
+
+
+@pytest.fixture
+def approving(world):
+    """A connection to a domain in which a change of roots needs bob's yes, and what gets it for an attempt."""
     connection = world.connect()
     w.seal(connection)
-    old, bob = first(connection), Person("bob")
+    bob = Person("bob")
     bob.enrol(connection)
-    loose, strict = "administer-keys: {mfa: 15m, from: separated}", "administer-keys: {approvals: 1}"
-    w.change_policy(world, connection, lambda text: text.replace(loose, strict))
+    w.change_policy(world, connection, lambda text: text.replace(LOOSE, STRICT))
 
     def approved(attempt):
         with pytest.raises(ApprovalNeeded):
             attempt()
-        bob.answers(connection, the_request(connection), time.time_ns() // 1_000_000)
+        row = the_request(connection)
+        bob.answers(connection, row, time.time_ns() // 1_000_000)
+        return row
+
+    return connection, approved
+
+
+def test_one_approval_is_for_adding_a_root_another_for_each_step_of_letting_one_go(world, approving):
+    connection, approved = approving
+    old = first(connection)
 
     def adding():
         return root_moves.add_root(connection, LOCAL, reason="moving").root
 
-    approved(adding)
-    approved(adding)
+    assert approved(adding).action == "change-roots"
     new = adding()
     assert (new.state, new.slots) == ("active", 3)
     for request in (roots.SetRootState(old, "deactivate", "x"), roots.DropRoot(old, "x")):
         approved(lambda request=request: connection.ask(request))
         connection.ask(request)
     assert listed(connection)[old].state == "destroyed"
+    approved(adding)  # the first approval was for one root, and not for the next one under the same URI
     stranger = world.port(uid=pwd.getpwnam("nobody").pw_uid)
     w.enrol(connection)
     with pytest.raises(PolicyDenied):
         stranger.ask(roots.ExtendRoot(new.root))
+
+
+def test_suspending_needs_nobody_and_resuming_does(approving):
+    connection, approved = approving
+    approved(lambda: root_moves.add_root(connection, LOCAL, reason="moving"))
+    new = root_moves.add_root(connection, LOCAL, reason="moving").root
+    assert connection.ask(roots.SetRootState(new.root, "suspend", "stolen")).root.state == "suspended"
+    for made_meanwhile in (False, True):
+        if made_meanwhile:
+            connection.ask(roots.SetRootState(new.root, "suspend", "stolen again"))
+            w.seal(connection, "dataset/other", w.DataClass.INTERNAL)
+        row = listed(connection)[new.root]
+        assert (row.slots < row.keys) is made_meanwhile
+        approved(lambda row=row: root_moves.resume(connection, row, reason="found"))
+        assert root_moves.resume(connection, row, reason="found").root.state == "active"
+
+
+def test_a_root_announced_before_approvals_were_needed_gets_no_slot_without_them(world):
+    """Else an owner announces roots while working alone, and has them opened for herself when others watch."""
+    connection = world.connect()
+    w.seal(connection)
+    begun = connection.ask(roots.AddRoot(LOCAL)).root
+    bob = Person("bob")
+    bob.enrol(connection)
+    w.change_policy(world, connection, lambda text: text.replace(LOOSE, STRICT))
+    with pytest.raises(ApprovalNeeded):
+        connection.ask(roots.ExtendRoot(begun.root))
+    assert listed(connection)[begun.root].slots == 0
+
+
+def test_the_recovery_passphrase_and_the_word_on_copies_need_approvals_too(world, approving):
+    from hermetic.formats.messages.destruction import RecordCopiesDestroyed
+    from hermetic.formats.messages.domain import RecordRecovery
+
+    connection, approved = approving
+    wrap = RecordRecovery(first(connection))
+    assert approved(lambda: connection.ask(wrap)).action == "change-roots"
+    connection.ask(wrap)
+    with pytest.raises(ApprovalNeeded):
+        connection.ask(wrap)  # one passphrase, one approval
+    strict = LOOSE.replace("change-roots", "destroy-keys")
+    w.change_policy(world, connection, lambda text: text.replace(strict, strict.replace("development: 0", "development: 1")))
+    word = RecordCopiesDestroyed(w.START - w.YEAR, "tapes burnt")
+    with pytest.raises(ApprovalNeeded, match="destroy-keys"):
+        connection.ask(word)
+
+
+def test_the_whole_domain_asks_what_its_strictest_environment_asks(world):
+    """As shipped: one person with development keys works alone; with keys of staging it takes one more, of production two."""
+    connection = world.connect()
+    w.seal(connection)
+    assert connection.ask(roots.AddRoot(LOCAL)).root.state == "pre-active"
+    text = "rules: []"
+    rule = "rules:\n  - {asset: dataset/staged, class: internal, environment: staging}"
+    w.change_policy(world, connection, lambda yaml: yaml.replace(text, rule))
+    w.begin(connection, "dataset/staged", w.DataClass.INTERNAL)
+    with pytest.raises(ApprovalNeeded, match="1 other person"):
+        connection.ask(roots.SetRootState(first(connection), "deactivate", "x"))
