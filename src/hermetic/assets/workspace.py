@@ -27,6 +27,7 @@ from hermetic.assets.tensors.facade import TensorMethods
 from hermetic.domain.connect import connect as open_connection
 from hermetic.errors import HermeticError, UsageError
 from hermetic.formats import messages
+from hermetic.formats.subjects import as_labels
 from hermetic.ids import AssetName, DataClass, Environment, Purpose
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods):
         run: str | None = None,
         parents: Sequence[str] | None = None,
         labels: Sequence[tuple[str, ...]] = (),
+        subjects: Sequence[str] = (),
         decision: str | None = None,
         retention_days: int | None = None,
         member: str | None = None,
@@ -113,6 +115,8 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods):
 
         What is not said comes from `rules:`, from the asset as it is, or from custody's defaults. The original stays, unless
         `remove_original`: then the sealed copy is read back and compared first. On any error nothing is left.
+
+        `subjects` are those whose data it holds; `hermetic key shred --subject` finds it by them.
 
         `parents` are references of what it was made of. By default that is what the run has read; outside any run, for bytes and
         streams, what this process has read. The class is at least theirs, unless there is a `decision`. Pass () for what was made of
@@ -130,7 +134,7 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods):
             purpose=purpose,
             run=run,
             parents=None if parents is None else tuple(parents),
-            labels=tuple(labels),
+            labels=(*labels, *as_labels(subjects)),
             decision=decision,
             retention_days=retention_days,
             approvals=tuple(approvals),

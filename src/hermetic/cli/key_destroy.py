@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
     from hermetic.cli.out import Out
     from hermetic.formats.messages.destruction import BlastRadius, CertificateRow
+
+
+class _More(TypedDict):
+    """What names versions beside references."""
+
+    project: str | None
+    subjects: tuple[str, ...]
+    derived: bool
+
 
 _SHOWN = 20  # names of one sort
 _DAYS = 7
@@ -87,20 +96,26 @@ def _destroy_due(out: Out) -> int:
 @click.command()
 @click.argument("refs", nargs=-1, metavar="REF...")
 @click.option("--project", help="All versions of a project, too.")
+@click.option(
+    "--subject", "subjects", multiple=True, metavar="TEXT", help="All versions that hold data of a subject; may be repeated."
+)
+@click.option("--with-derived", "derived", is_flag=True, help="Everything that was made of them, too.")
 @click.option("--reason", default="", help="Why; it goes on record.")
 @click.option("--dry-run", is_flag=True, help="Show what it would concern; change nothing.")
 @_CERTIFICATE
 @output
-def shred(out: Out, *, refs: tuple[str, ...], project: str | None, reason: str, dry_run: bool, file: Path | None) -> int:
+def shred(out: Out, *, refs: tuple[str, ...], reason: str, dry_run: bool, file: Path | None, **more: Unpack[_More]) -> int:
     """Shred versions: their keys are overwritten, and nothing opens them again.
 
     Everything else still reads. Sealed objects stay as bytes that nothing opens, until `hermetic gc`. The certificate says whether
     the data is gone everywhere, and on what that relies.
     """
-    if not refs and project is None:
-        raise UsageError("say what to shred", hint="hermetic key shred NAME@NUMBER --reason TEXT, or --project NAME")
+    if not refs and more["project"] is None and not more["subjects"]:
+        raise UsageError("say what to shred", hint="hermetic key shred NAME@NUMBER --reason TEXT, or --subject TEXT, --project NAME")
     with connected() as connection:
-        plan = connection.ask(PlanShred(refs, project))
+        plan = connection.ask(PlanShred(refs, **more))
+        for note in plan.notes:
+            out.warn(note)
         if dry_run:
             out.emit(plan, *_radius(", ".join(plan.refs[:_SHOWN]), plan.radius))
             return 0

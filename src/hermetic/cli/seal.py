@@ -39,6 +39,7 @@ class Terms(TypedDict):
     purpose: str | None
     retention_days: int | None
     decision: str | None
+    subjects: tuple[str, ...]
 
 
 @click.command()
@@ -51,6 +52,9 @@ class Terms(TypedDict):
 @purpose("The declared reason; ingest if nothing else is said.")
 @click.option("--retention", "retention_days", type=days, help="How long it is kept: 30d, 2w.")
 @click.option("--decision", metavar="WHY", help="Why its class may be below that of what it was made of; recorded.")
+@click.option(
+    "--subject", "subjects", multiple=True, metavar="TEXT", help="Whose data it is, for `key shred --subject`; may be repeated."
+)
 @click.option(
     "--from-scan", "scanned", type=ANY_PATH, metavar="PATH", help="Seal every unprotected file below PATH for which a rule exists."
 )
@@ -80,7 +84,7 @@ def seal(out: Out, *, source: Path | None, scanned: Path | None, remove_original
 
 def _said(terms: Terms) -> Terms:
     """Leave out what was not said."""
-    return {key: value for key, value in terms.items() if value is not None}  # type: ignore[return-value]
+    return {key: value for key, value in terms.items() if value is not None and value != ()}  # type: ignore[return-value]
 
 
 def _from_scan(out: Out, path: Path, terms: Terms, *, remove_original: bool) -> int:

@@ -25,6 +25,7 @@ from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.manifest import Manifest, ManifestObject
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.versions import AbandonVersion, Member, Published, PublishVersion
+from hermetic.formats.subjects import check_labels
 from hermetic.ids import DataClass, DataKeyId, ObjectId, VersionId, check_id, check_member
 from hermetic.policy.request import Action
 from hermetic.signing import manifests
@@ -105,6 +106,7 @@ def _check(request: PublishVersion) -> None:
     if len(request.labels) > LABELS or any(len(label) != 2 for label in request.labels):
         raise UsageError(f"labels are at most {LABELS} pairs of name and value")
 
+    check_labels(request.labels)
 
 def _check_locations(call: Call, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion) -> None:
     """Refuse locations that the rules do not give to the asset. Raises UsageError."""

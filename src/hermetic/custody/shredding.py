@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, decisions, versions
+from hermetic.catalog import decisions, versions
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import approved, blast, callers, certifying, forgetting, remains, unfinished
+from hermetic.custody import approved, blast, callers, certifying, forgetting, gathering, remains, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, recheck
 from hermetic.custody.destroying import certify
@@ -27,7 +27,7 @@ from hermetic.db import tables
 from hermetic.errors import Conflict, KeyUnusable, NotFound, UsageError
 from hermetic.formats.certificate import Certificate
 from hermetic.formats.messages.destruction import PlanShred, Shredded, ShredPlan, ShredVersions
-from hermetic.ids import Kind, Ref, VersionId
+from hermetic.ids import Ref, VersionId
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -47,16 +47,21 @@ def plan_shred(call: Call, request: PlanShred) -> ShredPlan:
     """Show what shredding would concern. Raises NotFound, UsageError, PolicyDenied."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
+        policy = call.custodian.policy.current(session)
         found = _of_refs(call, session, request.refs)
-        if request.project is not None:
-            found += [pair for pair in _of_project(call, session, request.project) if pair not in found]
+        more, notes = gathering.gather(session, policy, request)
+        named = {version.id for _, version in found}
+        found += [pair for pair in more if pair[1].id not in named]
+        if request.derived:
+            found, left = gathering.with_derived(session, policy, found)
+            notes += left
         if not found:
             raise NotFound("nothing to shred", hint="`hermetic ls` lists what there is")
         found.sort(key=lambda pair: (str(pair[0].name), pair[1].number or 0))
         ids = [item for _, item in found]
         radius = blast.radius(call, session, ids, data_keys=sum(len(_live(session, item.id)) for item in ids))
         refs = tuple(f"{asset.name}@{item.number}" for asset, item in found)
-        return ShredPlan(refs, tuple(item.id for item in ids), radius)
+        return ShredPlan(refs, tuple(item.id for item in ids), radius, tuple(notes))
 
 
 def _meant(call: Call, session: ReadSession, request: ShredVersions) -> list[tuple[Asset, Version]]:
@@ -84,17 +89,6 @@ def _of_refs(call: Call, session: ReadSession, refs: tuple[str, ...]) -> list[tu
             raise KeyUnusable(gone(session, asset, version), hint="`hermetic key certificate` shows the certificate")
         found.append((asset, version))
     return found
-
-
-def _of_project(call: Call, session: ReadSession, project: str) -> list[tuple[Asset, Version]]:
-    policy = call.custodian.policy.current(session)
-    return [
-        (asset, version)
-        for asset in assets.list_assets(session, environment=policy.document.environment)
-        if (asset.project or policy.document.project) == project and asset.name.kind is not Kind.SCRATCH
-        for version in versions.list_versions(session, asset)
-        if version.state is VersionState.PUBLISHED
-    ]
 
 
 def _live(session: ReadSession, version_id: VersionId) -> list[dict[str, object]]:

@@ -12,9 +12,11 @@ from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.policy import ListPrincipals
-from hermetic.ids import DataClass
+from hermetic.formats.messages.versions import PublishVersion
+from hermetic.formats.subjects import as_labels
+from hermetic.ids import DataClass, Environment
 from tests.unit.custody.approving import Person, the_request, to_shred
-from tests.world import DAY, START, ended, kinds, leaves, open_, seal, sql
+from tests.world import DAY, START, begin, change_policy, ended, kinds, leaves, open_, record, seal, sql
 
 REF = "dataset/patients@1"
 
@@ -409,3 +411,88 @@ def test_a_copy_is_dated_from_before_its_snapshot(world_with_backup, monkeypatch
         port.ask(TakeBackup())
     assert state_of(port._custodian).last_ms == START
     assert world.clock.now == START + DAY
+
+
+# by data subject, by project
+
+
+def labelled(port, name, *subjects, **more):
+    return publish(port, name, labels=as_labels(subjects), **more)
+
+
+def publish(port, name, *, labels, **more):
+    draft = begin(port, name, **more)
+    port.ask(PublishVersion(draft.version, (record(),), labels=labels))
+    return draft
+
+
+def test_a_subject_is_found_in_whatever_names_it(port):
+    labelled(port, "dataset/patients", "P-17", "P-18")
+    labelled(port, "dataset/patients", "P-18")
+    labelled(port, "embeddings/faces", "P-17")
+    seal(port, "features/x", parents=("embeddings/faces@1",))
+    plan = port.ask(PlanShred((), subjects=("P-17",)))
+    assert plan.refs == ("dataset/patients@1", "embeddings/faces@1")
+    assert plan.radius.derived == ("features/x@1",)
+    assert plan.notes == ("dataset/patients@1 holds data of others too, which goes with it; other subjects: 1",)
+    with pytest.raises(NotFound):
+        port.ask(PlanShred((), subjects=("P-1",)))
+    port.ask(ShredVersions(plan.refs, plan.versions, "consent withdrawn"))
+    with pytest.raises(NotFound):
+        port.ask(PlanShred((), subjects=("P-17",)))
+    assert port.ask(PlanShred((), subjects=("P-18", "P-99"))).refs == ("dataset/patients@2",)
+    for ref in ("dataset/patients@1", "embeddings/faces@1"):
+        with pytest.raises(KeyUnusable):
+            open_(port, ref)
+    open_(port, "dataset/patients@2", "features/x@1")
+
+
+def test_what_was_derived_is_taken_along_if_asked(port):
+    labelled(port, "dataset/patients", "P-17")
+    seal(port, "features/x", parents=("dataset/patients@1",))
+    seal(port, "model/risk", parents=("features/x@1",))
+    seal(port, "dataset/other")
+    plan = port.ask(PlanShred((), subjects=("P-17",), derived=True))
+    assert plan.refs == ("dataset/patients@1", "features/x@1", "model/risk@1")
+    assert plan.radius.derived == ()
+    both = port.ask(PlanShred(("dataset/other@1", "dataset/patients@1"), subjects=("P-17",)))
+    assert both.refs == ("dataset/other@1", "dataset/patients@1")
+
+
+def test_a_subject_needs_the_approvals_of_any_shred(world, port):
+    people = [Person("bob"), Person("carol")]
+    for person in people:
+        person.enrol(port)
+    change_policy(
+        world,
+        port,
+        lambda text: text.replace("delete: {approvals: 2, approvals_in: {development: 0, staging: 1}}", "delete: {approvals: 2}"),
+    )
+    labelled(port, "dataset/patients", "P-17")
+    plan = port.ask(PlanShred((), subjects=("P-17",)))
+    ask = ShredVersions(plan.refs, plan.versions, "consent withdrawn")
+    with pytest.raises(ApprovalNeeded):
+        port.ask(ask)
+    for person in people:
+        person.answers(port, the_request(port), START)
+    assert port.ask(ask).refs == (REF,)
+
+
+def test_another_environment_is_told_about_and_left_alone(port):
+    labelled(port, "dataset/patients", "P-17")
+    labelled(port, "dataset/patients", "P-17", environment=Environment.STAGING)
+    plan = port.ask(PlanShred((), subjects=("P-17",)))
+    assert (plan.refs, len(plan.notes)) == ((REF,), 1)
+    assert "staging" in plan.notes[0]
+
+
+def test_subjects_are_one_text_and_nothing_of_them_is_in_the_clear(world, port):
+    name = "Zoe\u0308 Nightingale"
+    labelled(port, "dataset/patients", f"  {name} ")
+    assert port.ask(PlanShred((), subjects=("Zo\u00eb Nightingale",))).refs == (REF,)
+    assert b"Nightingale" not in pages(world)
+    for text in ("", "  ", "a\nb", "x" * 201):
+        with pytest.raises(UsageError):
+            port.ask(PlanShred((), subjects=(text,)))
+    with pytest.raises(UsageError, match="as it is kept"):
+        publish(port, "dataset/patients", labels=(("subject", " P-17"),))

@@ -111,20 +111,24 @@ class DestroyedDue:
 @message("plan-shred")
 @dataclass(frozen=True, slots=True)
 class PlanShred(Request["ShredPlan"]):
-    """What shredding would concern: these versions, and all of a project if one is named."""
+    """What shredding would concern: these versions, all of a project if one is named, all that hold data of subjects; with `derived`
+    also what was made of any of them."""
 
     refs: tuple[str, ...]
     project: str | None = None
+    subjects: tuple[str, ...] = ()
+    derived: bool = False
 
 
 @message("shred-plan")
 @dataclass(frozen=True, slots=True)
 class ShredPlan:
-    """`refs` are all versions meant, each with its number, in order; `versions` are their ids."""
+    """`refs` are all versions meant, each with its number, in order; `versions` are their ids; `notes` are sentences for a person."""
 
     refs: tuple[str, ...]
     versions: tuple[str, ...]
     radius: BlastRadius
+    notes: tuple[str, ...] = ()
 
 
 @message("shred-versions")

@@ -1,0 +1,51 @@
+"""`seal --subject`, `key shred --subject`, `--with-derived`, `--project` as people give them."""
+
+from __future__ import annotations
+
+import pytest
+
+import hermetic as hermetic_package
+
+
+@pytest.fixture
+def project(hermetic, domain_home, tmp_path, monkeypatch):
+    """A domain with versions about two people."""
+    folder = tmp_path / "project"
+    folder.mkdir(mode=0o700)
+    monkeypatch.chdir(folder)
+    assert hermetic("init", "--root", "local:insecure-file", "--project", "clinic").code == 0
+    (folder / "cases.csv").write_bytes(b"case,age\n1,44\n")
+    for name, subjects in (("dataset/cases", ("P-17", "P-18")), ("dataset/more", ("P-18",)), ("dataset/none", ())):
+        given = [part for subject in subjects for part in ("--subject", subject)]
+        done = hermetic("seal", "cases.csv", "--as", name, "--class", "restricted", *given)
+        assert done.code == 0, done.err
+    return folder
+
+
+def test_a_subject_is_sealed_shown_and_shredded(project, hermetic):
+    assert "P-17" in hermetic("show", "dataset/cases@1").out
+    shown = hermetic("key", "shred", "--subject", "P-17", "--dry-run")
+    assert "dataset/cases@1" in shown.out
+    assert "dataset/more@1" not in shown.out
+    assert "other subjects: 1" in shown.err
+    done = hermetic("key", "shred", "--subject", "P-17", "--reason", "consent withdrawn", "--json")
+    assert (done.code, done.json["refs"]) == (0, ["dataset/cases@1"])
+    assert hermetic("key", "shred", "--subject", "P-17", "--reason", "again").code != 0
+    with hermetic_package.connect(project) as h, h.open("dataset/more@1", purpose="prepare") as file:
+        assert file.read().startswith(b"case")
+
+
+def test_by_project_and_with_what_was_derived(project, hermetic):
+    with hermetic_package.connect(project) as h:
+        h.seal(b"made of it", name="features/x", data_class="restricted", parents=["dataset/more@1"], subjects=["P-99"])
+    plan = hermetic("key", "shred", "--subject", "P-18", "--with-derived", "--dry-run", "--json").json
+    assert plan["refs"] == ["dataset/cases@1", "dataset/more@1", "features/x@1"]
+    assert hermetic("key", "shred", "--subject", "P-99", "--dry-run", "--json").json["refs"] == ["features/x@1"]
+    done = hermetic("key", "shred", "--project", "clinic", "--reason", "the study is over", "--json")
+    assert len(done.json["refs"]) == 4
+
+
+def test_what_is_no_subject_is_refused(project, hermetic):
+    assert hermetic("key", "shred", "--subject", " ", "--dry-run").code == 2
+    assert hermetic("key", "shred").code == 2
+    assert hermetic("seal", "cases.csv", "--as", "dataset/x", "--class", "internal", "--subject", "a\nb").code == 2
