@@ -88,7 +88,8 @@ def show(out: Out, *, request: str, offline: bool, raw: bool) -> int:
     if raw:
         request_shown.write_raw(asked)
         return 0
-    out.emit(row, *_details(row, asked), *([Heading("Changes"), *map(Line, changes)] if changes else []))
+    changed: list[Block] = [Heading("Changes"), *map(Line, changes)] if changes else []
+    out.emit(row, *_details(row, asked), *changed)
     return 0
 
 

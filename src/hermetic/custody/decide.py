@@ -49,8 +49,8 @@ class Question:
     policy: InForce
     purpose: Purpose | None = None
     run: Run | None = None
-    scope: str = ""  # of a campaign: approvals that its first step used cover it too
     taken: int = 0  # keys of the same asset that the same request takes before this one: budgets count them
+    scope: str = ""  # of a campaign: approvals that its first step used cover it too
 
 
 @dataclass(frozen=True, slots=True)
