@@ -1,4 +1,4 @@
-"""Capabilities KM3, KM5, MO4, SG5: rotation beside readers, who answers for keys, the playbook for a stolen one, packages."""
+"""Capabilities KM3, KM5, SC7, MO4, SG5: rotation beside readers, who answers for keys, retired suites, the playbook, packages."""
 
 from __future__ import annotations
 
@@ -51,6 +51,27 @@ def test_KM3_signing_keys_change_and_everything_verifies(pipeline):
     done = pipeline.hermetic("log", "verify", "--json")
     assert done.code in {0, 7}, done.err
     assert [row["state"] for row in pipeline.hermetic("key", "signing", "ls", "--json").json["keys"]] == ["destroyed", "active"] * 2
+
+
+def test_SC7_a_retired_suite_is_found_and_sealed_anew(pipeline):
+    text = read("dataset/patients")
+    retired = pipeline.hermetic("show", "dataset/patients", "--json").json["suites"]
+    with (pipeline.project / "hermetic.yaml").open("a") as file:
+        file.write(f"retired_suites:\n  - {{suite: {retired[0]}, reason: a weakness was found}}\n")
+    assert pipeline.hermetic("policy", "apply").code == 0
+    plan = pipeline.hermetic("reseal", "--dry-run", "--json").json
+    assert "dataset/patients@1" in {one["ref"] for one in plan["versions"]}
+    assert plan["bytes"] >= len(text)
+    found = {(item["code"], item["subject"]) for item in pipeline.hermetic("status", "--json").json["findings"]}
+    assert ("suite-retired", "dataset/patients") in found
+    done = pipeline.hermetic("reseal", "--json")
+    assert done.code == 0, done.err
+    assert {one["old"] for one in done.json["anew"]} == {one["ref"] for one in plan["versions"]}
+    assert read("dataset/patients") == text
+    after = pipeline.hermetic("show", "dataset/patients", "--json").json
+    assert not set(after["suites"]) & set(retired)
+    assert "suite-retired" not in {item["code"] for item in pipeline.hermetic("status", "--json").json["findings"]}
+    assert pipeline.hermetic("reseal", "--dry-run", "--json").json["versions"] == []
 
 
 def test_KM5_a_key_that_is_late_or_nobodys_is_a_finding(pipeline):

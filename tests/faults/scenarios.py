@@ -89,6 +89,23 @@ def sign(root: Path, say: Say) -> None:
         ask(ChangeSigningCare("manifest", owner="ana", rotate_after_days=365))
 
 
+def retire(root: Path, say: Say) -> None:
+    """Retire the suite of everything that is there, and seal it anew."""
+    from hermetic.domain import project as projects
+    from hermetic.formats.messages.policy import ApplyPolicy
+    from hermetic.recovery.suites import reseal_retired
+
+    project = root / "project"
+    with (project / "hermetic.yaml").open("a") as file:
+        file.write("retired_suites:\n  - {suite: FLOE-AES256-GCM-1M-BLAKE3, reason: a weakness was found}\n")
+        file.flush()
+        os.fsync(file.fileno())  # as in `locate`
+    with _workspace(root) as h:
+        h.connection.ask(ApplyPolicy(projects.load(project).bundle().to_bytes()))
+        for one in reseal_retired(h).anew:
+            say(f"sealed {one.new}")
+
+
 def run(root: Path, say: Say) -> None:
     """Runs that read, use scratch and write, in one call and in files; the last one fails."""
     os.chdir(root / "project")
@@ -463,5 +480,5 @@ def use(root: Path, _say: Say) -> None:
 
 SCENARIOS = {
     made.__name__: made
-    for made in (seal, release, use, rotate, sign, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
+    for made in (seal, release, use, rotate, sign, retire, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
 }

@@ -110,6 +110,7 @@ def record_of(member: str, sealed: SealedObject) -> ObjectRecord:
         member=member,
         plaintext_length=sealed.plaintext_length,
         digest=sealed.content_digest,
+        suite=sealed.header.suite.name,
     )
 
 

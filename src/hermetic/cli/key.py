@@ -21,9 +21,10 @@ from hermetic.ids import KeyState
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.connect import Connection
-from hermetic.formats.messages.keys import KeyRow
+from hermetic.formats.messages.keys import KeyRow, KeyVersionRow
 
 _SHOWN = 3  # assets in a note
+_NEAR = 50  # percent of what a version may wrap, from where on it is shown
 _REQUEST = 20_000  # data keys in one request of a campaign
 _STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroyed": "bad"}
 
@@ -227,7 +228,7 @@ def _details(row: KeyRow) -> list[Block]:
         *(("only there", f"{uri}: {count(keys, 'data key')}, not in shares, escrow or backups") for uri, keys in homes(row).items()),
     ]
     versions = [
-        (item.number, _state(item.state), moment(item.created_ms), item.wraps, item.data_keys, moment(item.destroy_after_ms))
+        (item.number, _state(item.state), moment(item.created_ms), _wraps(item), item.data_keys, moment(item.destroy_after_ms))
         for item in row.versions
     ]
     return [
@@ -246,7 +247,13 @@ def _newest(row: KeyRow) -> str:
     if not row.versions:
         return "-"
     kind = row.versions[-1].home.partition(":")[0]
-    return f"v{row.versions[-1].number}" + (f" in {kind}" if kind else "")
+    used = f", {row.versions[-1].used} % used" if row.versions[-1].used >= _NEAR else ""
+    return f"v{row.versions[-1].number}" + (f" in {kind}" if kind else "") + used
+
+
+def _wraps(version: KeyVersionRow) -> str | Mark:
+    """Return how often a version has wrapped, and once it counts how much that is of what it may."""
+    return Mark(f"{version.wraps} ({version.used} %)", "warn") if version.used >= _NEAR else str(version.wraps)
 
 
 def _due(row: KeyRow) -> str | Mark:

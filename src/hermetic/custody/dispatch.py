@@ -55,6 +55,7 @@ HANDLERS: dict[str, str] = {
     "list-signing-keys": "signing_keys.list_signing_keys",
     "rotate-signing-key": "signing_keys.rotate_signing_key",
     "change-signing-care": "signing_keys.change_signing_care",
+    "list-suites": "suites.list_suites",
     "list-roots": "rooting.list_roots",
     "add-root": "rooting.add_root",
     "extend-root": "rooting.extend_root",

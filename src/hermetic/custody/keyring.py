@@ -31,7 +31,7 @@ from hermetic.formats.messages.keys import (
     ShowKey,
 )
 from hermetic.ids import AssetId, KekId, KeyState
-from hermetic.keys import contacts, hierarchy, in_provider, roots
+from hermetic.keys import contacts, hierarchy, in_provider, limits, roots
 from hermetic.keys import kek as keks
 from hermetic.keys.kek import slots_of
 from hermetic.policy.request import Action, DomainResource
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
-    from hermetic.keys.kek import Kek
+    from hermetic.keys.kek import Kek, KekVersion
 
 PREFIX = 4  # shortest prefix of an id that names a key
 BATCH = 2000  # data keys in one transaction, which stays well under 50 ms
@@ -107,6 +107,7 @@ def key_row(session: ReadSession, kek: Kek) -> KeyRow:
                 counts.get(item.number, 0),
                 item.destroy_after_ms,
                 _home(session, kek, item.number),
+                _used(session, kek, item),
             )
             for item in kek.versions
         ),
@@ -118,6 +119,12 @@ def key_row(session: ReadSession, kek: Kek) -> KeyRow:
 def _home(session: ReadSession, kek: Kek, number: int) -> str:
     home = in_provider.home_of(session, kek.kek_id, number)
     return "" if home is None else roots.get(session, home).provider_uri
+
+
+def _used(session: ReadSession, kek: Kek, version: KekVersion) -> int:
+    home = in_provider.home_of(session, kek.kek_id, version.number)
+    wraps = version.wraps if home is None else in_provider.wraps_under(session, home)
+    return limits.used_percent(wraps, version.revision)
 
 
 def _counts(session: ReadSession, kek: Kek) -> dict[int, int]:

@@ -9,7 +9,7 @@ from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, ver
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
-from hermetic.custody import callers, denial
+from hermetic.custody import callers, denial, suites
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle
 from hermetic.custody.decide import Question, consume_grant, decide
@@ -58,12 +58,13 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         asset, version = _own_draft(work.session, caller, request.version)
         _check_locations(call, work.session, (asset, version), request)
         _still_opens(work.session, asset, version)
+        named = suites.named(call.custodian.policy.current(work.session).document, request.objects)
         _add_parents(work, version, request)
         notes = notes_about(call.custodian, work.session, (asset, version), request)
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
         members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
-        version = versions.set_details(work.session, version, encode_details(version, members, request.labels))
+        version = versions.set_details(work.session, version, encode_details(version, members, request.labels, named))
         published = versions.publish(work.session, version, _publication(call, request, (raw, openings), place))
         fingerprints.add(work.session, _fingerprints(call.custodian, version, request))
         work.log(_entry(asset, published, caller, raw))
@@ -105,8 +106,8 @@ def _check(request: PublishVersion) -> None:
         raise UsageError("two objects have the same member name or id")
     if len(request.labels) > LABELS or any(len(label) != 2 for label in request.labels):
         raise UsageError(f"labels are at most {LABELS} pairs of name and value")
-
     check_labels(request.labels)
+
 
 def _check_locations(call: Call, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion) -> None:
     """Refuse locations that the rules do not give to the asset. Raises UsageError."""

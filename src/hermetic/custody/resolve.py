@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, decisions, versions
 from hermetic.catalog.values import AssetState, VersionState
-from hermetic.custody.views import purposes_of
+from hermetic.custody.views import purposes_of, suites_of
 from hermetic.db import tables
 from hermetic.errors import Denied, KeyUnusable, RowTampered
 from hermetic.ids import DataKeyId, KekId, KeyState, Purpose, Ref
@@ -150,4 +150,5 @@ def as_resource(asset: Asset, version: Version | None, policy: InForce) -> Asset
         version=None if version is None else version.number,
         purposes=None if version is None else purposes_of(version),
         retention_ends_ms=ends,
+        suites=() if version is None or not policy.document.retired_suites else suites_of(version),
     )

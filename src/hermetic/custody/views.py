@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hermetic.catalog.values import VersionState
 from hermetic.errors import FormatError
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import from_base64url, to_base64url
+from hermetic.formats.dsse import parse_envelope
+from hermetic.formats.manifest import ENVELOPE_LIMIT, parse_manifest
 from hermetic.formats.messages.versions import Member, Opening
+from hermetic.formats.suites import SUITES
 from hermetic.ids import Purpose
 
 if TYPE_CHECKING:
@@ -31,12 +35,16 @@ def openings_of(version: Version) -> tuple[Opening, ...]:
     return tuple(Opening(field, from_base64url(salt, length=32), value) for field, (salt, value) in sorted(body.items()))
 
 
-def encode_details(before: Version, members: tuple[Member, ...], labels: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
-    """Return what the version row keeps (sealed): what the draft said, its members and labels."""
+def encode_details(
+    before: Version, members: tuple[Member, ...], labels: tuple[tuple[str, ...], ...], suites: set[str]
+) -> dict[str, Any]:
+    """Return what the version row keeps (sealed): what the draft said, its members, labels and suites; no suites are not noted."""
+    noted = {"suites": sorted(suites)} if suites and "" not in suites else {}
     return {
         **(before.details or {}),
         "members": [[item.path, item.index, item.length] for item in members],
         "labels": [list(label) for label in labels],
+        **noted,
     }
 
 
@@ -53,6 +61,19 @@ def purposes_of(version: Version) -> tuple[Purpose, ...] | None:
     """Return what a version may be used for, as recorded when it was sealed; None when that was not limited."""
     stored = (version.details or {}).get("purposes")
     return None if stored is None else tuple(Purpose(item) for item in stored)
+
+
+def suites_of(version: Version) -> tuple[str, ...]:
+    """Return the suites that the objects of a published version have; where none were noted, as in older versions, those that they may
+    have: the ones with the digests that the manifest names. None for a draft, or a version that is deleted."""
+    noted = (version.details or {}).get("suites")
+    if noted is not None:
+        return tuple(str(item) for item in noted)
+    if version.state is not VersionState.PUBLISHED or version.manifest is None:
+        return ()
+    payload = parse_envelope(version.manifest, limit=ENVELOPE_LIMIT).payload
+    digests = {item.algorithm for item in parse_manifest(payload).objects}
+    return tuple(name for name, suite in SUITES.items() if suite.digest in digests)
 
 
 def labels_of(version: Version) -> tuple[tuple[str, ...], ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 STALE_MS = DAY_MS  # a backup that lacks entries and is older than this is a finding
+LOG_WARNING = 2**30  # entries of one generation, half of what it takes
 CHECK_MS = 90 * DAY_MS  # a restore check older than this proves little
 
 
@@ -152,6 +153,14 @@ def _policy(facts: Facts, around: Surroundings) -> Iterator[Finding]:
 
 
 def _log(facts: Facts) -> Iterator[Finding]:
+    if facts.log_size >= LOG_WARNING:
+        yield Finding(
+            "log-nearly-full",
+            "high",
+            "log",
+            f"this generation of the log has {facts.log_size} entries, and takes no more than 2^31",
+            "hermetic backup now, then hermetic restore into a fresh home: that begins the next generation",
+        )
     if facts.open_intents:
         yield Finding(
             "open-intents",

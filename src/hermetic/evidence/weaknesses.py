@@ -21,7 +21,7 @@ INSECURE_ROOT = "local:insecure-file"
 INSECURE_CODE = "insecure-root"  # what that provider remarks about itself
 DAY_MS = 86_400_000
 _SEVERITIES: Final[dict[str, Severity]] = {"high": "high", "medium": "medium", "low": "low"}
-WRAPS_WARNING = 2**31 // 10 * 9  # nine tenths of what one KEK version may wrap (DESIGN section 6)
+USED_WARNING = 50  # percent of what a KEK version may do (spec/key-usage.md)
 
 _ROOT_STATES: Final[dict[str, tuple[str, Severity, str, str]]] = {
     KeyState.PRE_ACTIVE: (
@@ -207,9 +207,13 @@ def _rotation(key: KeyRow, now_ms: int, name: str) -> Iterator[Finding]:
                 f"the key of {name} should have been rotated {max(1, late_ms // DAY_MS)} days ago",
                 f"hermetic key rotate {key.kek} --rewrap",
             )
-    if newest is not None and newest.wraps > WRAPS_WARNING:
+    if newest is not None and newest.used >= USED_WARNING:
         yield Finding(
-            "key-nearly-used-up", "high", key.kek, f"the key of {name} nears its limit of 2^31 uses", f"hermetic key rotate {key.kek}"
+            "key-nearly-used-up",
+            "high",
+            key.kek,
+            f"the key of {name} has done {newest.used} % of the wraps it may, and wraps no more at the limit",
+            f"hermetic key rotate {key.kek}",
         )
     for old in key.versions:
         if old.state == KeyState.DEACTIVATED and old.data_keys:

@@ -28,7 +28,7 @@ from hermetic.ids import KekId, KeyState, id_from_bytes
 from hermetic.keys import in_provider, roots
 from hermetic.keys import kek as keks
 from hermetic.keys.kek import Kek, KekScope, KekVersion, find, get, ls
-from hermetic.keys.limits import check_wraps
+from hermetic.keys.limits import check_changes, check_wraps
 from hermetic.keys.slots import kek_context
 from hermetic.keys.states import check_transition
 
@@ -179,6 +179,7 @@ def count_wraps(session: Session, kek_id: KekId, number: int, wraps: int = 1, *,
     """Count wraps that are about to be made. Raises KeyUnusable when the version may not wrap, or not so often any more."""
     version = get(session, kek_id).check(number, "wrap")
     total = check_wraps(version.wraps, wraps)
+    check_changes(version.revision)
     home = in_provider.home_of(session, kek_id, number)
     if home is not None:
         check_wraps(in_provider.wraps_under(session, home), wraps)

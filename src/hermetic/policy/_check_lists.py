@@ -29,6 +29,7 @@ def flaws(raw: Raw, root: Node, stores: Mapping[str, StoreRules], now_ms: int | 
         *_tls(raw, root),
         *_pipeline(raw, root, stores),
         *_pickles(raw, root),
+        *_retired_suites(raw, root),
     ]
 
 
@@ -91,6 +92,14 @@ def _exceptions(raw: Raw, root: Node, now_ms: int | None) -> Iterator[Wrong]:
             yield Wrong(place, f"exception {entry.id!r} has expired", remedy)
         elif now_ms is not None and entry.expires > now_ms + _YEAR_MS:
             yield Wrong(place, f"exception {entry.id!r} runs for over a year", "choose an earlier day and review it then")
+
+
+def _retired_suites(raw: Raw, root: Node) -> Iterator[Wrong]:
+    named: set[str] = set()
+    for index, entry in enumerate(raw.retired_suites):
+        if entry.suite in named:
+            yield Wrong(place_of(root, "retired_suites", index, "suite"), f"{entry.suite} is retired twice", "remove one of the two")
+        named.add(entry.suite)
 
 
 def _budgets(raw: Raw, root: Node) -> Iterator[Wrong]:

@@ -52,6 +52,7 @@ def complete(raw: Raw, root: Node, wrong: list[Wrong], now_ms: int | None) -> Po
         tls=_tls(raw),
         pipeline=raw.pipeline,
         pickles=frozenset(raw.pickles),
+        retired_suites=raw.retired_suites,
     )
 
 
@@ -59,7 +60,7 @@ def complete(raw: Raw, root: Node, wrong: list[Wrong], now_ms: int | None) -> Po
 
 
 def _classes(raw: Raw, root: Node, wrong: list[Wrong]) -> Mapping[DataClass, ClassRules]:
-    suite = (APPROVED_SUITE if raw.algorithms is Algorithms.APPROVED_ONLY else DEFAULT_SUITE).name
+    suite = _default_suite(raw)
     classes: dict[DataClass, ClassRules] = {}
     for name in DataClass:
         values = _inherited(raw, root, wrong, name)
@@ -67,6 +68,14 @@ def _classes(raw: Raw, root: Node, wrong: list[Wrong]) -> Mapping[DataClass, Cla
         _check_class(raw, root, wrong, (name, classes[name]))
     _check_rising(raw, classes, root, wrong)
     return classes
+
+
+def _default_suite(raw: Raw) -> str:
+    """Return the suite of classes that name none: the usual one, unless it is retired. With all retired, `_check_class` refuses."""
+    usual = APPROVED_SUITE if raw.algorithms is Algorithms.APPROVED_ONLY else DEFAULT_SUITE
+    retired = {item.suite for item in raw.retired_suites}
+    fit = [suite for suite in (usual, *SUITES.values()) if suite.digest == "sha256" or raw.algorithms is not Algorithms.APPROVED_ONLY]
+    return next((suite.name for suite in fit if suite.name not in retired), usual.name)
 
 
 def _inherited(raw: Raw, root: Node, wrong: list[Wrong], name: DataClass) -> dict[str, Any]:
@@ -104,6 +113,9 @@ def _check_class(raw: Raw, root: Node, wrong: list[Wrong], named: tuple[DataClas
     if rules.kek_provider is not None and rules.kek is not KekPlace.IN_PROVIDER:
         place = place_of(root, "classes", name, "kek_provider")
         wrong.append(Wrong(place, f"class {name} names a provider for a wrapped key", "write `kek: in-provider`, or leave it out"))
+    if any(item.suite == rules.suite for item in raw.retired_suites):
+        place = place_of(root, "classes", name, "suite")
+        wrong.append(Wrong(place, f"class {name} seals with {rules.suite}, which is retired", "name another, or leave `suite` out"))
     if raw.algorithms is Algorithms.APPROVED_ONLY and SUITES[rules.suite].digest != "sha256":
         place = place_of(root, "classes", name, "suite")
         wrong.append(Wrong(place, f"suite {rules.suite} is not for approved-only", f"use {APPROVED_SUITE.name}, or leave `suite` out"))

@@ -71,6 +71,7 @@ class Raw:
     tls: model.TlsRules = field(default_factory=model.TlsRules)
     pipeline: dict[Stage, model.StageRules] = field(default_factory=dict)
     pickles: tuple[str, ...] = ()
+    retired_suites: tuple[model.RetiredSuite, ...] = ()
 
 
 def _renamed(**names: str) -> Any:
@@ -166,6 +167,17 @@ _EXCEPTION = Record(
         Key("reason", Prose("reason"), "why it is accepted", required=True),
         Key("approver", _PERSON, "who accepted it", required=True),
         Key("expires", Date(), "the first day on which it no longer counts, such as 2027-01-31", required=True),
+    ),
+    located=True,
+)
+
+_RETIRED = Record(
+    "retired suite",
+    model.RetiredSuite,
+    (
+        Key("suite", Choice(tuple(SUITES), "suite"), "the suite that seals nothing new any more", required=True),
+        Key("reason", Prose("reason"), "why it is retired", required=True),
+        Key("opens_until", Date(), "the first day on which what it sealed is opened for recovery only, such as 2027-01-31"),
     ),
     located=True,
 )
@@ -279,6 +291,7 @@ DOCUMENT = Record(
             Choice(tuple(model.Algorithms), "word"),
             "standard, or approved-only: leaves out BLAKE3, Argon2id, ChaCha20 and age",
         ),
+        Key("retired_suites", Many(_RETIRED, "retired suites"), "suites that seal nothing new, and until when what they sealed opens"),
         Key("environment", _ENVIRONMENT, "where new assets go when no rule says otherwise"),
         Key("stores", Table(_WORD, _STORE, "stores"), "where sealed objects lie"),
         Key("environments", Table(_ENVIRONMENT, _ENVIRONMENT_RULES, "environments"), "what holds in each environment"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hermetic.formats.padding import Padding
     from hermetic.policy._yaml import Place
@@ -163,6 +163,20 @@ class PolicyException:
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredSuite:
+    """A suite that seals nothing new. What it sealed opens until 00:00 UTC of the day `opens_until` names; None is without end."""
+
+    place: Place
+    suite: str  # a name in formats.suites
+    reason: str
+    opens_until: int | None = None  # Unix milliseconds
+
+    def closed(self, now_ms: int) -> bool:
+        """Whether what it sealed is no longer opened, save to recover it."""
+        return self.opens_until is not None and now_ms >= self.opens_until
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """How much may be taken from assets that match `assets`; None is without limit."""
 
@@ -222,6 +236,12 @@ class PolicyDocument:
     tls: TlsRules = field(default_factory=TlsRules)
     pipeline: Mapping[Stage, StageRules] = field(default_factory=dict)
     pickles: frozenset[str] = frozenset()  # module.name of what reading a pickle may import
+    retired_suites: tuple[RetiredSuite, ...] = ()
+
+    def retired(self, suites: Iterable[str]) -> tuple[RetiredSuite, ...]:
+        """Return those of some suites that are retired."""
+        named = frozenset(suites)
+        return tuple(item for item in self.retired_suites if item.suite in named)
 
     def store_for(self, environment: Environment) -> str:
         """Return the name of the store where new objects of an environment go."""

@@ -1,7 +1,7 @@
 """What a request must bring beyond the access policy: the obligations of class, environment, operation, role and budget.
 
 They come after Cedar, in this order, and all that are unmet are told at once, so that nobody fixes one only to meet the next:
-enforcement level, attestation, purpose, retention, budget, second factor, approvals.
+enforcement level, attestation, purpose, retention, retired suites, budget, second factor, approvals.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def unmet(document: PolicyDocument, request: DecisionRequest, usage: Usage | Non
         found += _attestation(document, request, request.resource)
         found += _purposes(document, request, request.resource)
         found += _retention(request, request.resource)
+        found += _suites(document, request, request.resource)
         found += _budget(document, request, request.resource, usage)
     found += _second_factor(document, request)
     found += _approvals(document, request)
@@ -113,6 +114,16 @@ def _retention(request: DecisionRequest, asset: AssetResource) -> Iterator[Unmet
     if request.action in RELEASES and ends is not None and request.context.now_ms >= ends:
         remedy = "seal what is still needed as a new version with a new decision, or change `retention` of its class"
         yield Unmet("retention", "the retention of this version has ended; it waits to be deleted", remedy)
+
+
+def _suites(document: PolicyDocument, request: DecisionRequest, asset: AssetResource) -> Iterator[Unmet]:
+    """What a retired suite sealed is opened up to a day, and to seal it anew."""
+    if request.action not in RELEASES or request.context.purpose is Purpose.RECOVER:
+        return
+    closed = [item for item in document.retired(asset.suites) if item.closed(request.context.now_ms)]
+    if closed:
+        message = f"this version is sealed with {closed[0].suite}, which is retired: {closed[0].reason}"
+        yield Unmet("suite-retired", message, "seal it anew: `hermetic reseal` does that for everything on retired suites")
 
 
 def _budget(document: PolicyDocument, request: DecisionRequest, asset: AssetResource, usage: Usage | None) -> Iterator[Unmet]:

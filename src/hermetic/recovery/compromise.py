@@ -16,33 +16,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from hermetic.assets.resealing import reseal
-from hermetic.errors import HermeticError, NotFound
 from hermetic.formats.findings import Finding
 from hermetic.formats.messages.keys import ChangeKeyState, ShowKey
-from hermetic.ids import KeyState, Purpose
+from hermetic.ids import KeyState
+from hermetic.recovery import anew
+from hermetic.recovery.anew import LABEL, Anew
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from hermetic.assets.workspace import Workspace
-    from hermetic.formats.messages.catalogue import VersionDetails
+    from hermetic.errors import HermeticError
     from hermetic.formats.messages.keys import KeyRow
 
-LABEL: Final = "sealed-anew-from"
-
-
-@dataclass(frozen=True, slots=True)
-class Anew:
-    """One version that was sealed anew: old and new reference, bytes of plaintext, seconds."""
-
-    old: str
-    new: str
-    bytes: int
-    seconds: float
+__all__ = ["LABEL", "Anew", "Report", "compromise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,53 +61,13 @@ def compromise(
         row = h.connection.ask(ChangeKeyState(row.kek, "revoke", reason)).key
     revoked = time.monotonic() - start
     reached("recovery.compromise.revoked")
-    # 2. to 4.
-    affected, done = _affected(h, row)
-    anew, failed = [], []
-    for details in affected:
-        if details.ref not in done:
-            try:
-                anew.append(_anew(h, details))
-            except HermeticError as error:
-                failed.append(_failure(details.ref, error))
-        advance(1)
+    # 2. to 4. Everything that it could open.
+    lost = {item.number for item in row.versions if item.state == KeyState.COMPROMISED}
+    affected = anew.find(h, lambda details: details.kek == row.kek and details.kek_number in lost)
+    made, failed = anew.seal_all(h, affected, _failure, after_each=lambda: reached("recovery.compromise.anew"), advance=advance)
     # 5.
-    ready = sum(details.ref in done for details in affected)
-    row = h.connection.ask(ShowKey(row.kek))
-    return Report(row, revoked, tuple(anew), ready, tuple(failed), time.monotonic() - start)
-
-
-def _affected(h: Workspace, key: KeyRow) -> tuple[list[VersionDetails], set[str]]:
-    """Return every version that the compromised key could open, and the references of those that were sealed anew before."""
-    compromised = {item.number for item in key.versions if item.state == KeyState.COMPROMISED}
-    affected: list[VersionDetails] = []
-    done: set[str] = set()
-    for details in _versions(h):
-        done |= {label[1] for label in details.labels if label[0] == LABEL}
-        if details.kek == key.kek and details.kek_number in compromised:
-            affected.append(details)
-    return affected, done
-
-
-def _versions(h: Workspace) -> Iterator[VersionDetails]:
-    for asset in h.list():
-        for number in range(1, asset.latest + 1):
-            try:
-                details = h.show(f"{asset.name}@{number}")
-            except NotFound:
-                continue
-            if details.state == "published":
-                yield details
-
-
-def _anew(h: Workspace, details: VersionDetails) -> Anew:
-    start = time.monotonic()
-    # 3. A new data key, new ciphertext, a new signature.
-    sealed = reseal(h.session, details, purpose=Purpose.RECOVER, label=LABEL)
-    # 4. What was written is what was meant.
-    h.verify(sealed.ref)
-    reached("recovery.compromise.anew")
-    return Anew(details.ref, sealed.ref, sealed.bytes, time.monotonic() - start)
+    now = h.connection.ask(ShowKey(row.kek))
+    return Report(now, revoked, tuple(made), affected.before, tuple(failed), time.monotonic() - start)
 
 
 def _failure(ref: str, error: HermeticError) -> Finding:

@@ -439,3 +439,12 @@ def test_signing_keys(hermetic, custody):
     assert custody.asked[-1] == signing.ChangeSigningCare("log", owner="ana", rotate_after_days=365)
     hermetic("key", "signing", "set", "manifest", "--rotate-every", "never")
     assert custody.asked[-1] == signing.ChangeSigningCare("manifest", rotate_after_days=0)
+
+
+def test_keys_that_are_nearly_used_up_say_so(hermetic, custody):
+    row = replace(KEY, versions=(keys.KeyVersionRow(1, "active", sample.NOW, 2**30, 3, used=50),))
+    custody.answers |= {keys.ListKeys: keys.KeyList((row,)), keys.ShowKey: row}
+    assert "50 % used" in hermetic("key", "ls").out
+    assert f"{2**30} (50 %)" in hermetic("key", "show", "mfrg").out
+    custody.answers[keys.ListKeys] = keys.KeyList((KEY,))
+    assert "used" not in hermetic("key", "ls").out

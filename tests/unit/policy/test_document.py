@@ -116,7 +116,31 @@ def test_like_takes_values_from_another_class_before_the_shipped_ones() -> None:
     assert internal.retention_days == confidential.retention_days
 
 
+BLAKE, SHA = "FLOE-AES256-GCM-1M-BLAKE3", "FLOE-AES256-GCM-1M-SHA256"
+RETIRED = f"retired_suites:\n  - {{suite: {BLAKE}, reason: weak, opens_until: 2027-06-30}}\n"
+
+
+def test_classes_without_a_suite_take_one_that_is_not_retired() -> None:
+    parsed = document.parse(HEAD + RETIRED)
+    assert {rules.suite for rules in parsed.classes.values()} == {SHA}
+    (entry,) = parsed.retired((BLAKE, SHA))
+    assert (entry.suite, entry.reason, entry.closed(entry.opens_until - 1), entry.closed(entry.opens_until)) == (
+        BLAKE,
+        "weak",
+        False,
+        True,
+    )
+    open_ended = document.parse(HEAD + f"retired_suites: [{{suite: {BLAKE}, reason: weak}}]").retired_suites[0]
+    assert not open_ended.closed(NOW * 1000)
+    assert document.parse(HEAD).retired_suites == ()
+
+
 PLACES = [
+    # retired suites
+    (f"{RETIRED}classes:\n  public: {{suite: {BLAKE}}}", 7, 19, "class public seals with FLOE-AES256-GCM-1M-BLAKE3, which is retired"),
+    (f"{RETIRED}  - {{suite: {BLAKE}, reason: again}}", 6, 13, "is retired twice"),
+    ("retired_suites: [{suite: AES, reason: weak}]", 4, 26, "unknown suite 'AES'"),
+    (f"retired_suites: [{{suite: {SHA}}}]", 4, 18, "reason"),
     # unknown keys and words
     ("stors: {}", 4, 1, "unknown key 'stors' in hermetic.yaml"),
     ("classes:\n  restricted:\n    paddding: none", 6, 5, "unknown key 'paddding' in class"),

@@ -101,6 +101,22 @@ def test_roles_limit_the_purposes_that_may_be_declared() -> None:
     assert codes(elsewhere) == ["purpose-of-role"]
 
 
+def test_what_a_retired_suite_sealed_opens_up_to_its_day_and_to_recover() -> None:
+    day = 1_800_230_400_000  # 2027-01-18, 00:00 UTC
+    parsed = document.parse(HEAD + "retired_suites: [{suite: FLOE-AES256-GCM-1M-BLAKE3, reason: weak, opens_until: 2027-01-18}]")
+    sealed = internal(suites=("FLOE-AES256-GCM-1M-BLAKE3", "FLOE-AES256-GCM-64K-BLAKE3"))
+
+    def told(action: Action, on: Any = sealed, **given: Any) -> list[str]:
+        return codes(request(action, "domain-owner", on=on, **given), parsed)
+
+    assert told(Action.OPEN, now_ms=day - 1) == []
+    assert told(Action.OPEN, now_ms=day) == ["suite-retired"]
+    assert told(Action.SHARE, now_ms=day) == ["suite-retired"]
+    assert told(Action.OPEN, now_ms=day, purpose=Purpose.RECOVER) == []
+    assert told(Action.SEAL, now_ms=day) == []
+    assert told(Action.OPEN, internal(suites=("FLOE-AES256-GCM-1M-SHA256",)), now_ms=day) == []
+
+
 def test_after_its_retention_a_version_is_released_no_more() -> None:
     over, left = internal(retention_ends_ms=NOW), internal(retention_ends_ms=NOW + 1)
     assert codes(request(Action.OPEN, "domain-owner", on=over)) == ["retention"]

@@ -16,6 +16,8 @@ VALIDATOR = jsonschema.Draft202012Validator(schema.generate())
 
 # Mistakes that a JSON Schema cannot express: they need values of other places, other lines, or YAML itself.
 BEYOND = (
+    "which is retired",
+    "is retired twice",
     "can run programs or code",
     "loop", "approved-only", "no default purpose", "out of bounds", "less often", "less enforcement", "never decides", "either `path`",
     "no `kind`", "no meaning", "begin with a kind", "no store is named", "no folder", "same folder", "share the store", "production",

@@ -100,6 +100,7 @@ class VersionDetails:
     last_release_ms: int | None
     place: str | None = None
     gone: str = ""  # since when it is shredded, and by whom
+    suites: tuple[str, ...] = ()  # those of its objects, or where nobody noted them those that they may have
 
 
 @message("rename-asset")

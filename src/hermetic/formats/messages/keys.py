@@ -19,7 +19,8 @@ class ListKeys(Request["KeyList"]):
 class KeyVersionRow:
     """One version of a KEK: state (NIST SP 800-57), wraps made, data keys that still hang on it.
 
-    `home` is the URI of the root that it lives in alone (`kek: in-provider`); empty for one with slots.
+    `home` is the URI of the root that it lives in alone (`kek: in-provider`); empty for one with slots. `used` is how much of what the
+    version may wrap, or where it lives alone its root, is used up (spec/key-usage.md).
     """
 
     number: int
@@ -29,6 +30,7 @@ class KeyVersionRow:
     data_keys: int
     destroy_after_ms: int | None = None  # when its announced destruction is due, or was
     home: str = ""
+    used: int = 0  # percent
 
 
 @message("key-row")

@@ -39,6 +39,7 @@ class ObjectRecord:
     member: str
     plaintext_length: int
     digest: bytes  # of the plaintext (hermetic.sealed.content, under `algorithm`); custody keeps only a keyed fingerprint of it
+    suite: str = ""  # name of its suite; empty from writers that do not say
 
 
 @dataclass(frozen=True, slots=True)
