@@ -16,7 +16,8 @@ both can compare. What has to hold:
 4. Where no provider reports anything, nothing happens: no leaf, no transaction, one look at an empty list.
 
 A process that dies between an unwrap and its record leaves an unwrap that only the service knows: reconciling tells it, as it should.
-`record` is no change that a backup has to follow at once, so it does not count as a commit.
+`record` is no change that a backup has to follow at once, so it does not count as a commit: a copy that lacks nothing else is brought
+up to date twice a day, when a connection closes.
 """
 
 from __future__ import annotations
@@ -118,9 +119,12 @@ def of_providers(*providers: object) -> list[Entry]:
         return entries(take())
 
 
-def record(custodian: Custodian) -> None:
-    """Log what is waiting, in a transaction of its own. Raises Conflict, StorageError, LogTampered; then it goes on waiting."""
-    count = LIMIT
+def record(custodian: Custodian) -> int:
+    """Log what is waiting, in a transaction of its own; return how many uses that were.
+
+    Raises Conflict, StorageError, LogTampered; then they go on waiting.
+    """
+    total, count = 0, LIMIT
     while count == LIMIT:
         with custodian.uses.taking() as take:
             taken = take()
@@ -128,3 +132,5 @@ def record(custodian: Custodian) -> None:
             if taken:
                 with custodian.database.write(custodian.row_keys, step="custody.uses.recorded") as session:
                     custodian.log.append(TablesStore(session.connection), entries(taken), now_ms=custodian.clock())
+        total += count
+    return total

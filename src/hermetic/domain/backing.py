@@ -56,6 +56,7 @@ IMPORTANT = {  # by wire name
     "shred-versions",
 }
 DELAY_S = 60.0
+USED_MS = 12 * 3_600_000  # how old a copy may be that lacks nothing but uses of roots: half of what is a finding
 LOCK_FILE = "backup.lock"
 
 
@@ -95,12 +96,19 @@ class BackupKeeper:
             self._timer.daemon = True
             self._timer.start()
 
-    def close(self) -> None:
-        """Copy what is not copied yet."""
+    def close(self, *, used: bool = False) -> None:
+        """Copy what is not copied yet. `used` says that the log has new uses of roots, which alone are copied twice a day."""
         self._closed = True
         self._cancel_timer()
-        if os.getpid() == self._pid and self._custodian.commits > max(self._copied, 0):
+        if os.getpid() == self._pid and (self._custodian.commits > max(self._copied, 0) or (used and self._old())):
             self.take()
+
+    def _old(self) -> bool:
+        try:
+            last = state_of(self._custodian).last_ms
+        except HermeticError:
+            return True
+        return last is None or self._custodian.clock() - last > USED_MS
 
     def _later(self) -> None:
         """What the timer does: the connection may have been closed since."""

@@ -41,6 +41,7 @@ class LocalPort:
         self._caller = identity.local_id(custodian.domain, os.geteuid())
         self._pid = os.getpid()
         self._anchored = custodian.commits
+        self._used = 0
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Answer a request. Raises HermeticError."""
@@ -86,7 +87,7 @@ class LocalPort:
     def record_uses(self) -> None:
         """Log what services were asked and no unit of work took along; what cannot be logged now waits for the next time."""
         with suppress(HermeticError):
-            uses.record(self._custodian)
+            self._used += uses.record(self._custodian)
 
     def redeem(self, blob: KeyBlob) -> Secret:
         """Return the key behind a handle, once. Raises LeaseEnded."""
@@ -100,5 +101,5 @@ class LocalPort:
             return
         self.record_uses()
         if self._backup is not None:
-            self._backup.close()
+            self._backup.close(used=self._used > 0)
         self._custodian.close()

@@ -13,6 +13,8 @@ from hermetic.audit.leaf import Entry
 from hermetic.custody import uses
 from hermetic.custody.uses import LIMIT, UseBook, Used
 from hermetic.custody.work import unit
+from hermetic.domain.backing import USED_MS, BackupKeeper
+from hermetic.domain.local import LocalPort
 from hermetic.errors import KeyServiceUnavailable, LogTampered, StorageError
 from hermetic.formats.messages.log import ReadLog
 from hermetic.keys.provider import ProviderUse, ReportsUses, RootId
@@ -39,7 +41,8 @@ def use(name, operation="unwrap", at_ms=1000):
 @pytest.fixture
 def reporting(monkeypatch):
     """Local roots, as if a service held them that names its requests; the ids of what was asked so far."""
-    w._template("plain")  # made without us
+    for kind in ("plain", "backup"):
+        w._template(kind)  # made without us
     numbers, waiting, asked = itertools.count(), [], []
     real = LocalRoot.unwrap
 
@@ -216,3 +219,23 @@ def test_threads_share_a_tray():
     for name in ("a", None, "c"):
         small.note("unwrap", name)
     assert [one.request for one in small.take()] == ["", "c"]
+
+
+def test_a_copy_that_lacks_nothing_but_uses_is_made_twice_a_day(reporting, world_with_backup):
+    world = world_with_backup
+
+    def copied():
+        return max(path.stat().st_mtime_ns for path in world.backup.rglob("*"))
+
+    with world.connect() as connection:
+        w.seal(connection)
+    before = copied()
+    with world.connect():
+        pass
+    assert copied() == before, "asking nothing copies nothing"
+    custodian = world.custodian()
+    port = LocalPort(custodian, backup=BackupKeeper(custodian, world.data, world.backup))
+    world.clock.now = before // 1_000_000 + USED_MS + 60_000
+    port.ask(ReadLog())
+    port.close()
+    assert copied() > before
