@@ -38,6 +38,24 @@ def test_KM4_a_shredded_version_is_gone_and_everything_else_reads(pipeline):
     assert pipeline.hermetic("log", "verify").code in {0, 7}
 
 
+def test_KM4_what_holds_data_of_a_subject_goes_together(pipeline):
+    """A withdrawal of consent: every version that names the person, whatever it is called, and on request what was made of it."""
+    with hermetic.connect() as h:
+        first = h.seal(b"17,44\n", name="dataset/visits", data_class="restricted", subjects=["P-17"]).ref
+        second = h.seal(b"[0.1]", name="embeddings/visits", data_class="restricted", subjects=["P-17", "P-18"], parents=()).ref
+        third = h.seal(b"[0.2]", name="embeddings/visits", data_class="restricted", subjects=["P-18"], parents=()).ref
+        made = h.seal(b"0.7", name="features/visits", data_class="restricted", parents=[first]).ref
+    plan = pipeline.hermetic("key", "shred", "--subject", "P-17", "--dry-run", "--json").json
+    assert (plan["refs"], plan["radius"]["derived"]) == ([first, second], [made])
+    done = pipeline.hermetic("key", "shred", "--subject", "P-17", "--with-derived", "--reason", "consent withdrawn", "--json")
+    assert (done.code, done.json["refs"]) == (0, [first, second, made])
+    with hermetic.connect() as h:
+        for ref in (first, second, made):
+            with pytest.raises(KeyUnusable, match="was shredded on"):
+                h.open(ref, purpose="audit")
+        h.open(third, purpose="audit").close()
+
+
 def test_KM4_a_key_version_is_destroyed_after_its_wait(world):
     port = world.port()
     w.seal(port)

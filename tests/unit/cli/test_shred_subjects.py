@@ -45,6 +45,13 @@ def test_by_project_and_with_what_was_derived(project, hermetic):
     assert len(done.json["refs"]) == 4
 
 
+def test_only_packages_that_were_made_can_be_said_to_be_gone(project, hermetic):
+    refused = hermetic("key", "package-destroyed", "a" * 26, "--reason", "they said so")
+    assert refused.code == 1
+    assert "no package" in refused.err
+    assert hermetic("key", "package-destroyed", "a" * 26).code == 2
+
+
 def test_what_is_no_subject_is_refused(project, hermetic):
     assert hermetic("key", "shred", "--subject", " ", "--dry-run").code == 2
     assert hermetic("key", "shred").code == 2
