@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, runs, versions
 from hermetic.catalog.values import RunState, VersionState, fresh_id
-from hermetic.custody import callers
+from hermetic.custody import callers, unwrapping
 from hermetic.custody.decide import Question, decide, domain_resource
 from hermetic.custody.resolve import Resolved, as_resource, resolve_version
 from hermetic.db import tables
@@ -195,6 +195,7 @@ def _why_ended(call: Call, session: ReadSession, lease_id: str) -> str | None:
     version = versions.get(session, VersionId(row["version_id"]))
     item = resolve_version(session, assets.get(session, version.asset_id), version)
     item.check_open(Purpose(row["purpose"]))  # KeyUnusable says why
+    unwrapping.check_place(session, item, recovering=row["purpose"] == Purpose.RECOVER)
     if item.state is KeyState.COMPROMISED and item.kek.epoch != row["kek_epoch"]:
         return "its key was revoked"  # a recovery is asked for anew
     if item.asset.epoch != row["asset_epoch"]:

@@ -117,6 +117,7 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
     for item in found:
         item.check_open(purpose)
+        unwrapping.check_place(session, item, recovering=purpose is Purpose.RECOVER)
     # 3. Decide.
     action = Action.OPEN if request.exposure is None else Action.EXPOSE
     counted: Counter[str] = Counter()

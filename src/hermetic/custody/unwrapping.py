@@ -49,6 +49,12 @@ def unwrap_all(call: Call, session: ReadSession, items: Sequence[Resolved], *, r
     return [keys[at] for at in range(len(items))]
 
 
+def check_place(session: ReadSession, item: Resolved, *, recovering: bool) -> None:
+    """Raise KeyUnusable where the root that a KEK lives in alone is suspended, compromised or gone: no other opens the version."""
+    if provider_wraps.is_wrap(item.wrapped):
+        in_provider.check_root(session, _home(session, item), "unwrap", recovering=recovering)
+
+
 def unwrap(call: Call, session: ReadSession, item: Resolved) -> Secret:
     """Return the data key of one version. Raises as `unwrap_all`."""
     (key,) = unwrap_all(call, session, [item])

@@ -100,6 +100,19 @@ def choose(session: ReadSession, anchors: Anchors, kind: str | None, *, keep: Ro
 
 def provider_of(session: ReadSession, anchors: Anchors, root_id: RootId, use: Use, *, recovering: bool = False) -> Provider:
     """Return the provider that a version lives in. Raises KeyUnusable (the root's state), KeyServiceUnavailable, IntegrityError."""
+    root = check_root(session, root_id, use, recovering=recovering)
+    provider = dict(anchors.providers.items()).get(root_id)
+    if provider is None:
+        raise KeyServiceUnavailable(
+            f"root {root.provider_uri} is not at hand, and this key lives in it alone", hint="`hermetic key providers` lists them"
+        )
+    if not capable(provider):
+        raise Unsupported(f"the provider of {root.provider_uri} cannot keep a KEK to itself", hint=_HELP)
+    return roots.checked(root, provider)
+
+
+def check_root(session: ReadSession, root_id: RootId, use: Use, *, recovering: bool = False) -> Root:
+    """Return the root that a version lives in, if its state allows a use. Raises KeyUnusable."""
     root = roots.get(session, root_id)
     try:
         check_use(root.state, use, recovering=recovering)
@@ -111,14 +124,7 @@ def provider_of(session: ReadSession, anchors: Anchors, root_id: RootId, use: Us
         )
         message = f"root {root.provider_uri} is {root.state.value}, and this key lives in it alone"
         raise KeyUnusable(message, hint=hint) from error
-    provider = dict(anchors.providers.items()).get(root_id)
-    if provider is None:
-        raise KeyServiceUnavailable(
-            f"root {root.provider_uri} is not at hand, and this key lives in it alone", hint="`hermetic key providers` lists them"
-        )
-    if not capable(provider):
-        raise Unsupported(f"the provider of {root.provider_uri} cannot keep a KEK to itself", hint=_HELP)
-    return roots.checked(root, provider)
+    return root
 
 
 def context_of(domain: DomainId, root_id: RootId, kek: Kek) -> bytes:

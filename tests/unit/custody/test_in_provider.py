@@ -413,6 +413,21 @@ def test_adding_a_root_leaves_it_alone(world, sealing, fakes):
 # States
 
 
+def test_suspending_the_root_ends_leases_and_refuses_before_any_intent(sealing, fakes):
+    lease = w.open_(sealing).released[0].lease
+    assert w.ended(sealing, lease) is None
+    before = w.kinds(sealing).count("release.intent")
+    set_root(sealing, SERVICE, "suspend")
+    assert w.ended(sealing, lease) == f"root {SERVICE} is suspended, and this key lives in it alone"
+    fakes.forget()
+    with pytest.raises(KeyUnusable, match="suspended, and this key lives in it alone"):
+        key_bytes(sealing)
+    assert asked(fakes[SERVICE]) == []
+    assert w.kinds(sealing).count("release.intent") == before
+    set_root(sealing, SERVICE, "resume")
+    assert w.ended(sealing, lease) is None
+
+
 def test_a_destroyed_version_says_what_its_end_relies_on(world, sealing):
     from hermetic.formats.certificate import parse_certificate
     from hermetic.formats.messages import destruction
@@ -428,6 +443,7 @@ def test_a_destroyed_version_says_what_its_end_relies_on(world, sealing):
     assert made.relies[0].startswith("no data key hangs on the version any more, and it had no key here")
     assert f"the deletion of {SERVICE} there ends that" in made.relies[0]
     assert len(key_bytes(sealing)) == 3
+
 
 def test_suspended_revoked_recovered(sealing, fakes):
     name = kek(sealing).kek
