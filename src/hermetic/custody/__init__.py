@@ -15,8 +15,10 @@
     running     runs and their scratch keys
     keyring     KEKs: rotate, suspend, resume, revoke; keyhomes: where the next version lives
     rewrapping  data keys moved to the active version; moving: where a provider wraps them itself
-    destroying  KEK versions: announced, waited for, done when due; shredding: versions; blast: what either concerns
-    certifying  what was destroyed, signed; unfinished: what a crash kept from being signed
+    destroying  KEK versions: announced, waited for, done when due (held_up: what kept one); shredding: versions, which gathering
+                finds by project and subject; blast: what either concerns; remains: who can still read
+    certifying  what was destroyed, signed; finishing: how it comes to that; unfinished: what a crash kept from being signed
+    forgetting  the next copy of custody shares nothing with those that hold what was destroyed
     asking      what waits for approval; approving: the answers; approved: their count and use; enrolling: who may answer
     policies    show, apply, explain; people: principals and grants
     cataloguing list, show, rename, lineage, exposures, garbage

@@ -76,7 +76,7 @@ def _held_up(call: Call, session: ReadSession) -> Iterator[Pair]:
         problem = blast.copies_may_hold(session, version.updated_ms)
         needed = destruction.count_data_keys(session, kek_id, number)
         why = f"{needed} data keys hang on it" if needed else problem or held_up.why(session, (kek_id, number))
-        yield Pair("destruction-held-up", f"{kek_id}/{number}|{why or 'nobody has looked yet'}")
+        yield Pair("destruction-held-up", f"{kek_id}/{number}|{why or 'it was not done, and left no record of why'}")
 
 
 def _cancelled_by_restore(call: Call, session: ReadSession) -> Iterator[Pair]:

@@ -19,11 +19,12 @@ from hermetic.custody import approved, blast, callers, certifying, forgetting, h
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.due import do_due
+from hermetic.custody.finishing import certify
 from hermetic.custody.keyring import find_key
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, HermeticError, KeyUnusable, RowTampered, UsageError
-from hermetic.formats.certificate import Certificate, parse_certificate
+from hermetic.errors import Conflict, HermeticError, KeyUnusable, UsageError
+from hermetic.formats.certificate import Certificate
 from hermetic.formats.messages.destruction import (
     AnnounceDestruction,
     BlastRadius,
@@ -228,43 +229,6 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
         at = work.log(Entry("key.destroyed", {"key": kek_id, "number": number}, {"principal": caller.hidden()}))
     made = certifying.durable(call, made, work.logged(), at)
     return certify(call, made, (name,), slots)[1]
-
-
-def certify(call: Call, made: Certificate, ids: tuple[str, ...], gone: list[bytes], *, older: bool = True) -> tuple[Certificate, str]:
-    """Clean the files of what was overwritten, and make the certificate; return it and its id.
-
-    `older` says that the same keys may have had other wraps before, under another KEK version or root.
-    """
-    cleaned = clean(call, gone, older=older)
-    with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
-        if not unfinished.is_waiting(work.session, ids):
-            return _made_meanwhile(work.session, ids[0])
-        whole = unfinished.settled(work.session, made, cleaned)
-        certificate, _ = certifying.issue(call, work, whole, ids)
-        unfinished.end(work.session, ids)
-    return whole, certificate
-
-
-def _made_meanwhile(session: ReadSession, subject: str) -> tuple[Certificate, str]:
-    """Return what another process made of the same: it looked after us as after a crash."""
-    stored = certifying.find(session, subject)
-    if stored is None:
-        raise RowTampered("a certificate that was being made is gone", hint="run `hermetic log verify`")
-    return parse_certificate(certifying.row_of(stored).payload), stored["id"]
-
-
-def clean(call: Call, gone: list[bytes], *, older: bool) -> str:
-    """Search the database's files for bytes that were overwritten; return what a certificate says of it, empty when it must wait.
-
-    Wraps from before a rewrap are nobody's to search for: nothing knows them any more. They go with the free pages.
-    """
-    try:
-        if older:
-            call.custodian.database.rebuild()
-        call.custodian.database.scrub(gone)
-    except Conflict:
-        return ""
-    return certifying.REBUILT_AND_SEARCHED if older else certifying.SEARCHED
 
 
 def _said(session: ReadSession, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import approved, blast, callers, certifying, forgetting, gathering, remains, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, recheck
-from hermetic.custody.destroying import certify
+from hermetic.custody.finishing import certify
 from hermetic.custody.resolve import SHREDDED, as_resource, gone
 from hermetic.custody.work import unit
 from hermetic.db import tables

@@ -202,7 +202,7 @@ def test_the_entry_says_how_many_approved(port):
 
 
 def test_a_crash_before_the_certificate_is_made_up_for_by_who_looks_next(world, port, monkeypatch):
-    from hermetic.custody import destroying
+    from hermetic.custody import finishing
 
     draft, _ = seal(port)
     (wrap,) = [row[0] for row in sql(world, "SELECT wrapped FROM data_key WHERE version_id = ?", draft.version)]
@@ -214,7 +214,7 @@ def test_a_crash_before_the_certificate_is_made_up_for_by_who_looks_next(world, 
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(destroying, "clean", crash)
+        patch.setattr(finishing, "clean", crash)
         with pytest.raises(Crash):
             shred(port)
     with pytest.raises(NotFound):
