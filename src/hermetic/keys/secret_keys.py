@@ -1,8 +1,9 @@
 """Signing keys in the custody database: Ed25519 seeds, wrapped under every active root (`slots`).
 
-Purposes: `log-signing` for checkpoints of the log, `manifest-signing` for manifests. One key per purpose is active; the ones before
-are deactivated, their public halves stay for verification, and custody records the change signed with the old key. The domain
-secret is not here: it is needed to believe these rows (`domain_file`).
+Purposes: `log-signing` for checkpoints of the log, `manifest-signing` for manifests. One key per purpose is active; of the ones before
+the wraps are overwritten, their public halves stay for verification, and custody records the change signed with the old key
+(`custody.signing_keys`; what else is kept about them is in `signing_care`). The domain secret is not here: it is needed to believe
+these rows (`domain_file`).
 """
 
 from __future__ import annotations

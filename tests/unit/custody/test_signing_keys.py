@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from hermetic.audit.note import Note, VerifierKey
@@ -236,3 +238,32 @@ def test_sealing_under_a_class_goes_on_beside_a_rotation(port):
     rotate(port, "log")
     _, published = w.seal(port, "dataset/open", DataClass.INTERNAL)
     assert published.number == 2
+
+
+def test_writers_beside_many_rotations(world):
+    """Three writers with custody of their own go on while the keys change again and again: no failure, and the log is whole."""
+    w.seal(world.port())
+    failures, done = [], threading.Event()
+
+    def write(name):
+        port = world.port()
+        try:
+            while not done.is_set():
+                w.seal(port, f"dataset/{name}", DataClass.INTERNAL)
+                w.open_(port, f"dataset/{name}")
+        except Exception as error:  # noqa: BLE001 - told below, whatever it is
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in ("one", "two", "three")]
+    for writer in writers:
+        writer.start()
+    port = world.port()
+    for _ in range(5):
+        for use in USES:
+            rotate(port, use)
+    done.set()
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    assert sorted(row.state for row in rows(port, "log")) == ["active"] + ["destroyed"] * 5
+    whole(port)
