@@ -2,7 +2,7 @@
 
 The first denial of its sort is logged at once. Equal ones that follow are only counted; the count goes into one leaf
 `denials.counted` when anything but a denial is logged, or when the window that the first one opened has passed, or when 256 sorts
-are waiting. "Equal" means: same kind, same hidden values of the same subjects, same facts except those named in `VARYING`.
+are waiting. "Equal" means: same kind, same hidden values of the same subjects, same facts; except those named in `VARYING`.
 
     {"at_ms":...,"kind":"denials.counted","facts":{"of":[generation,index],"count":n,"first_ms":...,"last_ms":...}}
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from hermetic.audit.openings import LogKeys
     from hermetic.audit.store import LogStore
 
-VARYING = frozenset({"request", "request_hash", "recipient", "at"})
-"""Facts that differ between denials that are otherwise equal."""
+VARYING = frozenset({"request", "request_hash", "recipient", "at", "reason"})
+"""Facts, and hidden values, that differ between denials that are otherwise equal: a reason is whatever the caller likes to write."""
 SORT_LIMIT = 256
 STATE_LIMIT = 262_144  # bytes
 
@@ -62,7 +62,7 @@ class Waiting:
 def sort_of(entry: Entry, keys: LogKeys) -> str:
     """Return what equal denials have in common, as a keyed hash."""
     facts = {name: value for name, value in entry.facts.items() if name not in VARYING}
-    hidden = {name: [value.subject, value.value] for name, value in entry.hidden.items()}
+    hidden = {name: [value.subject, value.value] for name, value in entry.hidden.items() if name not in VARYING}
     return to_base64url(mac.hmac_sha256(derive(keys.state, "log-denial-sort"), canonical.encode([entry.kind, facts, hidden])))
 
 

@@ -23,9 +23,10 @@ class Moved(HermeticError):
 
 @dataclass(slots=True)
 class Noted:
-    """Whether the log has this request's refusal already."""
+    """Whether the log has this request's refusal already, and the ids of the policies that permitted what was asked last."""
 
     refusal: bool = False
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

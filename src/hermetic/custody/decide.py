@@ -15,7 +15,7 @@ from hermetic.audit.leaf import Entry
 from hermetic.catalog import usage
 from hermetic.custody import approved, asking, callers, denial
 from hermetic.custody.call import Moved
-from hermetic.custody.work import unit
+from hermetic.custody.work import TrackedSession, unit
 from hermetic.db import tables
 from hermetic.errors import ApprovalNeeded, Conflict
 from hermetic.ids import Environment
@@ -226,6 +226,8 @@ def recheck(call: Call, session: ReadSession, caller: Caller, resource: AssetRes
     if now.fixed_points() != caller.fixed_points():
         raise Conflict("your roles changed while this was decided", hint="try again")
     asked = caller.asked
+    if isinstance(session, TrackedSession):
+        session.permitted.update(caller.policies)
     if asked is None:
         return
     if resource is not None and resource.id != asked.resource.id:

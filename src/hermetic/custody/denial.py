@@ -1,7 +1,9 @@
 """Refusals: on the log first, then to the caller. A flood of equal ones is counted, not written one by one.
 
-Two roads lead here. `refuse_unless` logs what the policy said, in full. `note` is the net under every handler: a request for a key
-that fails for any reason, and any other request that is refused or that meets changed bytes, is logged before the error goes on.
+Two roads lead here. `refuse_unless` logs what the policy said, in full. `note` is the net under every handler: a request for a key,
+or one that would change keys or who decides about them, is logged when it fails for any reason; any other when it is refused or meets
+changed bytes. An entry says who asked, what and why (as far as the request says so), what was the matter, the policy in force and the
+ids of policies that had a part in it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.errors import ApprovalNeeded, Denied, HermeticError, IntegrityError, InvalidName, LogTampered
+from hermetic.formats import codec
 from hermetic.formats.binary_text import to_base64url
 from hermetic.ids import check_id
 
@@ -26,15 +29,49 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession, Session
     from hermetic.formats.canonical import JsonValue
 
+ABOUT_KEYS = frozenset(
+    {
+        "share-version",
+        "rotate-key",
+        "rewrap-key",
+        "change-key-state",
+        "change-key-schedule",
+        "rotate-signing-key",
+        "change-signing-care",
+        "add-root",
+        "extend-root",
+        "set-root-state",
+        "drop-root",
+        "check-roots",
+        "announce-destruction",
+        "cancel-destruction",
+        "destroy-due",
+        "shred-versions",
+        "record-copies-destroyed",
+        "record-package-destroyed",
+        "record-recovery",
+        "apply-policy",
+        "enrol-approver",
+        "remove-approver",
+        "add-statement",
+        "give-grant",
+        "revoke-grant",
+        "set-roles",
+    }
+)
+"""Requests that hand out no key to the caller, and change keys or who decides about them: a refusal of any kind is on record."""
+
 REASONS = 8
 REASON_LENGTH = 200
 ASKED = 8  # references of a refused request that the log keeps, each cut at REASON_LENGTH
+_ABOUT = ("ref", "name", "run", "version", "kek", "key", "root", "provider", "verb", "principal", "grant", "package", "subject")
 SWEPT = 100  # grants marked as expired at a time
 
 
 def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
     """Return an allowing verdict; else log the denial, then raise PolicyDenied or ApprovalNeeded."""
     if verdict.allowed:
+        call.noted.policies = verdict.policies
         return verdict
     question = verdict.question
     codes = (*verdict.policies, *(item.code for item in verdict.judged.unmet), *verdict.judged.decision.errors)
@@ -44,8 +81,9 @@ def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
         "purpose": None if question.purpose is None else question.purpose.value,
         "policy": to_base64url(question.policy.digest),
         "reasons": [code[:REASON_LENGTH] for code in (codes or ("no-policy-permits",))[:REASONS]],
+        "policies": list(verdict.policies),
     }
-    record(call, facts, {"principal": caller.hidden()})
+    record(call, facts, {"principal": caller.hidden()} | _said(call))
     verdict.judged.require()
     return verdict
 
@@ -55,13 +93,39 @@ def note(call: Call, error: HermeticError) -> None:
     if isinstance(error, LogTampered):
         return
     serious = isinstance(error, Denied | ApprovalNeeded | IntegrityError)
-    if call.noted.refusal or not (serious or asks_for_key(call)):
+    if call.noted.refusal or not (serious or asks_for_key(call) or _asks(call) in ABOUT_KEYS):
         return
-    subject = f"principal:{call.caller}"[:255]
-    hidden = {"principal": Hidden(call.caller, subject)}
+    hidden = {"principal": Hidden(call.caller, _subject(call))} | _said(call)
+    hidden["message"] = Hidden(_text(error.message), _subject(call))
+    facts: dict[str, JsonValue] = {"action": None, "resource": None, "reasons": [type(error).__name__]}
+    record(call, {**facts, "policy": _in_force(call), "policies": list(call.noted.policies)}, hidden)
+
+
+def _asks(call: Call) -> str:
+    return codec.name_of(type(call.request))
+
+
+def _in_force(call: Call) -> str | None:
+    """Return the digest of the policy in force; None where it cannot be read, which is what may have been refused for."""
+    try:
+        with call.custodian.database.read(call.custodian.row_keys) as session:
+            return to_base64url(call.custodian.policy.current(session).digest)
+    except HermeticError:
+        return None
+
+
+def _subject(call: Call) -> str:
+    return f"principal:{call.caller}"[:255]
+
+
+def _said(call: Call) -> dict[str, Hidden]:
+    """Return what the request is about, and why it was made, as far as it says so."""
+    hidden = {}
     if asked := _asked(call):
-        hidden["asked"] = Hidden(asked, subject)
-    record(call, {"action": None, "resource": None, "reasons": [type(error).__name__]}, hidden)
+        hidden["asked"] = Hidden(asked, _subject(call))
+    if isinstance(reason := getattr(call.request, "reason", None), str) and reason:
+        hidden["reason"] = Hidden(_text(reason), _subject(call))
+    return hidden
 
 
 def asks_for_key(call: Call) -> bool:
@@ -72,17 +136,20 @@ def asks_for_key(call: Call) -> bool:
 def _asked(call: Call) -> list[JsonValue]:
     """Return what the request is about, as far as it says so: untrusted text, cut and made encodable."""
     request = call.request
-    said = getattr(request, "refs", None) or [
-        getattr(request, name, None) for name in ("ref", "name", "run", "version", "kek", "principal")
-    ]
+    said = getattr(request, "refs", None) or [getattr(request, name, None) for name in _ABOUT]
     texts = [item for item in said if isinstance(item, str) and item]
-    return [text[:REASON_LENGTH].encode("utf-8", "replace").decode("utf-8") for text in texts[:ASKED]]
+    return [_text(text) for text in texts[:ASKED]]
+
+
+def _text(text: str) -> str:
+    """Return untrusted text as the log keeps it: cut, and made encodable."""
+    return text[:REASON_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
 def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -> None:
     """Append a denial, or count it with an equal one of the last seconds; durable on return."""
     about_key = asks_for_key(call)
-    facts = {**facts, "enforcement": call.custodian.enforcement.value}
+    facts = {**facts, "asks": _asks(call), "enforcement": call.custodian.enforcement.value}
     if about_key:
         facts["request"] = _request_id(call)
     entry = Entry("release.denied" if about_key else "access.denied", facts, hidden)

@@ -69,6 +69,7 @@ class TrackedSession:
         self._session = session
         self.written: dict[tuple[str, str], int | None] = {}
         self.entries: list[Entry] = []  # what rooms that have no Work say about their part of it; logged after the unit's own
+        self.permitted: set[str] = set()  # ids of the policies that what is done here rests on; entries that name none say these
         self._children: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -157,7 +158,8 @@ def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) ->
         tracked = TrackedSession(session)
         work = Work(tracked, now_ms)
         yield work
-        entries = spread([*work.entries, *tracked.entries], tracked.states())
+        said = [_naming(entry, tracked.permitted) for entry in work.entries]
+        entries = spread([*said, *tracked.entries], tracked.states())
         if entries:
             entries += uses.entries(take())
             store = TablesStore(session.connection)
@@ -165,6 +167,13 @@ def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) ->
             if work.log_key is not None:
                 work.appended, _ = custodian.log.change_key(store, work.log_key, now_ms=custodian.clock())
     custodian.committed()
+
+
+def _naming(entry: Entry, permitted: set[str]) -> Entry:
+    """Return an entry that names the policies which permitted what it is about."""
+    if not permitted or "policies" in entry.facts:
+        return entry
+    return replace(entry, facts={**entry.facts, "policies": sorted(permitted)})
 
 
 def spread(entries: list[Entry], states: tuple[RowState, ...]) -> list[Entry]:

@@ -21,8 +21,8 @@ def meanwhile(monkeypatch):
     def between(module, do):
         decide = module.allowed_caller
 
-        def decided(*arguments):
-            caller = decide(*arguments)
+        def decided(*arguments, **named):
+            caller = decide(*arguments, **named)
             monkeypatch.setattr(module, "allowed_caller", decide)
             do()
             return caller
