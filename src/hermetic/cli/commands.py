@@ -56,7 +56,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "approver": Entry("Approvers: enrol, list, remove; make a key to sign with.", "approver", "approver"),
         "access": Entry("Who may do what: grants and roles.", "access", "access"),
         "policy": Entry("The policy in force: show, apply, explain.", "policy", "policy"),
-        "log": Entry("The tamper-evident log: read, verify, prove, export.", "log", "log"),
+        "log": Entry("The tamper-evident log: read, verify, prove, export, compare.", "log", "log"),
         "serve": Entry("Keep custody for other users of this machine.", "serve", "serve"),
         "backup": Entry("Encrypted copies of custody: state, and bring up to date.", "backup", "backup"),
         "migrate": Entry("Bring custody to the schema of this release.", "migrate", "migrate"),
