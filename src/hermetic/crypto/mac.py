@@ -21,6 +21,26 @@ def hmac_sha256(key: Secret | bytes | memoryview, data: bytes) -> bytes:
     return _hmac.digest(raw, data, "sha256")
 
 
+class Keyed:
+    """HMAC-SHA-256 under one key, set up once: for a million small messages, where setting up takes longer. Threads may share it."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, key: Secret) -> None:
+        from cryptography.hazmat.primitives import hashes, hmac  # noqa: PLC0415 - whoever makes single tags does without
+
+        self._start = hmac.HMAC(key.view(), hashes.SHA256())
+
+    def tag(self, data: bytes) -> bytes:
+        """Return what `hmac_sha256` would."""
+        state = self._start.copy()
+        state.update(data)
+        return state.finalize()
+
+    def __repr__(self) -> str:
+        return "<Keyed withheld>"
+
+
 def check(expected: bytes | bytearray, got: bytes | bytearray, what: str) -> None:
     """Compare two tags in constant time. Raises IntegrityError naming `what` when they differ."""
     if not _hmac.compare_digest(expected, got):

@@ -15,6 +15,7 @@ from typing import Final
 LONGEST_S: Final = 0.050
 SLOW_S: Final = 0.020
 STEP: Final = 50
+LEAST: Final = 200  # below it most of a write is what every write takes, and smaller ones only make it more often
 MOST: Final = 1000
 START: Final = 500
 QUICK_RUN: Final = 4  # quick writes in a row before a batch grows
@@ -32,7 +33,7 @@ class Pace:
         """Take note of how long one write transaction held its turn."""
         if seconds > SLOW_S:
             self._quick = 0
-            self.size = max(STEP, self.size // 2 // STEP * STEP)
+            self.size = max(LEAST, self.size // 2 // STEP * STEP)
             return
         self._quick += 1
         if self._quick >= QUICK_RUN and self.size < MOST:

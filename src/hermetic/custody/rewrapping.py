@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -38,9 +39,10 @@ from hermetic.keys.rewrapping import Rewrapper, context_for
 from hermetic.keys.wrap import DataKeyContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from concurrent.futures import Future
 
+    from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.db.bulk import Change, Page, Stored
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
 
 REQUEST = 50_000  # data keys in one request
 COUNTED = 10_000  # data keys that are counted when the answer says how many are left
-ASKED = 500  # version ids in one query
 _CHANGING = ("kek_number", "wrapped")
 _OPENING = frozenset({KeyState.DEACTIVATED, KeyState.ACTIVE})
 
@@ -66,10 +67,23 @@ class _Campaign:
     number: int
     bulk: Bulk
     pace: Pace = field(default_factory=Pace)
+    loaded: dict[int, Secret] = field(default_factory=dict, repr=False)
 
     def older(self) -> list[int]:
         """Return the numbers of older versions whose keys may be unwrapped for rewrapping."""
         return [item.number for item in self.kek.versions if item.number != self.number and item.state in _OPENING]
+
+    def key(self, session: ReadSession, number: int) -> Secret:
+        """Return the key of one version, unwrapped once: what ends its use later raises the epoch, which every batch compares."""
+        if number not in self.loaded:
+            self.loaded[number] = hierarchy.load_kek(session, self.call.custodian.anchors, self.kek.kek_id, number)
+        return self.loaded[number]
+
+    def forget(self) -> None:
+        """Wipe the keys."""
+        for secret in self.loaded.values():
+            secret.wipe()
+        self.loaded.clear()
 
 
 def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
@@ -110,9 +124,9 @@ def _batches(call: Call, caller: Caller, kek: Kek, limit: int) -> Iterator[int]:
         campaign = _campaign(call, caller, keks.get(session, kek.kek_id))
     if campaign.number != kek.active().number:
         raise Conflict("the key was rotated meanwhile", hint="run the command again")
-    with ThreadPoolExecutor(1, thread_name_prefix="hermetic-rewrap") as writer:
+    with closing(_worked_out(campaign, limit)) as pages, ThreadPoolExecutor(1, thread_name_prefix="hermetic-rewrap") as writer:
         written: Future[int] | None = None
-        for page in _worked_out(campaign, limit):
+        for page in pages:
             if written is not None:
                 yield written.result()
             written = writer.submit(_write, campaign, page)
@@ -120,20 +134,27 @@ def _batches(call: Call, caller: Caller, kek: Kek, limit: int) -> Iterator[int]:
             yield written.result()
 
 
-def _worked_out(campaign: _Campaign, limit: int) -> Iterator[Page]:
+def _worked_out(campaign: _Campaign, limit: int) -> Generator[Page, None, None]:
     """Yield the changes of one batch after the other; no two hold the same data key."""
-    custodian, left = campaign.call.custodian, limit
-    for old in campaign.older():
-        after = ""
-        while left > 0:
-            with custodian.database.read(custodian.row_keys) as session:
-                equal = {"kek_id": campaign.kek.kek_id, "kek_number": old, "state": "active"}
-                rows = campaign.bulk.page(session, equal, after=after, limit=min(campaign.pace.size, left))
-                if not rows:
-                    break
-                changes = _rewrap(campaign, session, old, rows)
-            after, left = rows[-1][campaign.bulk.at["id"]], left - len(rows)
-            yield campaign.bulk.ready(changes)
+    left = limit
+    try:
+        for old in campaign.older():
+            after = ""
+            while left > 0 and (found := _page(campaign, old, after, left)) is not None:
+                (page, after), left = found, left - len(found[0].keys)
+                yield page
+    finally:
+        campaign.forget()
+
+
+def _page(campaign: _Campaign, old: int, after: str, left: int) -> tuple[Page, str] | None:
+    """Return the changes of the data keys that come next after one, and the last of them; None if there are none."""
+    custodian, bulk = campaign.call.custodian, campaign.bulk
+    with custodian.database.read(custodian.row_keys) as session:
+        equal = {"kek_id": campaign.kek.kek_id, "kek_number": old, "state": "active"}
+        rows = bulk.page(session, equal, after=after, limit=min(campaign.pace.size, left))
+        changes = _rewrap(campaign, session, old, rows) if rows else []
+    return (bulk.ready(changes), rows[-1][bulk.at["id"]]) if rows else None
 
 
 def _write(campaign: _Campaign, page: Page) -> int:
@@ -157,10 +178,10 @@ def _write(campaign: _Campaign, page: Page) -> int:
 
 def _rewrap(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:
     """Return before and after of every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
-    kek, bulk, anchors = campaign.kek, campaign.bulk, campaign.call.custodian.anchors
+    kek, bulk = campaign.kek, campaign.bulk
     if moving.homes(session, kek, (old, campaign.number)) != (None, None):
         return _move(campaign, session, old, rows)
-    keys = [(hierarchy.load_kek(session, anchors, kek.kek_id, number), kek.context(number)) for number in (old, campaign.number)]
+    keys = [(campaign.key(session, number), kek.context(number)) for number in (old, campaign.number)]
     key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
     assets = _assets(session, [row[version_id] for row in rows])
     context = context_for(campaign.call.custodian.domain, kek.environment)
@@ -198,12 +219,7 @@ def _assets(session: ReadSession, versions: list[str]) -> dict[str, str]:
 
     They are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as IntegrityError.
     """
-    version, wanted = tables.version, sorted(set(versions))
-    found: dict[str, str] = {}
-    for at in range(0, len(wanted), ASKED):
-        query = sa.select(version.c.id, version.c.asset_id).where(version.c.id.in_(wanted[at : at + ASKED]))
-        found |= {str(row[0]): str(row[1]) for row in session.connection.execute(query)}
-    return found
+    return Bulk.look_up(session, tables.version.c.asset_id, versions)
 
 
 def _count_waiting(session: ReadSession, campaign: _Campaign) -> int:

@@ -77,6 +77,17 @@ class Statements:
         statement = self._kept[key] = Statement(f"{text} LIMIT ?")  # SQLAlchemy would add an OFFSET of its own
         return statement
 
+    def values_of(self, shape: Layout, column: str, count: int) -> Statement:
+        """Key and one column of the rows whose key is one of `count` parameters."""
+        kept_as = ("values_of", shape.table, column, count)
+        kept = self._kept.get(kept_as)
+        if kept is not None:
+            return kept
+        (name,) = shape.keys
+        key = shape.table.c[name]
+        query = sa.select(key, shape.table.c[column]).where(key.in_([sa.bindparam(f"is_{at}") for at in range(count)]))
+        return self._keep(kept_as, query)
+
     def update_page(self, shape: Layout, names: tuple[str, ...], count: int) -> Statement:
         """Write columns `names`, revision and mac of `count` rows, each with its key and old revision, in one statement.
 
