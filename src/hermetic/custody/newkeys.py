@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hermetic.custody.inforce import InForce
     from hermetic.custody.work import Work
     from hermetic.keys.kek import Kek
+    from hermetic.keys.roots import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def _kek(call: Call, work: Work, what: tuple[Asset, Version], policy: InForce) -
     if found is not None:
         home = in_provider.home_of(work.session, found.kek_id, found.active().number)
         return found if keyhomes.fits(work.session, rules, home) else _moved(call, work, found)
+    home_root = keyhomes.next_home(call, work.session, rules)
     made = hierarchy.ensure_kek(
         work.session,
         call.custodian.anchors,
@@ -83,10 +85,10 @@ def _kek(call: Call, work: Work, what: tuple[Asset, Version], policy: InForce) -
         now_ms=call.now_ms,
         owner=version.writer,
         rotate_after_days=rules.rotate_after_days,
-        home=keyhomes.next_home(call, work.session, rules),
+        home=home_root,
     )
     facts = {"key": made.kek_id, "class": version.data_class.value, "environment": asset.environment.value}
-    work.log(Entry("key.created", facts))
+    work.log(Entry("key.created", {**facts, "home": _id_of(home_root)}))
     return made
 
 
@@ -94,5 +96,9 @@ def _moved(call: Call, work: Work, kek: Kek) -> Kek:
     """Give a KEK a version that lives where its class wants it. Raises KeyUnusable, KeyServiceUnavailable: never one elsewhere."""
     home = keyhomes.after(call, work.session, kek)
     made = hierarchy.rotate(work.session, call.custodian.anchors, kek.kek_id, now_ms=call.now_ms, home=home)
-    work.log(Entry("key.rotated", {"key": kek.kek_id, "number": made.number, "home": None if home is None else home.root_id}))
+    work.log(Entry("key.rotated", {"key": kek.kek_id, "number": made.number, "home": _id_of(home)}))
     return hierarchy.get(work.session, kek.kek_id)
+
+
+def _id_of(home: Root | None) -> str | None:
+    return None if home is None else home.root_id

@@ -103,3 +103,13 @@ def test_a_recovery_says_what_did_not_come_back_and_how_it_would(project, hermet
     back = hermetic("key", "root", "resume", root(hermetic))
     assert back.code == 0, back.err
     assert read() == DATA
+
+
+def test_the_playbook_for_a_key_that_somebody_else_has(project, hermetic):
+    (row,) = hermetic("key", "ls", "--json").json["keys"]
+    done = hermetic("key", "compromise", row["kek"], "--reason", "somebody used the token")
+    assert done.code == 0, done.err
+    assert read() == DATA
+    (row,) = hermetic("key", "ls", "--json").json["keys"]
+    assert [(item["state"], item["home"]) for item in row["versions"]] == [("compromised", HOME), ("active", HOME)]
+    assert row["versions"][1]["data_keys"] == 1

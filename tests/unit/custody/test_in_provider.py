@@ -11,6 +11,7 @@ from hermetic.formats.messages import keys, roots
 from hermetic.ids import DataClass, Purpose
 from hermetic.keys import in_provider, provider_wraps
 from hermetic.keys.provider import RootId
+from hermetic.keys.roots import Anchors
 from hermetic.providers import registry
 from hermetic.providers.place import Place
 from hermetic.testing.fake_provider import FakeProvider, FakeService, Fault
@@ -237,6 +238,19 @@ def test_sealing_never_falls_back(world, sealing, fakes):
         w.seal(sealing)
     assert slots(world) == before
     assert len(key_bytes(sealing)) == 3, "a deactivated root opens"
+
+
+def test_whoever_has_every_root_here_opens_nothing_of_it(sealing, fakes):
+    """The file of the local root, its database and whatever was copied of both, without the service."""
+    custodian = sealing._custodian
+    w.seal(sealing, "dataset/plain", DataClass.INTERNAL)
+    local = {root: one for root, one in custodian.anchors.providers.items() if one.uri != SERVICE}
+    custodian.anchors = Anchors(custodian.domain, local)
+    assert w.open_(sealing, "dataset/plain").released
+    with pytest.raises(KeyServiceUnavailable, match="is not at hand, and this key lives in it alone"):
+        key_bytes(sealing)
+    with pytest.raises(KeyServiceUnavailable):
+        w.seal(sealing)
 
 
 # What goes wrong
