@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hermetic.audit.chain import MANIFEST_KEY_CHANGED, ManifestKey, manifest_change_facts
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
+from hermetic.custody import forgetting
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
@@ -92,6 +93,7 @@ def _destroy(work: Work, old: SecretKey, doubt: Doubt | None) -> None:
     """Overwrite what opens the old key. Its row stays, with the public half; so does the doubt about what it signed."""
     secret_keys.set_state(work.session, old.key_id, KeyState.DESTROYED)
     signing_care.note_gone(work.session, old.key_id)
+    forgetting.note(work.session)  # the next copy of custody is written without what opened it
     if doubt is not None:
         signing_care.set_doubt(work.session, old.key_id, doubt)
 

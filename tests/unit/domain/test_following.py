@@ -212,6 +212,21 @@ def test_across_a_restore(world_with_backup, tmp_path):
         verify_released(w.open_(connection, "dataset/patients@3").released[0], connection.pins)
 
 
+def test_the_backup_place_is_written_without_the_old_key(world_with_backup):
+    world = world_with_backup
+    with world.connect() as connection:
+        connection.ask(TakeBackup())
+        before = _packs(world)
+        rotate(connection, "manifest")
+        connection.ask(TakeBackup())
+    assert before
+    assert not before & _packs(world)  # a pack of before would hold the pages with the old wraps
+
+
+def _packs(world):
+    return {path.name for path in (world.backup / world.domain).rglob("*") if path.is_file() and "pack" in path.as_posix()}
+
+
 def test_exports_of_all_generations_verify(world):
     from hermetic.domain.logexport import export_tiles
 
