@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from hermetic.audit.recorded import Coverage
     from hermetic.audit.uses import OwnUse, OwnUses
 
+EDGE_MS: Final = 200  # how far our clock and the record's may differ from one use to the next
 _KEYS: Final = frozenset({"export", "backup"})
 _TWICE: Final = "the record has this id twice, at different times or for different operations"
 _ASKED: Final = "a check of ours asked for it, and should have been refused"
@@ -194,16 +195,22 @@ class Comparison:
 
     def _missing(self, coverage: Coverage, own_size: tuple[int, int]) -> tuple[int, int, int]:
         """Find what only our log has; return how many uses the record does not cover, before and after, and how many are this
-        command's own, which a file that was copied before cannot have."""
+        command's own, which a file that was copied before cannot have.
+
+        A use is before or after the record if its time is, and nothing on that side of it on our log stands in the record.
+        """
         skew = self._skew or 0
+        ends = [(use.generation, use.leaf) for request in self._seen if (use := self._own.by_id.get(request)) is not None]
+        first, last = (min(ends), max(ends)) if ends else (None, None)
         before = after = mine = 0
         for request, use in self._own.by_id.items():
             if request in self._seen or not self._span.holds(use.last_ms):
                 continue
-            if coverage.last_ms is None or use.last_ms - skew > coverage.last_ms:
-                own = (use.generation, use.leaf) >= own_size
+            place = use.generation, use.leaf
+            if coverage.last_ms is None or ((last is None or place >= last) and use.last_ms - skew + EDGE_MS > coverage.last_ms):
+                own = place >= own_size
                 mine, after = mine + own, after + (not own)
-            elif coverage.first_ms is not None and use.first_ms - skew < coverage.first_ms:
+            elif (first is None or place <= first) and use.first_ms - skew - EDGE_MS < (coverage.first_ms or 0):
                 before += 1
             else:
                 told = f"{use.operation} {request}, answered by {moment(use.last_ms)}"
