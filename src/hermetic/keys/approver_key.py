@@ -96,6 +96,8 @@ def open_file(raw: bytes, passphrase: Secret) -> ApproverKey:
     """Open a key file. Raises FormatError, WrongKey for another passphrase or a changed file."""
     document = documents.parse(raw, FORMAT, _FIELDS, limit=LIMIT)
     public, salt = document.binary("public", length=sign.PUBLIC), document.binary("salt", length=_SALT)
+    if document.identifier("key") != key_id_of(public):
+        raise FormatError("approver key: the id is not that of the public key")
     costs = costs_from_json(document.get("argon2id"))
     wrapped = document.binary("wrapped", length=aead.OVERHEAD + _SEED)
     head = _head(public, costs, salt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hermetic.access import approvals
-from hermetic.errors import ApprovalNeeded, Denied, FormatError, IntegrityError
+from hermetic.errors import ApprovalNeeded, Denied, FormatError, IntegrityError, SignatureError
 from hermetic.formats import canonical
 from hermetic.formats.approval import FIRST, PAYLOAD_TYPE, parse_statement
 from hermetic.formats.dsse import parse_envelope
@@ -13,7 +13,7 @@ from hermetic.formats.messages.approvals import AddStatement, ListRequests, Show
 from hermetic.formats.messages.keys import ListKeys, RotateKey
 from hermetic.signing.envelopes import sign_envelope
 from tests.unit.custody.approving import Person, the_request
-from tests.world import START, change_policy, enrol, seal
+from tests.world import START, World, change_policy, enrol, seal
 
 OTHER = 65534
 
@@ -93,3 +93,36 @@ def test_a_statement_of_the_first_form_is_read_and_does_not_count(port, rotating
 
 def the_requests(port):
     return port.ask(ListRequests()).requests
+
+
+def test_an_approver_of_two_domains_approves_in_one_only(world, port, rotating, tmp_path):
+    """The same key is enrolled in both, and the same words are asked: what was signed for one is not for the other."""
+    bob, _, row = rotating
+    other = World.make(tmp_path / "other", backup=True)  # made from another template, so another domain
+    try:
+        elsewhere = other.port()
+        bob.enrol(elsewhere)
+        change_policy(
+            other,
+            elsewhere,
+            lambda text: text.replace("administer-keys: {mfa: 15m, from: separated}", "administer-keys: {approvals: 1}"),
+        )
+        seal(elsewhere)
+        rotate = RotateKey(elsewhere.ask(ListKeys()).keys[0].kek, "schedule")
+        with pytest.raises(ApprovalNeeded):
+            elsewhere.ask(rotate)
+        theirs = the_request(elsewhere)
+        with pytest.raises(Denied, match="another domain"):
+            port.ask(AddStatement(bob.statement(theirs, START)))
+        with pytest.raises(Denied, match="another domain"):  # also where everything else is as it is here
+            bob.answers(port, row, START, domain=theirs.domain)
+        assert port.ask(ShowRequest(row.id)).statements == ()
+    finally:
+        other.close()
+
+
+def test_a_key_enrolled_in_another_domain_only_approves_nothing_here(port, rotating):
+    _, _, row = rotating
+    carol = Person("carol")
+    with pytest.raises(SignatureError, match="no approver"):
+        carol.answers(port, row, START)
