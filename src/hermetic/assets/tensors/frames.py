@@ -177,7 +177,7 @@ class TorchFrame:
         """See Frame."""
         torch, dtype, shape = self._torch, self._dtype(place), self._shape(place)
         if place.nbytes == 0:
-            return _empty(torch.zeros, place, shape, dtype)
+            return _empty(torch.empty, place, shape, dtype)  # zeros knows no packed dtype
         if offset % dtype.itemsize:  # written by somebody who does not align; torch computes on aligned memory only
             flat = torch.frombuffer(memory, dtype=torch.uint8, count=place.nbytes, offset=offset).clone().view(dtype)
         else:
