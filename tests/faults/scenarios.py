@@ -369,6 +369,7 @@ def move(root: Path, say: Say) -> None:
         suspended = ask(SetRootState(new, "suspend", "drill")).root
         say("sealed " + h.seal(root / "project" / "one.bin", name="dataset/one", data_class="internal", purpose="ingest").ref)
         root_moves.resume(h.connection, suspended)
+        root_moves.rewrap(h.connection, new, reason="drill")
         ask(CheckRoots())
         ask(SetRootState(old, "deactivate", "drill"))
         ask(SetRootState(old, "compromise", "drill"))

@@ -72,6 +72,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "certificate.made": "certificate kind subject",
         "root.added": "root",
         "root.extended": "root count",
+        "root.rewrapped": "root count",
         "root.state": "root state",
         "root.reduced": "root count",
         "root.removed": "root",

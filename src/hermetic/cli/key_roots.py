@@ -9,13 +9,13 @@ import click
 from hermetic.cli import key_places
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.init import NEEDS_UNLOCK, parsed_settings
+from hermetic.cli.key_root_upkeep import STATE, compromise, find_root, rewrap
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, passphrase_file, reason
 from hermetic.cli.passphrase import asker, has_terminal
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
-from hermetic.errors import NotFound, UsageError
-from hermetic.formats.messages.keys import ListKeys
+from hermetic.errors import UsageError
 from hermetic.formats.messages.roots import CheckRoots, DropRoot, ListRoots, SetRootState
 from hermetic.ids import KeyState
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.roots import ProviderReport, RootRow
 
 CONTRADICTED = 1
-_STATE = {"active": "good", "pre-active": "warn", "suspended": "warn", "compromised": "bad", "destroyed": "dim"}
-_OVER = {"compromised", "destroyed"}
 _STATUS = {"ready": "good", "locked": "warn", "unreachable": "bad", "absent": "bad"}
 _OUTCOME = {"enforced": "good", "not enforced": "warn"}
 
@@ -98,7 +96,7 @@ def resume(out: Out, *, root: str, reason: str) -> int:
     from hermetic.domain import root_moves  # noqa: PLC0415 - brings the providers
 
     with connected() as connection:
-        changed = root_moves.resume(connection, _find(connection, root), reason=reason)
+        changed = root_moves.resume(connection, find_root(connection, root), reason=reason)
     return _shown(out, "resumed", changed.root, None if changed.receipt is None else changed.receipt.index)
 
 
@@ -115,34 +113,6 @@ def deactivate(out: Out, *, root: str, reason: str) -> int:
 @click.argument("root")
 @reason()
 @output
-def compromise(out: Out, *, root: str, reason: str) -> int:
-    """Somebody else has this root, or may have: wrap nothing more under it, and open through it for recovery only.
-
-    That takes nothing back. Whoever has the root, and a copy of the database or of the backup place, opens everything that was sealed
-    until now; `key compromise` seals anew what hung on a key. `status` says what is left to do, also after `key root drop`.
-    """
-    with connected() as connection:
-        changed = connection.ask(SetRootState(_find(connection, root).root, "compromise", reason))
-        keys = [row for row in connection.ask(ListKeys()).keys if any(one.state not in _OVER for one in row.versions)]
-    commands = [f"hermetic key compromise {row.kek} --reason TEXT" for row in keys]
-    facts: list[tuple[str, Cell]] = [
-        ("compromised", Mark(changed.root.root, "name")),
-        ("provider", changed.root.provider),
-        ("state", Mark(changed.root.state, _STATE.get(changed.root.state, "dim"))),
-        ("opened", f"everything: the domain secret, {count(changed.root.slots, 'key')}, all that was sealed until now"),
-        *(("now", command) for command in commands),
-        ("and", "hermetic key signing rotate log --compromised-after ENTRY, and manifest"),
-        ("runbook", "docs/runbooks/root-stolen.md"),
-    ]
-    index = None if changed.receipt is None else changed.receipt.index
-    out.emit({"root": changed.root, "keks": [row.kek for row in keys], "log_index": index}, Facts(facts))
-    return 0
-
-
-@root.command()
-@click.argument("root")
-@reason()
-@output
 def drop(out: Out, *, root: str, reason: str) -> int:
     """Delete every wrap under a root and wipe what this machine keeps of it.
 
@@ -150,7 +120,7 @@ def drop(out: Out, *, root: str, reason: str) -> int:
     same command. A key inside a service or device is not deleted there.
     """
     with connected() as connection:
-        row = _find(connection, root)
+        row = find_root(connection, root)
         done = connection.ask(DropRoot(row.root, reason))
         recovery = connection.config.backup_place is not None and not _recoverable(connection)
     if recovery:
@@ -163,6 +133,10 @@ def drop(out: Out, *, root: str, reason: str) -> int:
     ]
     out.emit({"root": done.root, "slots": done.slots, "material": done.material, "log_index": done.receipt.index}, Facts(facts))
     return 0
+
+
+root.add_command(compromise)
+root.add_command(rewrap)
 
 
 @click.command()
@@ -192,7 +166,7 @@ def _list(out: Out) -> int:
         (
             row.provider,
             Mark(row.root[:8], "name"),
-            Mark(row.state, _STATE.get(row.state, "dim")),
+            Mark(row.state, STATE.get(row.state, "dim")),
             Mark(row.status, _STATUS.get(row.status, "dim")),
             "yes" if row.root_in_process else "no",
             moment(row.expires_ms) if row.expires_ms is not None else "-",
@@ -243,19 +217,9 @@ def _outcome(outcome: str, *, contradicts: bool) -> Mark:
     return Mark(f"{outcome}, though promised" if contradicts else outcome, "bad" if contradicts else _OUTCOME.get(outcome, "dim"))
 
 
-def _find(connection: Connection, text: str) -> RootRow:
-    """Return the root whose id starts with `text`. Raises NotFound, UsageError."""
-    found = [row for row in connection.ask(ListRoots()).roots if row.root.startswith(text)]
-    if not found or not text:
-        raise NotFound(f"no root {text!r}", hint="`hermetic key root ls` lists them; four letters of an id are enough")
-    if len(found) > 1:
-        raise UsageError(f"{text!r} names {count(len(found), 'root')}", hint="write more of the id")
-    return found[0]
-
-
 def _change(out: Out, root: str, verb: str, reason: str) -> int:
     with connected() as connection:
-        changed = connection.ask(SetRootState(_find(connection, root).root, verb, reason))
+        changed = connection.ask(SetRootState(find_root(connection, root).root, verb, reason))
     done = {"suspend": "suspended", "deactivate": "deactivated"}[verb]
     for alone in (pair.value for pair in changed.root.findings if pair.name == key_places.ALONE):
         out.warn(f"{alone}: " + ("they open again after resume" if verb == "suspend" else "rewrap them before it is dropped"))
@@ -273,7 +237,7 @@ def _shown(out: Out, done: str, row: RootRow, index: int | None) -> int:
     facts: list[tuple[str, Cell]] = [
         (done, Mark(row.root, "name")),
         ("provider", row.provider),
-        ("state", Mark(row.state, _STATE.get(row.state, "dim"))),
+        ("state", Mark(row.state, STATE.get(row.state, "dim"))),
         ("opens", f"{row.slots} of {count(row.keys, 'key')}"),
     ]
     out.emit({"root": row, "log_index": index}, Facts(facts))
@@ -285,7 +249,7 @@ def _table(found: tuple[RootRow, ...]) -> Table:
         (
             Mark(row.root[:8], "name"),
             row.provider,
-            Mark(row.state, _STATE.get(row.state, "dim")),
+            Mark(row.state, STATE.get(row.state, "dim")),
             "-" if row.state == KeyState.DESTROYED else Mark(row.status, _STATUS.get(row.status, "dim")),
             f"{row.slots} of {row.keys}",
             "yes" if row.opens_domain else "no",

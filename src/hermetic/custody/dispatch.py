@@ -60,6 +60,7 @@ HANDLERS: dict[str, str] = {
     "add-root": "rooting.add_root",
     "extend-root": "rooting.extend_root",
     "set-root-state": "rooting.set_root_state",
+    "rewrap-root": "rootrewrap.rewrap_root",
     "drop-root": "uprooting.drop_root",
     "check-roots": "rooting.check_roots",
     "show-policy": "policies.show_policy",

@@ -46,6 +46,7 @@ IMPORTANT = {  # by wire name
     "add-root",
     "extend-root",
     "set-root-state",
+    "rewrap-root",
     "drop-root",
     "apply-policy",
     "set-roles",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hermetic.domain import config
 from hermetic.domain.home import private_folder
 from hermetic.errors import Conflict, Locked, Unsupported
-from hermetic.formats.messages.roots import AddRoot, ExtendRoot, ListRoots, RootChanged, SetRootState
+from hermetic.formats.messages.roots import AddRoot, ExtendRoot, ListRoots, RewrapRoot, RootChanged, SetRootState
 from hermetic.ids import KeyState
 from hermetic.keys.domain_file import check_uri
 from hermetic.keys.provider import ProviderState, RootId
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
-    from hermetic.formats.messages.roots import RootRow
+    from hermetic.formats.messages.roots import RootRewrapped, RootRow
     from hermetic.keys.provider import Provider
 
 UNLOCK_S = 8 * 3600
@@ -90,6 +90,23 @@ def resume(connection: Connection, row: RootRow, *, reason: str = "") -> RootCha
     """Make a suspended root active again: first it gets slots for what was made without it. Raises as `add_root`."""
     verb = "activate" if row.state == KeyState.PRE_ACTIVE else "resume"
     return _activate(connection, SetRootState(row.root, verb, reason))
+
+
+def rewrap(
+    connection: Connection, root: str, *, reason: str = "", restart: bool = False, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, RootRewrapped]:
+    """Bring every wrap under a root to the newest version of its key inside the service; return how many, and the last answer.
+
+    A run that was interrupted goes on, unless `restart`. Raises as `add_root`.
+    """
+    total = 0
+    while True:
+        answer = connection.ask(RewrapRoot(root, reason, restart=restart and not total))
+        total += answer.done
+        if progress is not None:
+            progress(answer.done, answer.left)
+        if not answer.left:
+            return total, answer
 
 
 def _activate(connection: Connection, request: SetRootState, progress: Callable[[int, int], None] | None = None) -> RootChanged:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from base64 import b64decode, b64encode, urlsafe_b64encode
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.keys import slots
+from hermetic.keys.domain_file import DomainFile
 from hermetic.providers import openbao_transit
 
 HERMETIC = str(Path(sys.prefix) / "bin" / "hermetic")
@@ -70,6 +74,36 @@ def test_a_domain_moves_there_and_holds_two_roots(own_desk, project, domain_home
     assert hermetic("cat", "dataset/visits", "--purpose", "prepare").stdout == DATA
     own_desk.server.stop()
     hermetic("cat", "dataset/visits", "--purpose", "prepare", code=6)
+
+
+def test_a_transit_key_that_was_rotated(own_desk, project, domain_home):
+    """Every wrap comes to the newest version, in place; then the server may give up the older ones."""
+    init(own_desk)
+    hermetic("seal", "visits.csv", "--as", "dataset/visits", "--class", "restricted")
+    config = f"transit/keys/{own_desk.key}/config"
+    own_desk.do("POST", f"transit/keys/{own_desk.key}/rotate")
+    assert under(domain_home) == [1] * 4
+    hermetic("cat", "dataset/visits", "--purpose", "prepare")
+    (root,) = json.loads(hermetic("key", "root", "ls", "--json").stdout)["roots"]
+    done = json.loads(hermetic("key", "root", "rewrap", root["root"][:8], "--reason", "yearly", "--json").stdout)
+    assert (done["rewrapped"], done["root"]["detail"].startswith("version 2 at ")) == (4, True)
+    assert under(domain_home) == [2] * 4
+    own_desk.do("POST", config, {"min_decryption_version": 2})
+    assert hermetic("cat", "dataset/visits", "--purpose", "prepare").stdout == DATA
+    hermetic("seal", "visits.csv", "--as", "dataset/others", "--class", "internal")
+    assert under(domain_home) == [2] * 5
+    entries = json.loads(hermetic("log", "ls", "--kind", "root.rewrapped", "--json").stdout)["entries"]
+    assert len(entries) == 2
+
+
+def under(home):
+    """The version of the transit key of every wrap in a domain: of KEKs, signing keys, the domain secret."""
+    (database,) = home.glob("data/*/custody.db")
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as rows:
+        wraps = [row[0] for row in rows.execute("SELECT wrapped FROM kek_slot")]
+        wraps += [wrap for row in rows.execute("SELECT wrapped FROM secret_key") for wrap in slots.decode(row[0]).values()]
+    wraps += [entry.wrapped for entry in DomainFile.decode((database.parent / "domain.json").read_bytes()).roots]
+    return [int.from_bytes(wrap[4:8], "big") for wrap in wraps]
 
 
 def test_an_init_that_fails_leaves_no_domain(desk, project, domain_home):

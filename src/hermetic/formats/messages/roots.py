@@ -1,4 +1,4 @@
-"""Roots: list, add, extend, change state, drop, check.
+"""Roots: list, add, extend, change state, rewrap, drop, check.
 
 A root is added in steps, so that each can be repeated: `add-root` announces it, whoever runs custody makes it or connects it under the
 id of the answer, `extend-root` gives it a slot for every key until none is left, `set-root-state` makes it active.
@@ -98,6 +98,31 @@ class DropRoot(Request["RootDropped"]):
 
     root: str
     reason: str
+
+
+@message("rewrap-root")
+@dataclass(frozen=True, slots=True)
+class RewrapRoot(Request["RootRewrapped"]):
+    """Bring at most `limit` wraps of a root to the newest version of its key inside the service; call again until `left` is 0.
+
+    An unfinished run goes on where it stopped; with `restart` from the beginning.
+    """
+
+    root: str
+    reason: str = ""
+    limit: int = 100
+    restart: bool = False
+
+
+@message("root-rewrapped")
+@dataclass(frozen=True, slots=True)
+class RootRewrapped:
+    """Progress of a rewrap: the root as it is now, how many wraps are new, the domain secret's among them, and how many are left."""
+
+    root: RootRow
+    done: int
+    left: int
+    receipt: Receipt
 
 
 @message("root-changed")
