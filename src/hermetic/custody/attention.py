@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Leaf
 from hermetic.catalog.values import VersionState
-from hermetic.custody import blast, held_up, signing_findings, suites
+from hermetic.custody import blast, forgetting, held_up, signing_findings, suites
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.certificate import LIMIT, parse_certificate
@@ -42,6 +42,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *_unapproved(call, session),
         *_held_up(call, session),
         *_cancelled_by_restore(call, session),
+        *_not_forgotten(session),
         *_incomplete(session),
         *_incomplete_keys(session),
         *_duties(session, policy),
@@ -91,6 +92,13 @@ def _cancelled_by_restore(call: Call, session: ReadSession) -> Iterator[Pair]:
         version = keks.get(session, KekId(kek_id)).version(number)
         if version.destroy_after_ms is None and version.state is not KeyState.DESTROYED:
             yield Pair("destruction-not-announced", f"{kek_id}/{number}")
+
+
+def _not_forgotten(session: ReadSession) -> Iterator[Pair]:
+    """Say that the backup place still has the chunks of before something was destroyed: the copy after it is late."""
+    place = session.get(tables.backup_state, "place")
+    if place is not None and place["value"] and forgetting.since_copy(session):
+        yield Pair("copies-hold-destroyed", str(place["value"]))
 
 
 def _incomplete(session: ReadSession) -> Iterator[Pair]:

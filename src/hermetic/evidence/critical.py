@@ -76,6 +76,16 @@ def _incomplete_key(name: str, _detail: str) -> Finding:
     )
 
 
+def _not_forgotten(place: str, _detail: str) -> Finding:
+    return Finding(
+        "copies-hold-destroyed",
+        "medium",
+        place,
+        "no copy was made since something was shredded or destroyed: those that lie there still hold it",
+        "hermetic backup now",
+    )
+
+
 def _not_announced(name: str, _detail: str) -> Finding:
     return Finding(
         "destruction-not-announced",
@@ -156,6 +166,7 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "shred-incomplete": _incomplete,
     "destruction-incomplete": _incomplete_key,
     "destruction-not-announced": _not_announced,
+    "copies-hold-destroyed": _not_forgotten,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
     "suite-retired": _suite_retired,

@@ -380,7 +380,9 @@ def test_what_a_crash_kept_from_being_copied_anew_is_made_up_for(world_with_back
         patch.setattr(Copies, "write", broken)
         shred(port)
     assert {path.name for path in place.glob("*-0*")} == before
+    assert "copies-hold-destroyed" in [item.name for item in port.ask(GatherFacts()).critical]
     seal(port, "dataset/other")
+    assert "copies-hold-destroyed" not in [item.name for item in port.ask(GatherFacts()).critical]
     assert {path.name for path in place.glob("*-0*")} & before == set()
 
 
