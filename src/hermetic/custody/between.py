@@ -3,6 +3,8 @@
 A request for a key names its recipient, and the intent's entry carries the hash of that public key, so that the log says to which
 key custody handed it. What is no public key is refused before anything is decided: after the intent it would be a release on record
 that nobody got.
+
+Names are secrets here, other than in one's own process: whoever may not read the catalogue is not told whether a name exists.
 """
 
 from __future__ import annotations
@@ -11,24 +13,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.crypto import hpke
+from hermetic.custody import callers
+from hermetic.custody.decide import may
 from hermetic.custody.dispatch import answer
-from hermetic.errors import UsageError
+from hermetic.errors import Conflict, KeyUnusable, NotFound, PolicyDenied, UsageError
 from hermetic.formats import lease_key
 from hermetic.formats.messages.base import KeyBlob
+from hermetic.formats.messages.catalogue import RecordDecision, RenameAsset
+from hermetic.formats.messages.destruction import ShredVersions
+from hermetic.formats.messages.packages import ShareVersion
+from hermetic.formats.messages.policy import Explain, Explanation
 from hermetic.formats.messages.runs import Scratch
-from hermetic.formats.messages.versions import Draft, Opened, OpenVersions
+from hermetic.formats.messages.versions import BeginVersion, Draft, Opened, OpenVersions
+from hermetic.policy.request import ASSET_ACTIONS, Action
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.formats.messages.versions import Lease
 
+NAMING: Final = (OpenVersions, BeginVersion, RenameAsset, RecordDecision, ShareVersion, ShredVersions, Explain)  # by an asset's name
+HIDDEN: Final = "refused: no policy permits this, or there is no such thing"
 BATCH: Final = 200  # versions in one request: their manifests and sealed keys have to fit into one message
 
 
 def answer_between(call: Call) -> Any:
     """Answer a request that came from another process. Raises as `dispatch.answer`, UsageError and FormatError for its recipient."""
     recipient = _recipient(call)
-    found = answer(call)
+    found = _answered(call)
     if recipient is None:
         return found
     if isinstance(found, Opened):
@@ -37,6 +48,31 @@ def answer_between(call: Call) -> Any:
     if isinstance(found, Draft | Scratch):
         return replace(found, lease=_sealed(call, found.lease, found, recipient))
     return found
+
+
+def _answered(call: Call) -> Any:
+    """Answer; who may not read the catalogue gets one and the same refusal for what is there and what is not."""
+    if not isinstance(call.request, NAMING):
+        return answer(call)
+    try:
+        found = answer(call)
+    except (NotFound, KeyUnusable, PolicyDenied):
+        _hide(call)
+        raise
+    except Conflict:
+        if isinstance(call.request, ShredVersions):  # the ids of versions do not belong to the names
+            _hide(call)
+        raise
+    if isinstance(found, Explanation) and not found.allowed and getattr(call.request, "action", "") in ASSET_ACTIONS:
+        _hide(call)
+    return found
+
+
+def _hide(call: Call) -> None:
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        knows = may(call, session, callers.require(call, session), Action.READ_CATALOG)
+    if not knows:
+        raise PolicyDenied(HIDDEN, hint="say for which purpose, or ask whoever gives grants", reasons=("no-policy-permits",)) from None
 
 
 def _recipient(call: Call) -> bytes | None:

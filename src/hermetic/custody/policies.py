@@ -95,6 +95,8 @@ def _rules(policy: InForce) -> dict[str, bytes]:
 def explain(call: Call, request: Explain) -> Explanation:
     """Say whether and why a request would be allowed; nothing is released or recorded.
 
+    What others may do is for those who read the catalogue.
+
     Raises UsageError, NotFound, PolicyDenied where a purpose has to be said and none is.
     """
     if request.action not in Action._value2member_map_:
@@ -102,6 +104,9 @@ def explain(call: Call, request: Explain) -> Explanation:
     action = Action(request.action)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         me = callers.require(call, session)
+    if request.principal is not None and request.principal not in {me.name, me.id}:
+        allowed_caller(call, Action.READ_CATALOG)
+    with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = me if request.principal is None else _other(session, request.principal)
         policy = call.custodian.policy.current(session)
         resource = whole_domain(call, session)

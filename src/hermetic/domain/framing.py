@@ -1,7 +1,8 @@
 """Messages over a stream socket: four bytes of length, big endian, then the message (spec/port.md section 4).
 
-Both sides refuse a length over 4 MiB before they allocate. A frame that has begun has to be whole within `WHOLE_S`: who sends a byte
-now and then holds nobody up. Raises KeyServiceUnavailable for a peer that went away or stalls, FormatError for what is no frame.
+Both sides refuse a length over 4 MiB before they allocate. The head of a frame that has begun has to be there within `WHOLE_S`, and so
+has what follows it: who sends a byte now and then holds nobody up. Raises KeyServiceUnavailable for a peer that went away, Stalled for
+one that is there and does nothing, FormatError for what is no frame.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ WHOLE_S: Final = 30.0
 _CHUNK: Final = 1 << 18
 
 
+class Stalled(KeyServiceUnavailable):
+    """The peer is there, and does not answer in time."""
+
+
 def send(peer: socket.socket, message: bytes) -> None:
     """Send one frame, within `WHOLE_S`."""
     peer.settimeout(WHOLE_S)
@@ -31,16 +36,29 @@ def send(peer: socket.socket, message: bytes) -> None:
 
 def receive(peer: socket.socket, *, wait_s: float | None) -> bytes | None:
     """Return the next message, None when the peer closed between two. `wait_s` is how long the first byte may take, None for ever."""
+    length = announced(peer, wait_s=wait_s)
+    return None if length is None else body(peer, length)
+
+
+def announced(peer: socket.socket, *, wait_s: float | None) -> int | None:
+    """Return the length of the next message, which `body` then reads; None as `receive`."""
     peer.settimeout(wait_s)
     try:
         first = peer.recv(1)
         if not first:
             return None
-        until = time.monotonic() + WHOLE_S
-        length = int.from_bytes(first + _exactly(peer, HEAD - 1, until), "big")
-        if length > MESSAGE_LIMIT:
-            raise FormatError(f"a message of {length} bytes is over {MESSAGE_LIMIT}")
-        return bytes(_exactly(peer, length, until))
+        length = int.from_bytes(first + _exactly(peer, HEAD - 1, time.monotonic() + WHOLE_S), "big")
+    except OSError as error:
+        raise _gone(error) from None
+    if length > MESSAGE_LIMIT:
+        raise FormatError(f"a message of {length} bytes is over {MESSAGE_LIMIT}")
+    return length
+
+
+def body(peer: socket.socket, length: int) -> bytes:
+    """Return a message whose length was announced."""
+    try:
+        return bytes(_exactly(peer, length, time.monotonic() + WHOLE_S))
     except OSError as error:
         raise _gone(error) from None
 
@@ -60,5 +78,6 @@ def _exactly(peer: socket.socket, count: int, until: float) -> bytearray:
 
 
 def _gone(error: OSError) -> KeyServiceUnavailable:
-    what = "does not answer in time" if isinstance(error, TimeoutError) else f"went away ({error.strerror or error})"
-    return KeyServiceUnavailable(f"the other side {what}")
+    if isinstance(error, TimeoutError):
+        return Stalled("the other side does not answer in time")
+    return KeyServiceUnavailable(f"the other side went away ({error.strerror or error})")

@@ -52,6 +52,12 @@ class LocalPort:
         copy = isinstance(request, TakeBackup)
         return self._ask(identity.local_id(self._custodian.domain, user), request, self._backup_for if copy else answer_between)
 
+    def knows(self, user: int) -> bool:
+        """Whether the domain knows the operating-system user `user`. Nothing is permitted by it. Raises RowTampered."""
+        with self._custodian.database.read(self._custodian.row_keys) as session:
+            found = identity.find(session, identity.local_id(self._custodian.domain, user))
+        return found is not None and found.active
+
     def _ask(self, caller: str, request: Request[Any], answers: Callable[[Call], Any]) -> Any:
         if os.getpid() != self._pid:
             raise UsageError("custody was opened by the parent process", hint="connect again after fork")

@@ -11,8 +11,10 @@ Connections are kept and used again, one for each thread that asks at the same t
 noticed before anything is sent on it. When it breaks later, whether custody did what was asked is not known: requests that change
 nothing, or that may be repeated without harm (`AGAIN`), are sent once more on a new connection; others raise, and say so.
 
-The socket has to lie where other users cannot put one of their own, and its peer has to be the user to whom the file belongs; that
-custody is the one that was met before is what pins and receipts show.
+A request that custody does not answer in time is not sent again: it may be at work on it still.
+
+The socket has to lie where other users cannot put one of their own (`socket_place`), and its peer has to be the user to whom the file
+belongs; that custody is the one that was met before is what pins and receipts show, and that a key is from it what `addressed` does.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import stat
 import struct
 import threading
 from dataclasses import replace
@@ -29,12 +30,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from hermetic.crypto import hpke
 from hermetic.custody.handles import HandleTable
 from hermetic.domain import framing
+from hermetic.domain.addressed import check_addressed
 from hermetic.domain.refusals import error_of
+from hermetic.domain.socket_place import checked_place
 from hermetic.errors import Denied, IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
 from hermetic.formats import codec, lease_key
 from hermetic.formats.messages.base import KeyBlob, Refusal
 from hermetic.formats.messages.runs import Scratch
-from hermetic.formats.messages.versions import Draft, Opened
+from hermetic.formats.messages.versions import Draft, Opened, OpenVersions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +47,8 @@ if TYPE_CHECKING:
     from hermetic.formats.messages.versions import Lease
 
 Answer = TypeVar("Answer")
-ANSWER_S: Final = 120.0  # how long custody may think about one request
+ANSWER_S: Final = 600.0  # how long custody may think about one request
+LEASE_S: Final = 60.0  # the same about leases, which readers wait for
 DIAL_S: Final = 5.0
 IDLE: Final = 8  # connections kept
 AGAIN: Final = frozenset(
@@ -132,9 +136,11 @@ class UnixPort:
 
     def _opened(self, request: Any, answer: object, private: hpke.PrivateKey) -> object:
         if isinstance(answer, Opened):
+            check_addressed(answer.receipt, request.request, [one.version for one in answer.released], private.public)
             released = tuple(replace(one, lease=self._unsealed(request, one.lease, answer, private)) for one in answer.released)
             return replace(answer, released=released)
         if isinstance(answer, Draft | Scratch):
+            check_addressed(answer.receipt, request.request, [answer.version], private.public)
             return replace(answer, lease=self._unsealed(request, answer.lease, answer, private))
         return answer
 
@@ -149,32 +155,39 @@ class UnixPort:
 
     def _exchange(self, request: object) -> object:
         raw, name = codec.encode(request), codec.name_of(type(request))
+        within = LEASE_S if name in {"check-leases", "end-leases"} else ANSWER_S
         try:
-            said = self._once(raw)
+            said = self._once(raw, within)
         except _Broken as error:
-            if name not in AGAIN:
+            if name not in AGAIN or (isinstance(request, OpenVersions) and request.exposure is not None):
                 raise KeyServiceUnavailable(
                     f"custody went away while it was asked ({name}): whether it was done is not known",
                     hint="look before you ask again",
                 ) from error
-            said = self._again(raw)
+            said = self._again(raw, within)
         answer = codec.decode(said)
         if isinstance(answer, Refusal):
             raise error_of(answer)
         return answer
 
-    def _again(self, raw: bytes) -> bytes:
+    def _again(self, raw: bytes, within: float) -> bytes:
         try:
-            return self._once(raw)
+            return self._once(raw, within)
         except _Broken as error:
             raise _away(self._path, error.message) from None
 
-    def _once(self, raw: bytes) -> bytes:
-        """Raises _Broken when a connection that was there broke, KeyServiceUnavailable when none can be made."""
+    def _once(self, raw: bytes, within: float) -> bytes:
+        """Raises _Broken when a connection that was there broke, KeyServiceUnavailable when none can be made, or custody stalls."""
         peer = self._taken() or self._dialled()
         try:
             framing.send(peer, raw)
-            said = framing.receive(peer, wait_s=ANSWER_S)
+            said = framing.receive(peer, wait_s=within)
+        except framing.Stalled:
+            peer.close()
+            raise KeyServiceUnavailable(
+                f"custody at {self._path} does not answer in time: whether it was done is not known",
+                hint="it may be at work on it still; look before you ask again",
+            ) from None
         except KeyServiceUnavailable as error:
             peer.close()
             raise _Broken(error.message) from None
@@ -206,7 +219,10 @@ class UnixPort:
         peer.close()
 
     def _dialled(self) -> socket.socket:
-        owner = checked_place(self._path)
+        try:
+            owner = checked_place(self._path)
+        except OSError as error:
+            raise _away(self._path, error.strerror or str(error)) from None
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             peer.settimeout(DIAL_S)
@@ -223,22 +239,6 @@ class UnixPort:
 
 class _Broken(KeyServiceUnavailable):
     """A connection broke after it was there. Never leaves this module."""
-
-
-def checked_place(path: Path) -> int:
-    """Return to whom the socket belongs. Raises KeyServiceUnavailable (none there), Denied where others could have put it."""
-    if not path.is_absolute():
-        raise UsageError("the path of custody's socket is absolute", hint="HERMETIC_URL=unix:/run/hermetic/custody.sock")
-    try:
-        facts, folder = path.lstat(), path.parent.stat()
-    except OSError as error:
-        raise _away(path, error.strerror or str(error)) from None
-    if not stat.S_ISSOCK(facts.st_mode):
-        raise Denied(f"{path} is not a socket", hint="HERMETIC_URL names the socket of `hermetic serve`")
-    others = stat.S_IMODE(folder.st_mode) & 0o022
-    if others and not folder.st_mode & stat.S_ISVTX:
-        raise Denied(f"others can write {path.parent}, and put a socket of their own there", hint=f"chmod go-w {path.parent}")
-    return facts.st_uid
 
 
 def _away(path: Path, why: str) -> KeyServiceUnavailable:

@@ -2,24 +2,32 @@
 
 Custody runs as a user of its own, in a project of its own that only says which domain it is; root, database and log are that user's.
 What a caller may do is what the policy in force gives to the user that the kernel vouches for.
+
+Two users are never answered. Custody's own: who can open the root is not restrained by asking custody, and what is on record as
+`separated` has to be. And, where custody runs in a user namespace that lacks some users of the machine, the one number by which the
+kernel names all of those (overflowuid, as a rule 65534): it says that somebody asks, not who.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.domain.connect import keep
 from hermetic.domain.local import LocalPort
-from hermetic.errors import Unsupported
+from hermetic.errors import Denied, NotAuthenticated, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from hermetic.crypto.secret import Secret
     from hermetic.formats.messages.base import Request
+
+
+USERS: Final = 2**32 - 1  # user ids that there are
 
 
 class SeparatedCustody:
@@ -34,10 +42,19 @@ class SeparatedCustody:
             raise Unsupported("custody runs elsewhere", hint="unset HERMETIC_URL")
         self._port = port
         self.domain = self._connection.project.domain
+        self._own, self._nobody = os.geteuid(), nameless_user()
 
     def ask_for(self, user: int, request: Request[Any]) -> object:
         """Answer a request of the operating-system user `user`. Raises HermeticError."""
+        if user == self._own:
+            raise Denied("custody's own user is not kept apart from it", hint="unset HERMETIC_URL, or work as another user")
+        if user == self._nobody:
+            raise NotAuthenticated("you are no user of the user namespace that custody runs in", hint="run custody outside of it")
         return self._port.ask_for(user, request)
+
+    def knows(self, user: int) -> bool:
+        """Whether the domain knows the operating-system user `user`. Raises RowTampered."""
+        return user == self._own or (user != self._nobody and self._port.knows(user))
 
     def close(self) -> None:
         """Close custody."""
@@ -48,3 +65,17 @@ class SeparatedCustody:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def nameless_user(proc: Path = Path("/proc")) -> int | None:
+    """Return the number that stands for every user that this process's user namespace lacks, None when it lacks none.
+
+    What cannot be read counts as lacking some. (user_namespaces(7))
+    """
+    try:
+        lines = (proc / "self" / "uid_map").read_text("ascii").splitlines()
+        if sum(int(line.split()[2]) for line in lines) >= USERS:
+            return None
+        return int((proc / "sys" / "kernel" / "overflowuid").read_text("ascii"))
+    except (OSError, ValueError, IndexError):
+        return 65534

@@ -1,43 +1,52 @@
 """Answers on a Unix socket: one message in, one message out, as long as a caller stays.
 
 Who calls is what the kernel says of the process that connected (SO_PEERCRED), and nothing that a message says. Every user of the
-machine may connect; custody answers those that the domain knows. Limits keep one caller from standing in the way of others: so many
-connections in all and for each user, a frame has to come whole in time, and a connection that says nothing is closed.
+machine may connect; custody answers those that the domain knows. Limits keep one caller from standing in the way of others:
+
+    in all, for each user     so many connections; users that the domain does not know share a few, however many user ids they have
+    at once, for each user    so many requests are taken in, answered and collected: who sends slowly or never reads holds up
+                              nobody else, and so much memory is all that one user gets
+    in time                   a frame has to come whole, an answer has to be read, and a connection that says nothing is closed
 
 A message that is none ends its connection: after it, nothing says where the next one begins. What goes wrong inside is answered as
 `refusal` with a number that stands in the service's own log, and tells nothing else.
 
 `stop` lets what has begun be answered, for a while, then closes. Nothing is lost by a kill: what is on record was durable before.
+Of two services that start at one place one is told, and one that ends removes its own socket only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import secrets
 import socket
-import stat
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hermetic.domain import framing
 from hermetic.domain.refusals import refusal_of
 from hermetic.domain.remote import peer_user
-from hermetic.errors import Conflict, FormatError, HermeticError, KeyServiceUnavailable, StorageError
+from hermetic.errors import FormatError, HermeticError, KeyServiceUnavailable
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Refusal, Request
+from hermetic.server.listening import listening, which
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Any, Self
 
-CONNECTIONS: Final = 256
+CONNECTIONS: Final = 512
 OF_A_USER: Final = 64
+OF_STRANGERS: Final = 32  # all users together that the domain does not know
+AT_ONCE: Final = 8  # requests of one user
+TURN_S: Final = 120.0  # how long one waits for that
 IDLE_S: Final = 600.0
+STRANGE_S: Final = 10.0  # the same for strangers
 STOP_S: Final = 20.0
 _log = logging.getLogger("hermetic.server")
 
@@ -47,6 +56,9 @@ class Custody(Protocol):
 
     def ask_for(self, user: int, request: Request[Any]) -> object:
         """Answer a request of the operating-system user `user`. Raises HermeticError."""
+
+    def knows(self, user: int) -> bool:
+        """Whether the domain knows this user. Permits nothing: it only tells whose connections count as strangers'."""
 
 
 class UnixServer:
@@ -58,8 +70,10 @@ class UnixServer:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[socket.socket, int] = {}
+        self._strangers = 0
+        self._turns: defaultdict[int, threading.BoundedSemaphore] = defaultdict(lambda: threading.BoundedSemaphore(AT_ONCE))
         self._workers: set[threading.Thread] = set()
-        self._listener = _listening(path, mode)
+        self._listener, self._made = listening(path, mode)
 
     def __enter__(self) -> Self:
         return self
@@ -89,18 +103,25 @@ class UnixServer:
         self._stopping.set()
 
     def close(self) -> None:
-        """Stop, let begun requests be answered for `STOP_S`, hang up, remove the socket."""
+        """Stop, let begun requests be answered for `STOP_S` in all, hang up, remove the socket."""
         self.stop()
+        self._unlink()
         self._listener.close()
         with self._lock:
             for peer in self._open:
                 with contextlib.suppress(OSError):
                     peer.shutdown(socket.SHUT_RD)  # who waits for a next message stops; answers still go out
             workers = list(self._workers)
+        until = time.monotonic() + STOP_S
         for worker in workers:
-            worker.join(STOP_S)
+            worker.join(max(0.0, until - time.monotonic()))
+
+    def _unlink(self) -> None:
+        """Remove the socket, unless another service has put its own there. Before the listener closes: after it, one may."""
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            found = self._path.lstat()
+            if which(found) == self._made:
+                self._path.unlink()
 
     def _take(self, peer: socket.socket) -> None:
         try:
@@ -112,27 +133,73 @@ class UnixServer:
             full = len(self._open) >= CONNECTIONS or Counter(self._open.values())[user] >= OF_A_USER
             if not full:
                 self._open[peer] = user
-        if full:
-            _refuse(peer, KeyServiceUnavailable("custody has too many connections now", hint="close some, or try again later"))
-            peer.close()
-            return
         worker = threading.Thread(target=self._attend, args=(peer, user), name=f"custody-{user}", daemon=True)
-        with self._lock:
-            self._workers.add(worker)
-        worker.start()
+        if not full:
+            with self._lock:
+                self._workers.add(worker)
+            try:
+                worker.start()
+            except RuntimeError as error:  # no more threads
+                _log.warning("%s", error)
+                self._leave(peer, worker)
+            else:
+                return
+        _refuse(peer, _too_many())
+        peer.close()
 
     def _attend(self, peer: socket.socket, user: int) -> None:
         try:
-            with contextlib.suppress(KeyServiceUnavailable):  # it went away, or stalled
-                while not self._stopping.is_set() and (raw := framing.receive(peer, wait_s=IDLE_S)) is not None:
-                    framing.send(peer, self._answer(user, raw))
-        except FormatError as error:
+            with self._admitted(user) as idle_s, contextlib.suppress(KeyServiceUnavailable):  # it went away, or stalled
+                while not self._stopping.is_set() and (length := framing.announced(peer, wait_s=idle_s)) is not None:
+                    with self._turn(user):
+                        framing.send(peer, self._answer(user, framing.body(peer, length)))
+        except (FormatError, _Full) as error:
             _refuse(peer, error)
+        except Exception:  # noqa: BLE001 - what is no message has to be FormatError; should it not be, this connection alone ends
+            _log.exception("defect in reading a message")
         finally:
+            self._leave(peer, threading.current_thread())
             peer.close()
+
+    def _leave(self, peer: socket.socket, worker: threading.Thread) -> None:
+        with self._lock:
+            user = self._open.pop(peer)
+            self._workers.discard(worker)
+            if user not in self._open.values():
+                self._turns.pop(user, None)
+
+    @contextlib.contextmanager
+    def _admitted(self, user: int) -> Iterator[float]:
+        """Yield how long the connection may say nothing. Raises _Full when too many strangers are there."""
+        if self._known(user):
+            yield IDLE_S
+            return
+        with self._lock:
+            if self._strangers >= OF_STRANGERS:
+                raise _too_many()
+            self._strangers += 1
+        try:
+            yield STRANGE_S
+        finally:
             with self._lock:
-                del self._open[peer]
-                self._workers.discard(threading.current_thread())
+                self._strangers -= 1
+
+    def _known(self, user: int) -> bool:
+        try:
+            return self._custody.knows(user)
+        except HermeticError:  # the request will say what is wrong
+            return False
+
+    @contextlib.contextmanager
+    def _turn(self, user: int) -> Iterator[None]:
+        with self._lock:
+            turns = self._turns[user]
+        if not turns.acquire(timeout=TURN_S):
+            raise _Full("custody is at work on as many of your requests as it takes at once", hint="try again later")
+        try:
+            yield
+        finally:
+            turns.release()
 
     def _answer(self, user: int, raw: bytes) -> bytes:
         """Return the answer to one message. Raises FormatError for what is no message."""
@@ -149,48 +216,15 @@ class UnixServer:
             return codec.encode(Refusal("HermeticError", f"custody failed; its log has it under {number}", None, ()))
 
 
+class _Full(HermeticError):
+    """Too much at once. Told as KeyServiceUnavailable; never leaves this module."""
+
+
+def _too_many() -> _Full:
+    return _Full("custody has too many connections now", hint="close some, or try again later")
+
+
 def _refuse(peer: socket.socket, error: HermeticError) -> None:
+    told = KeyServiceUnavailable(error.message, hint=error.hint) if isinstance(error, _Full) else error
     with contextlib.suppress(KeyServiceUnavailable):
-        framing.send(peer, codec.encode(refusal_of(error)))
-
-
-def _listening(path: Path, mode: int) -> socket.socket:
-    """Return a listening socket at `path`. It is bound under a private umask and opened to others once it is whole."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        _clear(path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-        path.chmod(mode)
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise StorageError(
-            f"cannot listen at {path}: {error.strerror or error}", hint="the folder is to be there, and yours"
-        ) from error
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _clear(path: Path) -> None:
-    """Remove a socket that a killed service left. Raises Conflict when somebody answers there, or it is no socket."""
-    try:
-        facts = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(facts.st_mode):
-        raise Conflict(f"{path} is there and is not a socket", hint="choose another path")
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            return
-    raise Conflict(f"somebody serves at {path} already", hint="stop that one first")
+        framing.send(peer, codec.encode(refusal_of(told)))

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.crypto import hpke
 from hermetic.custody import between
 from hermetic.domain import framing, remote
 from hermetic.domain.remote import UnixPort
+from hermetic.domain.socket_place import check_folders
 from hermetic.errors import (
     Conflict,
     Denied,
@@ -28,12 +30,12 @@ from hermetic.errors import (
     UsageError,
     WrongKey,
 )
-from hermetic.formats import codec
+from hermetic.formats import codec, lease_key
 from hermetic.formats.messages.base import KeyBlob, Refusal
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.keys import ListKeys, RotateKey
 from hermetic.formats.messages.runs import OpenScratch, StartRun
-from hermetic.formats.messages.versions import OpenVersions
+from hermetic.formats.messages.versions import ExposureTerms, OpenVersions
 from hermetic.ids import Purpose
 from hermetic.server import unix_socket
 from hermetic.server.unix_socket import UnixServer
@@ -127,6 +129,35 @@ def test_a_key_of_another_answer_does_not_open(world, place):
 
     with served(plain, place, change=swap), contextlib.closing(UnixPort(place, world.domain)) as port, pytest.raises(WrongKey):
         w.open_(port, "dataset/a", "dataset/b")
+
+
+@pytest.mark.parametrize("how", ["relayed", "replayed", "another request"])
+def test_a_key_from_somebody_in_between_is_not_taken(world, place, how):
+    """A user who may ask custody too answers with a key that they know, under a receipt that custody gave to them."""
+    plain = world.port()
+    w.seal(plain, "dataset/a")
+
+    class Between:
+        knows = staticmethod(lambda _user: True)
+        first = None
+
+        def ask_for(self, _user, request):
+            private = hpke.PrivateKey.generate()
+            mine = dataclasses.replace(request, recipient=private.public)
+            if how == "another request":
+                mine = dataclasses.replace(request, request=w.fresh())
+            said = plain.ask_for(os.geteuid(), mine)
+            if how == "replayed":
+                said = self.first = self.first or plain.ask_for(os.geteuid(), request)
+            info = lease_key.binding(world.domain, request.request, said.receipt.index, said.lease, request.recipient)
+            known = KeyBlob(handle=None, sealed=hpke.seal(request.recipient, bytes(32), info))
+            return dataclasses.replace(said, lease=dataclasses.replace(said.lease, key=known))
+
+    with served(Between(), place), contextlib.closing(UnixPort(place, world.domain)) as port:
+        if how == "replayed":
+            w.begin(port, "dataset/b")
+        with pytest.raises(IntegrityError, match="not about this request"):
+            w.begin(port, "dataset/b")
 
 
 @pytest.mark.parametrize(
@@ -246,6 +277,8 @@ def test_what_may_be_repeated_is(world, place, request_, again):
     plain, asked = world.port(), []
 
     class Breaks:
+        knows = staticmethod(lambda _user: True)
+
         def ask_for(self, user, request):
             asked.append(type(request))
             if len(asked) == 1:
@@ -267,6 +300,45 @@ def test_what_may_be_repeated_is(world, place, request_, again):
     finally:
         server.close()
         thread.join()
+
+
+def test_who_is_slow_is_not_asked_twice(world, place, monkeypatch):
+    """A request that takes long is at work still: sent again it would be done twice at the same time."""
+    plain, asked, go_on = world.port(), [], threading.Event()
+
+    class Slow:
+        knows = staticmethod(lambda _user: True)
+
+        def ask_for(self, user, request):
+            asked.append(request)
+            go_on.wait(20)
+            return plain.ask_for(user, request)
+
+    monkeypatch.setattr(remote, "ANSWER_S", 0.2)
+    with served(Slow(), place), contextlib.closing(UnixPort(place, world.domain)) as port:
+        with pytest.raises(KeyServiceUnavailable, match="in time"):
+            port.ask(ListKeys())
+        go_on.set()
+    assert len(asked) == 1
+
+
+def test_an_exposure_is_not_asked_for_twice(world, place):
+    """The second would find the first one's path taken."""
+    asked = []
+
+    class Breaks:
+        knows = staticmethod(lambda _user: True)
+
+        def ask_for(self, _user, request):
+            asked.append(request)
+            for peer in list(server._open):
+                peer.shutdown(socket.SHUT_RDWR)
+
+    with served(Breaks(), place) as server, contextlib.closing(UnixPort(place, world.domain)) as port:
+        exposing = OpenVersions(w.fresh(), ("dataset/a",), Purpose.PREPARE, exposure=ExposureTerms("/plain/a", 2 * w.START))
+        with pytest.raises(KeyServiceUnavailable, match="is not known"):
+            port.ask(exposing)
+    assert len(asked) == 1
 
 
 def test_every_request_that_is_sent_again_exists():
@@ -312,6 +384,64 @@ def test_who_stalls_in_a_message_is_hung_up_on(place, port, monkeypatch):
     port.ask(Hello())
 
 
+def test_who_never_reads_and_who_sends_slowly_stand_in_nobody_elses_way(world, place, monkeypatch):
+    """One user's places are taken by messages that never end; another user is answered all the while."""
+    monkeypatch.setattr(unix_socket, "AT_ONCE", 2)
+    plain, users = world.port(), iter([1, 1, 1, 2])
+    w.enrol(plain, "nobody", ("auditor",))
+    monkeypatch.setattr(unix_socket, "peer_user", lambda _peer: {1: os.geteuid(), 2: 65534}[next(users)])
+    answered = []
+    with served(plain, place) as server, contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(contextlib.closing(raw_peer(place))) for _ in range(2)]
+        for peer in slow:
+            peer.sendall((1 << 20).to_bytes(4, "big") + b"{")
+        until = time.monotonic() + 20
+        while server._turns.get(os.geteuid()) is None or server._turns[os.geteuid()]._value:
+            assert time.monotonic() < until
+        waits = stack.enter_context(contextlib.closing(raw_peer(place)))
+        framing.send(waits, codec.encode(Hello()))
+        other = stack.enter_context(contextlib.closing(raw_peer(place)))
+        framing.send(other, codec.encode(Hello()))
+        answered.append(codec.decode(framing.receive(other, wait_s=20)))
+        assert answered[0].domain == world.domain
+        with pytest.raises(KeyServiceUnavailable):
+            framing.receive(waits, wait_s=0.2)
+        slow[0].close()
+        assert codec.decode(framing.receive(waits, wait_s=20)).domain == world.domain
+
+
+def test_strangers_share_a_few_connections(world, place, monkeypatch):
+    """However many user ids they come with; who is known is let in beside them."""
+    monkeypatch.setattr(unix_socket, "OF_STRANGERS", 2)
+    uids = iter([70001, 70002, 70003, os.geteuid()])
+    monkeypatch.setattr(unix_socket, "peer_user", lambda _peer: next(uids))
+    with served(world.port(), place), contextlib.ExitStack() as stack:
+        for expected in ("NotAuthenticated", "NotAuthenticated", "KeyServiceUnavailable", None):
+            peer = stack.enter_context(contextlib.closing(raw_peer(place)))
+            with contextlib.suppress(KeyServiceUnavailable):  # it may have been refused already
+                framing.send(peer, codec.encode(Hello()))
+            said = codec.decode(framing.receive(peer, wait_s=20))
+            assert getattr(said, "error", None) == expected
+
+
+def test_no_more_threads(world, place, monkeypatch):
+    """The service says so, and goes on once there are some again."""
+    real, fails = threading.Thread.start, [True]
+
+    def start(thread):
+        if thread.name.startswith("custody-") and fails:
+            fails.clear()
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with served(world.port(), place) as server, contextlib.closing(UnixPort(place, world.domain)) as port:
+        with contextlib.closing(raw_peer(place)) as peer:
+            assert codec.decode(framing.receive(peer, wait_s=20)).error == "KeyServiceUnavailable"
+        port.ask(Hello())
+        assert len(server._open) == 1
+
+
 def test_one_user_has_so_many_connections(world, place, monkeypatch):
     monkeypatch.setattr(unix_socket, "OF_A_USER", 3)
     with served(world.port(), place), contextlib.ExitStack() as stack:
@@ -334,6 +464,8 @@ def test_one_user_has_so_many_connections(world, place, monkeypatch):
 
 def test_a_defect_tells_the_caller_nothing(world, place, caplog):
     class Defect:
+        knows = staticmethod(lambda _user: True)
+
         def ask_for(self, _user, _request):
             raise ValueError("secret detail")
 
@@ -373,6 +505,88 @@ def test_places_that_the_client_does_not_believe(world, place):
     with pytest.raises(Denied, match="not a socket"):
         UnixPort(place, world.domain).ask(Hello())
     place.unlink()
-    place.parent.chmod(0o777)
-    with served(world.port(), place), pytest.raises(Denied, match="others can write"):
-        UnixPort(place, world.domain).ask(Hello())
+    with served(world.port(), place):
+        place.parent.chmod(0o777)
+        with pytest.raises(Denied, match="others can write"):
+            UnixPort(place, world.domain).ask(Hello())
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_places_that_a_service_does_not_take(world, place, mode):
+    """Whoever can write the folder can exchange the socket; sticky or not, they can put one there while nobody serves."""
+    place.parent.chmod(mode)
+    with pytest.raises(Denied, match="others can write"):
+        UnixServer(world.port(), place)
+    assert not place.exists()
+
+
+def test_the_whole_way_to_the_socket_counts(world, place, tmp_path):
+    """A folder higher up that others can write lets them move the one below away; a sticky one does not."""
+    with served(world.port(), place):
+        tmp_path.chmod(0o777)
+        with pytest.raises(Denied, match="others can write"):
+            UnixPort(place, world.domain).ask(Hello())
+        tmp_path.chmod(0o1777)
+        with contextlib.closing(UnixPort(place, world.domain)) as port:
+            port.ask(Hello())
+
+
+def test_links_on_the_way(world, place, tmp_path):
+    """Followed, where those who made them are trusted; round and round they end."""
+    link, back = tmp_path / "link", tmp_path / "a" / "back"
+    link.symlink_to("run")
+    back.parent.mkdir()
+    back.symlink_to("../link")
+    (tmp_path / "round").symlink_to("round")
+    with served(world.port(), place):
+        for folder in (link, back):
+            with contextlib.closing(UnixPort(folder / place.name, world.domain)) as port:
+                port.ask(Hello())
+        with pytest.raises(KeyServiceUnavailable):
+            UnixPort(tmp_path / "round" / place.name, world.domain).ask(Hello())
+        tmp_path.chmod(0o777)
+        with pytest.raises(Denied, match="others can write"):
+            UnixPort(link / place.name, world.domain).ask(Hello())
+    tmp_path.chmod(0o755)
+    with pytest.raises(Denied, match="one of too many"):
+        check_folders(tmp_path / "round", frozenset({0, os.geteuid()}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_folders_and_links_of_others(world, place, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to("run")
+    with served(world.port(), place):
+        os.lchown(link, 65533, 65533)
+        with pytest.raises(Denied, match="a link that others made"):
+            UnixPort(link / place.name, world.domain).ask(Hello())
+        os.chown(place.parent, 65533, 65533)
+        with pytest.raises(Denied, match="belongs to another user"):
+            UnixPort(place, world.domain).ask(Hello())
+        os.chown(place.parent, 0, 0)
+
+
+def test_of_two_services_at_one_place_one_is_told(world, place):
+    """Also when both find a socket that was left behind; and one that ends leaves the socket of another alone."""
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(place))
+    left.close()
+    made, told, plain = [], [], world.port()
+
+    def start():
+        try:
+            made.append(UnixServer(plain, place))
+        except Conflict as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(made), len(told)) == (1, 5)
+    made[0]._listener.close()  # as if killed
+    with served(plain, place):
+        made[0].close()
+        with contextlib.closing(UnixPort(place, world.domain)) as port:
+            port.ask(Hello())
