@@ -48,6 +48,8 @@ def test_AU1_the_log_is_verified_proved_and_exported(pipeline):
     assert (pipeline.project / "proof.txt").read_text().startswith("c2sp.org/tlog-proof@v1\n")
     assert pipeline.hermetic("log", "export", "tiles").code == 0
     assert (pipeline.project / "tiles" / "checkpoint").is_file()
+    (root,) = pipeline.hermetic("log", "reconcile", "--json").json["roots"]
+    assert (root["provider"], root["compared"]) == ("local:insecure-file", False), "tests/interop/openbao has others"
 
 
 def test_AU2_no_record_no_key(pipeline):
