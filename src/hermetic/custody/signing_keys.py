@@ -62,17 +62,20 @@ def rotate_signing_key(call: Call, request: RotateSigningKey) -> SigningKeyChang
         old = secret_keys.active(work.session, purpose)
         doubt = _doubt(custodian, work.session, request.compromised_after)
         gone = [wrap for key, wraps in secret_keys.wraps_of(work.session) if key.key_id == old.key_id for wrap in wraps.values()]
-        made = _change(custodian, work, old, (caller, request.reason, doubt))
+        made, handover = _change(custodian, work, old, (caller, request.reason, doubt))
         _destroy(work, old, doubt)
     custodian.scrub(to_base64url(wrapped).encode("ascii") for wrapped in gone)
     _settle(call, old.key_id, searched=custodian.is_scrubbed())
     with custodian.database.read(custodian.row_keys) as session:
         new, before = (_row(session, secret_keys.get(session, one.key_id)) for one in (made, old))
-    return SigningKeyChanged(new, before, receipt(custodian.generation, work.logged(), len(work.logged().indexes) - 1))
+    return SigningKeyChanged(new, before, receipt(custodian.generation, work.logged(), handover))
 
 
-def _change(custodian: Custodian, work: Work, old: SecretKey, said: tuple[Caller, str, Doubt | None]) -> SecretKey:
-    """Make the next key and log how it comes into force: who asked, why, and what is in doubt. Return it."""
+def _change(custodian: Custodian, work: Work, old: SecretKey, said: tuple[Caller, str, Doubt | None]) -> tuple[SecretKey, int]:
+    """Make the next key and log how it comes into force: who asked, why, and what is in doubt.
+
+    Return it, and the position of the entry by which the old one hands over. The log's key does that in an append of its own.
+    """
     caller, reason, doubt = said
     signer = custodian.signer_in(work.session) if old.purpose == MANIFEST_SIGNING else None
     made = secret_keys.rotate(work.session, custodian.anchors, old.purpose, now_ms=work.now_ms)
@@ -83,10 +86,9 @@ def _change(custodian: Custodian, work: Work, old: SecretKey, said: tuple[Caller
     work.log(Entry("key.rotated", {**facts, "policies": list(caller.policies)}, hidden))
     if signer is None:
         work.log_key = secret_keys.load(work.session, custodian.anchors, made.key_id)
-    else:
-        new = ManifestKey(made.key_id, made.public)
-        work.log(Entry(MANIFEST_KEY_CHANGED, manifest_change_facts(custodian.domain, (signer.key_id, signer.key), new)))
-    return made
+        return made, 0
+    new = ManifestKey(made.key_id, made.public)
+    return made, work.log(Entry(MANIFEST_KEY_CHANGED, manifest_change_facts(custodian.domain, (signer.key_id, signer.key), new)))
 
 
 def _destroy(work: Work, old: SecretKey, doubt: Doubt | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hermetic.audit.note import Note, VerifierKey
 from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.receipts import verify_receipt
-from hermetic.errors import KeyServiceUnavailable, NotAuthenticated, UsageError
+from hermetic.errors import ApprovalNeeded, KeyServiceUnavailable, NotAuthenticated, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.domain import GatherFacts
@@ -18,6 +19,7 @@ from hermetic.formats.messages.signing import ChangeSigningCare, ListSigningKeys
 from hermetic.ids import DataClass
 from hermetic.keys import secret_keys, slots
 from tests import world as w
+from tests.unit.custody.approving import Person, the_request
 
 USES = ("log", "manifest")
 
@@ -266,4 +268,23 @@ def test_writers_beside_many_rotations(world):
         writer.join()
     assert failures == []
     assert sorted(row.state for row in rows(port, "log")) == ["active"] + ["destroyed"] * 5
+    whole(port)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_where_the_policy_asks_for_approvals_they_are_used_once(world, port, use):
+    bob = Person("bob")
+    bob.enrol(port)
+    w.change_policy(
+        world, port, lambda text: text.replace("administer-keys: {mfa: 15m, from: separated}", "administer-keys: {approvals: 1}")
+    )
+    with pytest.raises(ApprovalNeeded):
+        rotate(port, use)
+    assert len(rows(port, use)) == 1
+    bob.answers(port, the_request(port), w.START)
+    done = rotate(port, use)
+    assert json.loads(done.receipt.leaf)["kind"] == f"{use}.key-changed"
+    assert "approval.used" in w.kinds(port)
+    with pytest.raises(ApprovalNeeded):
+        rotate(port, use)
     whole(port)
