@@ -9,11 +9,13 @@ import pytest
 import hermetic
 from hermetic.domain.connect import connect
 from hermetic.errors import HermeticError, IntegrityError, KeyServiceUnavailable, KeyUnusable
-from hermetic.formats.messages import keys, roots
+from hermetic.formats.messages import keys, roots, versions
 from hermetic.ids import DataClass, Purpose
 from hermetic.keys import hierarchy
 from hermetic.keys import roots as root_rows
 from hermetic.providers import openbao_audit
+from hermetic.providers.openbao_transit import CHUNK
+from tests import world as w
 from tests.interop import inprovider as it
 from tests.interop.rooted import command
 
@@ -66,6 +68,20 @@ def test_every_release_is_an_operation_of_the_server(project, own_desk, domain_h
                 assert file.read() == it.DATA + b"%d" % (number - 1)
         assert uses(own_desk, start) == [("decrypt", 1)] * 3
     assert it.opened(project) == first
+
+
+def test_many_versions_at_once_take_a_request_for_each_248(project, own_desk):
+    with connect(project) as connection:
+        for _ in range(CHUNK + 2):
+            w.seal(connection, "dataset/many")
+        refs = [f"dataset/many@{number}" for number in range(1, CHUNK + 3)]
+        start = mark(own_desk)
+        released = connection.ask(versions.OpenVersions(it.fresh(), tuple(refs), Purpose.PREPARE)).released
+        assert sorted(uses(own_desk, start)) == [("decrypt", 2), ("decrypt", CHUNK)]
+        assert len({bytes(connection.port.redeem(item.lease.key).view()) for item in released}) == CHUNK + 2
+    start = mark(own_desk)
+    assert f"data keys moved  {CHUNK + 2}".encode() in command("key", "rotate", it.key(project).kek, "--reason", "yearly")
+    assert sum(count for name, count in uses(own_desk, start) if name == "rewrap") == CHUNK + 2
 
 
 def test_rotated_inside_the_server(project, own_desk, domain_home):
