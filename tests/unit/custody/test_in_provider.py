@@ -218,6 +218,16 @@ def test_a_policy_that_names_another_kind_is_refused(world, home):
         demand(world, home, more="    kek_provider: pkcs11\n")
 
 
+def test_while_the_root_is_suspended_other_changes_of_policy_are_taken(world, sealing):
+    set_root(sealing, SERVICE, "suspend")
+    w.change_policy(world, sealing, lambda text: text + "# nothing else\n")
+    with pytest.raises(ConfigError, match="class internal says"):
+        demand(world, sealing, name="internal")
+    demand(world, sealing, "wrapped")
+    assert w.seal(sealing)
+    assert kek(sealing).versions[-1].home == ""
+
+
 def test_a_kind_for_a_wrapped_key_is_a_mistake(world, home):
     with pytest.raises(ConfigError, match="names a provider for a wrapped key"):
         demand(world, home, "wrapped", more="    kek_provider: pkcs11\n")
