@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli import key_compromise, key_destroy, key_escrow, key_recover, key_roots, key_schedule, key_shares, key_signing
+from hermetic.cli import (
+    key_certificates,
+    key_compromise,
+    key_destroy,
+    key_escrow,
+    key_recover,
+    key_roots,
+    key_schedule,
+    key_shares,
+    key_signing,
+)
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.key_places import homes
 from hermetic.cli.lazy import Group
@@ -166,9 +176,9 @@ key.add_command(key_roots.providers)
 key.add_command(key_compromise.compromise)
 key.add_command(key_destroy.destroy)
 key.add_command(key_destroy.shred)
-key.add_command(key_destroy.certificate)
-key.add_command(key_destroy.copies_destroyed)
-key.add_command(key_destroy.package_destroyed)
+key.add_command(key_certificates.certificate)
+key.add_command(key_certificates.copies_destroyed)
+key.add_command(key_certificates.package_destroyed)
 key.add_command(key_shares.shares)
 key.add_command(key_escrow.escrow)
 key.add_command(key_recover.recover)

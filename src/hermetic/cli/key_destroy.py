@@ -1,26 +1,23 @@
-"""`hermetic key destroy`, `shred`, `certificate`, `copies-destroyed`: what cannot be taken back, and the proof of it."""
+"""`hermetic key destroy` and `shred`: what cannot be taken back. `key_certificates` has the proof of it."""
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
-from hermetic.cli.options import ANY_PATH, days, output, reason
+from hermetic.cli.blocks import Block, Cell, Facts, Mark, Table
+from hermetic.cli.key_certificates import SHOWN, under_titles, write
+from hermetic.cli.options import ANY_PATH, days, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
-from hermetic.errors import Conflict, StorageError, UsageError
-from hermetic.formats.certificate import parse_certificate
+from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.destruction import (
     AnnounceDestruction,
     CancelDestruction,
     DestroyDue,
     PlanDestruction,
     PlanShred,
-    RecordCopiesDestroyed,
-    RecordPackageDestroyed,
     ShowCertificate,
     ShredVersions,
 )
@@ -29,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.cli.out import Out
-    from hermetic.formats.messages.destruction import BlastRadius, CertificateRow
+    from hermetic.domain.connect import Connection
+    from hermetic.formats.messages.destruction import BlastRadius
 
 
 class _More(TypedDict):
@@ -40,7 +38,6 @@ class _More(TypedDict):
     derived: bool
 
 
-_SHOWN = 20  # names of one sort
 _DAYS = 7
 _CERTIFICATE = click.option("--certificate", "file", type=ANY_PATH, metavar="FILE", help="Write the signed certificate to FILE.")
 
@@ -117,113 +114,36 @@ def shred(out: Out, *, refs: tuple[str, ...], reason: str, dry_run: bool, file: 
         for note in plan.notes:
             out.warn(note)
         if dry_run:
-            out.emit(plan, *_radius(", ".join(plan.refs[:_SHOWN]), plan.radius))
+            out.emit(plan, *_radius(", ".join(plan.refs[:SHOWN]), plan.radius))
             return 0
         done = connection.ask(ShredVersions(plan.refs, plan.versions, reason))
+        for name in _sealed_meanwhile(connection, more["subjects"]):
+            out.warn(f"{name} holds data of the same subject, and was sealed meanwhile: run the command again")
         if file is not None:
-            _write(file, connection.ask(ShowCertificate(done.certificate)).envelope)
+            write(file, connection.ask(ShowCertificate(done.certificate)).envelope)
     for name in done.derived:
         out.warn(f"{name} was derived from it, and still holds what was derived")
     for path in done.exposures:
         out.warn(f"{path} holds it in plaintext: hermetic expose --end {path}")
     facts: list[tuple[str, Cell]] = [
-        ("shredded", Mark(", ".join(done.refs[:_SHOWN]), "name")),
+        ("shredded", Mark(", ".join(done.refs[:SHOWN]), "name")),
         ("state", Mark(done.state, "good" if done.state == "complete" else "warn")),
         ("certificate", done.certificate),
         ("log entry", str(done.receipt.index)),
     ]
     lists = (("It relies on", done.relies), ("Missing", done.missing), ("Who can still read it", done.remains))
-    out.emit(done, Facts(facts), *_lists(*lists))
+    out.emit(done, Facts(facts), *under_titles(*lists))
     return 0
 
 
-@click.command()
-@click.argument("subject")
-@click.option("--out", "file", type=ANY_PATH, metavar="FILE", help="Write the signed document to FILE.")
-@output
-def certificate(out: Out, *, subject: str, file: Path | None) -> int:
-    """Show the certificate about something that was shredded or destroyed.
-
-    SUBJECT is NAME@NUMBER, KEK/NUMBER, or a certificate's id. What can be said now is said: a shred becomes complete when the last
-    copy is gone.
-    """
-    with connected() as connection:
-        row = connection.ask(ShowCertificate(subject))
-    if file is not None:
-        _write(file, row.envelope)
-    _tell(out, row)
-    return 0
-
-
-def _tell(out: Out, row: CertificateRow) -> None:
-    said = parse_certificate(row.payload)
-    facts: list[tuple[str, Cell]] = [
-        ("certificate", Mark(row.id, "name")),
-        ("state", Mark(said.state, "warn" if said.missing else "good")),
-        ("done", moment(said.done_ms)),
-        ("asked by", said.requester),
-        ("approved by", ", ".join(said.approvers) or "nobody: no approval was needed"),
-        ("reason", said.reason),
-        ("log entry", f"{said.log.generation}/{said.log.index}"),
-    ]
-    document = {"id": row.id, "kind": row.kind, "envelope": row.envelope, "certificate": said}
-    lists = (
-        ("Destroyed", said.subjects),
-        ("It relies on", said.relies),
-        ("Missing", said.missing),
-        ("Who could still read it then", said.remains),
-    )
-    out.emit(document, Facts(facts), *_lists(*lists))
-
-
-@click.command(name="copies-destroyed")
-@click.option("--before", required=True, metavar="TIME", help="Copies made before then: 2026-11-21, or 2026-11-21T12:00:00Z.")
-@reason()
-@output
-def copies_destroyed(out: Out, *, before: str, reason: str) -> int:
-    """Put on record that every copy of custody from before TIME was destroyed, or every key that opens one.
-
-    A copy opens with the roots of its time: those of this machine, in a key service or a TPM, recovery shares, escrow keys, a recovery
-    passphrase. Nobody can check that but people: it is your word, it is in the log, and certificates say that they rely on it.
-    """
-    at_ms = _moment(before)
-    with connected() as connection:
-        connection.ask(RecordCopiesDestroyed(at_ms, reason))
-    out.emit({"before_ms": at_ms}, Facts([("copies destroyed", f"all from before {moment(at_ms)}")]))
-    return 0
-
-
-@click.command(name="package-destroyed")
-@click.argument("package")
-@reason()
-@output
-def package_destroyed(out: Out, *, package: str, reason: str) -> int:
-    """Put on record that a package was destroyed wherever it was.
-
-    Its recipients have the version's key, so that a shred is not complete before. Nobody can check that but people: it is your word.
-    """
-    with connected() as connection:
-        connection.ask(RecordPackageDestroyed(package, reason))
-    out.emit({"package": package}, Facts([("package destroyed", Mark(package, "name"))]))
-    return 0
-
-
-def _moment(text: str) -> int:
+def _sealed_meanwhile(connection: Connection, subjects: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what still holds data of subjects: whoever withdraws consent is not told that all is gone while something is not."""
+    if not subjects:
+        return ()
     try:
-        found = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no time", hint="write 2026-11-21, or 2026-11-21T12:00:00Z") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp() * 1000)
-
-
-def _write(file: Path, raw: bytes) -> None:
-    try:
-        with file.open("xb") as stream:
-            stream.write(raw)
-    except FileExistsError:
-        raise Conflict(f"{file} exists already", hint="`hermetic key certificate` writes it again under another name") from None
-    except OSError as error:
-        raise StorageError(f"cannot write {file}: {error.strerror}", hint="`hermetic key certificate` writes it again") from None
+        return connection.ask(PlanShred((), subjects=subjects)).refs
+    except NotFound:
+        return ()
 
 
 def _radius(name: str, radius: BlastRadius) -> list[Block]:
@@ -242,13 +162,4 @@ def _radius(name: str, radius: BlastRadius) -> list[Block]:
         ("Handed out with its key", radius.packages),
         ("In the way", radius.in_the_way),
     )
-    return [Facts(facts), *_lists(*lists)]
-
-
-def _lists(*lists: tuple[str, tuple[str, ...]]) -> list[Block]:
-    blocks: list[Block] = []
-    for title, names in lists:
-        if names:
-            more = [Line(f"and {len(names) - _SHOWN} more", 2)] if len(names) > _SHOWN else []
-            blocks += [Heading(title), *(Line(name, 2) for name in names[:_SHOWN]), *more]
-    return blocks
+    return [Facts(facts), *under_titles(*lists)]

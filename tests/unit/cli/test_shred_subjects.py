@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import hermetic as hermetic_package
+from hermetic.custody import dispatch
 
 
 @pytest.fixture
@@ -33,6 +34,24 @@ def test_a_subject_is_sealed_shown_and_shredded(project, hermetic):
     assert hermetic("key", "shred", "--subject", "P-17", "--reason", "again").code != 0
     with hermetic_package.connect(project) as h, h.open("dataset/more@1", purpose="prepare") as file:
         assert file.read().startswith(b"case")
+
+
+def test_what_was_sealed_meanwhile_is_told(project, hermetic, monkeypatch):
+    from hermetic.custody import shredding
+
+    before = shredding.shred_versions
+
+    def slowly(call, request):
+        with hermetic_package.connect(project) as h:
+            h.seal(b"late", name="dataset/late", data_class="restricted", subjects=["P-17"])
+        return before(call, request)
+
+    monkeypatch.setattr(shredding, "shred_versions", slowly)
+    dispatch.handler_of.cache_clear()
+    done = hermetic("key", "shred", "--subject", "P-17", "--reason", "consent withdrawn")
+    dispatch.handler_of.cache_clear()
+    assert done.code == 0
+    assert "dataset/late@1 holds data of the same subject" in done.err
 
 
 def test_by_project_and_with_what_was_derived(project, hermetic):
