@@ -85,7 +85,7 @@ def finish_move(h: hermetic.Workspace) -> None:
             root_moves.add_root(h.connection, row.provider)
         elif row.state == "suspended":
             root_moves.resume(h.connection, row)
-        elif row.state == "deactivated" or (row.state == "destroyed" and row.wiped_ms is None):
+        elif row.state in {"deactivated", "compromised"} or (row.state == "destroyed" and row.wiped_ms is None):
             h.connection.ask(DropRoot(row.root, "after the crash"))
 
 
