@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hermetic.cli import key_places
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
@@ -70,7 +71,7 @@ def rewrap(out: Out, *, root: str, restart: bool, reason: str) -> int:
     """Bring every wrap under a root to the newest version of its key, after that was rotated inside its service.
 
     Wraps of KEKs, of signing keys and of the domain secret; each is opened before the old one goes. Interrupted, the same command goes
-    on. Data keys of a KEK that lives in the root alone go with it: `hermetic key rewrap KEK`.
+    on. Data keys of a KEK that lives in the root alone are not among them: `hermetic key rotate KEK` moves those.
     """
     from hermetic.domain import root_moves  # noqa: PLC0415 - brings the providers
 
@@ -79,6 +80,8 @@ def rewrap(out: Out, *, root: str, restart: bool, reason: str) -> int:
         done, last = root_moves.rewrap(
             connection, row.root, reason=reason, restart=restart, progress=lambda made, _left: advance(made)
         )
+        for alone in (pair.value for pair in last.root.findings if pair.name == key_places.ALONE):
+            out.warn(f"{alone}, and stay under the old version of its key until `hermetic key rotate KEK` moves them")
     facts: list[tuple[str, Cell]] = [
         ("rewrapped", Mark(row.root, "name")),
         ("provider", row.provider),

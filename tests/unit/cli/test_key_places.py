@@ -113,3 +113,10 @@ def test_the_playbook_for_a_key_that_somebody_else_has(project, hermetic):
     (row,) = hermetic("key", "ls", "--json").json["keys"]
     assert [(item["state"], item["home"]) for item in row["versions"]] == [("compromised", HOME), ("active", HOME)]
     assert row["versions"][1]["data_keys"] == 1
+
+
+def test_rewrapping_the_root_says_that_data_keys_are_not_among_it(project, hermetic):
+    done = hermetic("key", "root", "rewrap", root(hermetic), "--reason", "turned")
+    assert done.code == 0, done.err
+    assert "stay under the old version of its key until `hermetic key rotate KEK` moves them" in done.err
+    assert read() == DATA
