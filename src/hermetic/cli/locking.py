@@ -11,6 +11,7 @@ import click
 from hermetic.cli.blocks import Facts, Mark
 from hermetic.cli.options import duration, output, passphrase_file
 from hermetic.cli.passphrase import asker
+from hermetic.cli.session import own_custody
 from hermetic.cli.words import moment
 from hermetic.domain import project as projects
 from hermetic.domain.home import Home
@@ -33,6 +34,7 @@ def unlock(out: Out, *, seconds: int, passphrase_file: Path | None) -> int:
     """
     from hermetic.domain import unlocking  # noqa: PLC0415 - brings the providers
 
+    own_custody()
     project = projects.load(projects.find_root(Path.cwd()))
     states = unlocking.unlock(Home.locate(os.environ), project, seconds, asker(passphrase_file))
     opened = [state for state in states if state.state == "ready"]
@@ -52,6 +54,7 @@ def lock(out: Out) -> int:
     """
     from hermetic.domain import unlocking  # noqa: PLC0415 - brings the providers
 
+    own_custody()
     project = projects.load(projects.find_root(Path.cwd()))
     state = unlocking.lock(Home.locate(os.environ), project)
     out.emit(state, Facts([("root", Mark(state.uri, "name")), ("state", state.state)]))

@@ -9,6 +9,7 @@ import click
 
 from hermetic.cli.blocks import Facts
 from hermetic.cli.options import output
+from hermetic.cli.session import own_custody
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
@@ -23,6 +24,7 @@ def migrate(out: Out) -> int:
     """
     from hermetic.domain.migrating import migrate_domain  # noqa: PLC0415 - Alembic costs more than `--help`
 
+    own_custody()
     before, now = migrate_domain(Path.cwd())
     out.emit({"before": before, "now": now}, Facts([("schema before", str(before)), ("schema now", str(now))]))
     return 0

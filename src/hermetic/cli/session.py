@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermetic.cli.passphrase import asker, has_terminal
-from hermetic.errors import UsageError
+from hermetic.errors import Unsupported, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,15 @@ def workspace() -> Iterator[Workspace]:
 
     with connected() as connection:
         yield Workspace(connection)
+
+
+def own_custody() -> None:
+    """Raise Unsupported where custody runs in another process: the command works on custody's own files."""
+    if os.environ.get("HERMETIC_URL"):
+        raise Unsupported(
+            "this command works on custody's own files, and HERMETIC_URL says that custody runs elsewhere",
+            hint="run it as custody's own user, without HERMETIC_URL",
+        )
 
 
 def new_project() -> Path:

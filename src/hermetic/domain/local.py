@@ -7,7 +7,8 @@ so that tests send every message through the codec.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hermetic.access import identity
@@ -16,13 +17,13 @@ from hermetic.custody.between import answer_between
 from hermetic.custody.call import Call
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.dispatch import answer
-from hermetic.errors import HermeticError, LeaseEnded, UsageError
+from hermetic.errors import Conflict, HermeticError, LeaseEnded, UsageError
 from hermetic.formats.messages.backup import BackupState, TakeBackup
 from hermetic.formats.messages.greeting import Hello
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hermetic.crypto.secret import Secret
     from hermetic.custody.custodian import Custodian
@@ -41,6 +42,7 @@ class LocalPort:
         self._caller = identity.local_id(custodian.domain, os.geteuid())
         self._pid = os.getpid()
         self._anchored = custodian.commits
+        self._lock, self._at_work = threading.Lock(), set[str]()
         self._used = 0
 
     def ask(self, request: Request[Answer]) -> Answer:
@@ -50,7 +52,25 @@ class LocalPort:
     def ask_for(self, user: int, request: Request[Any]) -> Any:
         """Answer another process, of the operating-system user `user`: keys go sealed to its recipient. Raises HermeticError."""
         copy = isinstance(request, TakeBackup)
-        return self._ask(identity.local_id(self._custodian.domain, user), request, self._backup_for if copy else answer_between)
+        caller = identity.local_id(self._custodian.domain, user)
+        with self._alone(getattr(request, "request", None) if hasattr(request, "recipient") else None):
+            return self._ask(caller, request, self._backup_for if copy else answer_between)
+
+    @contextmanager
+    def _alone(self, request: str | None) -> Iterator[None]:
+        """Refuse the id of a request that is at work: entries name it, and two at once look like a release without an intent."""
+        if request is None:
+            yield
+            return
+        with self._lock:
+            if request in self._at_work:
+                raise Conflict("a request with this id is at work", hint="give each request an id of its own")
+            self._at_work.add(request)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work.discard(request)
 
     def knows(self, user: int) -> bool:
         """Whether the domain knows the operating-system user `user`. Nothing is permitted by it. Raises RowTampered."""

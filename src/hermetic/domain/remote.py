@@ -37,7 +37,8 @@ from hermetic.errors import Denied, IntegrityError, KeyServiceUnavailable, Lease
 from hermetic.formats import codec, lease_key
 from hermetic.formats.messages.base import KeyBlob, Refusal
 from hermetic.formats.messages.runs import Scratch
-from hermetic.formats.messages.versions import Draft, Opened, OpenVersions
+from hermetic.formats.messages.versions import CheckLeases, Draft, EndLeases, Opened, OpenVersions
+from hermetic.ids import id_from_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +115,11 @@ class UnixPort:
         private = hpke.PrivateKey.generate()
         try:
             sent: Any = replace(cast("Any", request), recipient=private.public)
-            return cast("Answer", self._opened(sent, self._exchange(sent), private))
+            try:
+                return cast("Answer", self._opened(sent, self._exchange(sent), private))
+            except _Broken as error:
+                sent = replace(sent, request=id_from_bytes(os.urandom(16)))  # another release on record; each has an id of its own
+                return cast("Answer", self._opened(sent, self._again(sent, error), private))
         finally:
             private.wipe()
 
@@ -154,27 +159,32 @@ class UnixPort:
     # -- connections
 
     def _exchange(self, request: object) -> object:
-        raw, name = codec.encode(request), codec.name_of(type(request))
-        within = LEASE_S if name in {"check-leases", "end-leases"} else ANSWER_S
+        """Raises _Broken for a request for a key that may be made once more."""
         try:
-            said = self._once(raw, within)
+            return self._answered(request)
         except _Broken as error:
+            name = codec.name_of(type(request))
             if name not in AGAIN or (isinstance(request, OpenVersions) and request.exposure is not None):
                 raise KeyServiceUnavailable(
                     f"custody went away while it was asked ({name}): whether it was done is not known",
                     hint="look before you ask again",
                 ) from error
-            said = self._again(raw, within)
-        answer = codec.decode(said)
+            if isinstance(request, OpenVersions):
+                raise
+            return self._again(request, error)
+
+    def _again(self, request: object, broken: _Broken) -> object:
+        try:
+            return self._answered(request)
+        except _Broken:
+            raise _away(self._path, broken.message) from None
+
+    def _answered(self, request: object) -> object:
+        within = LEASE_S if isinstance(request, CheckLeases | EndLeases) else ANSWER_S
+        answer = codec.decode(self._once(codec.encode(request), within))
         if isinstance(answer, Refusal):
             raise error_of(answer)
         return answer
-
-    def _again(self, raw: bytes, within: float) -> bytes:
-        try:
-            return self._once(raw, within)
-        except _Broken as error:
-            raise _away(self._path, error.message) from None
 
     def _once(self, raw: bytes, within: float) -> bytes:
         """Raises _Broken when a connection that was there broke, KeyServiceUnavailable when none can be made, or custody stalls."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hermetic import steps
 from hermetic.crypto import hpke
 from hermetic.custody import between
 from hermetic.domain import framing, remote
@@ -300,6 +301,51 @@ def test_what_may_be_repeated_is(world, place, request_, again):
     finally:
         server.close()
         thread.join()
+
+
+def test_a_release_that_is_asked_for_again_is_another_on_record(world, place):
+    """The log knows requests by their ids: an id that is used twice would look like a key without its entry."""
+    plain, broke = world.port(), []
+    w.seal(plain, "dataset/a")
+
+    class BreaksOnce:
+        knows = staticmethod(lambda _user: True)
+
+        def ask_for(self, user, request):
+            said = plain.ask_for(user, request)
+            if not broke:
+                broke.append(request.request)
+                for peer in list(server._open):
+                    peer.shutdown(socket.SHUT_RDWR)
+            return said
+
+    with served(BreaksOnce(), place) as server, contextlib.closing(UnixPort(place, world.domain)) as port:
+        w.key_of(port, w.open_(port, "dataset/a").released[0].lease)
+    opened = [facts["request"] for kind, facts, _ in w.leaves(plain) if kind == "release.intent" and facts["action"] == "open"]
+    assert opened[0] == broke[0]
+    assert len(set(opened)) == 2
+
+
+def test_an_id_of_a_request_that_is_at_work(world):
+    """Somebody who uses it meanwhile would make the log look as if a key had left without its entry."""
+    plain = world.port()
+    w.seal(plain, "dataset/a")
+    opening = OpenVersions(w.fresh(), ("dataset/a",), Purpose.PREPARE, recipient=_public())
+    told = []
+
+    def hook(name):
+        if name == "custody.release.intent" and not told:
+            with pytest.raises(Conflict, match="at work") as refused:
+                plain.ask_for(os.geteuid(), opening)
+            told.append(refused.value)
+
+    steps.install(hook)
+    try:
+        plain.ask_for(os.geteuid(), opening)
+    finally:
+        steps.install(None)
+    assert len(told) == 1
+    plain.ask_for(os.geteuid(), dataclasses.replace(opening, request=w.fresh()))
 
 
 def test_who_is_slow_is_not_asked_twice(world, place, monkeypatch):
