@@ -402,6 +402,45 @@ def test_what_the_service_does_not_give_back_replaces_nothing(world, home, fakes
     assert key_bytes(home, 1) == before
 
 
+STEPS = [
+    *(f"custody.{name}{at}" for name in ("seal.intent", "rewrap.batch", "release.intent") for at in (".before", "")),
+    "custody.release.unwrapped",
+    "custody.release.outcome.before",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_stop_at_any_step_everything_opens_and_the_move_goes_on(world, home, fakes, step):
+    """A class moves into the service: the seal that makes the new version, the campaign, and a release are stopped."""
+
+    class Stop(BaseException):
+        pass
+
+    def stop(name):
+        if name == step:
+            raise Stop
+
+    for _ in range(3):
+        w.seal(home)
+    before = key_bytes(home)
+    demand(world, home)
+    steps.install(stop)
+    with pytest.raises(Stop):
+        w.seal(home)
+        campaign(home)
+        key_bytes(home)
+    steps.install(None)
+    again = world.port()
+    assert key_bytes(again) == before
+    w.seal(again)
+    campaign(again)
+    assert {item.home for item in kek(again).versions if item.data_keys} == {SERVICE}
+    assert key_bytes(again) == before
+    released = [facts for kind, facts, _ in w.leaves(again) if kind == "release.intent"]
+    ended = [facts["intent"] for facts in outcomes(again)]
+    assert len(released) - len(ended) <= 1, "a stop leaves an intent at most, never an outcome without one"
+
+
 def test_from_one_service_to_another(world, sealing, fakes):
     before = key_bytes(sealing)
     add_root(world, sealing, OTHER)
