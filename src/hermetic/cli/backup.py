@@ -97,7 +97,11 @@ def now(out: Out, *, with_objects: bool, recovery_passphrase_file: Path | None) 
 def _set_recovery(connection: Connection, file: Path) -> None:
     from hermetic.domain.recovery_wrap import set_recovery  # noqa: PLC0415 - brings the providers
 
-    set_recovery(connection, from_file(file), ask=asker(None) if has_terminal() else None)
+    passphrase = from_file(file)
+    try:
+        set_recovery(connection, passphrase, ask=asker(None) if has_terminal() else None)
+    finally:
+        passphrase.wipe()  # also after a refusal
 
 
 def _copy_objects(out: Out, connection: Connection, place: str | None) -> Copied:

@@ -127,7 +127,10 @@ def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None, 
             hint = "set one: hermetic backup now --recovery-passphrase-file FILE; shares are tried by hermetic key recover --check"
             raise UsageError("the copy cannot be opened elsewhere: it has no recovery passphrase", hint=hint)
         passphrase = asker(recovery_passphrase_file, option=RECOVERY_OPTION)("recovery passphrase: ")
-        done = try_copy(connection, chosen, passphrase, objects=with_objects)
+        try:
+            done = try_copy(connection, chosen, passphrase, objects=with_objects)
+        finally:
+            passphrase.wipe()
     return tried(out, done)
 
 

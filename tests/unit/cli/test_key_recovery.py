@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from shamir_mnemonic.wordlist import WORDLIST
 
-from hermetic.cli import key_shares
+from hermetic.cli import key_shares, passphrase
+from hermetic.crypto.hpke import PrivateKey
+from hermetic.errors import PolicyDenied, UsageError
 
 PASSPHRASE = "a passphrase of many words"
 PROGRAM = [sys.executable, "-c", "from hermetic.cli.main import main; main()"]
@@ -193,6 +195,38 @@ def test_shares_wait_for_what_the_policy_asks_for(project, hermetic, tmp_path, d
     assert hermetic("key", "recover", "--check", *given(files)).code == 0
     again = hermetic("key", "shares", "create", "--go-on")
     assert (again.code, "no recovery shares wait" in again.err) == (1, True)
+
+
+def test_no_passphrase_stays_after_a_refusal(project, hermetic, tmp_path, monkeypatch):
+    """What a traceback may keep alive is wiped: the recovery passphrase, that of a key pair, a private key that opened nothing."""
+    given, opened = [], []
+
+    def reading(path):
+        given.append(passphrase.from_file(path))
+        return given[-1]
+
+    monkeypatch.setattr("hermetic.cli.backup.from_file", reading)
+    monkeypatch.setattr("hermetic.domain.recovery_wrap.export_root", _refuse)
+    assert hermetic("backup", "now", "--recovery-passphrase-file", tmp_path / "other").code == 3
+    monkeypatch.setattr("hermetic.domain.escrow.recipient_key.create", _refuse)
+    monkeypatch.setattr(
+        "hermetic.cli.passphrase.from_file", lambda path, real=passphrase.from_file: given.append(real(path)) or given[-1]
+    )
+    new = ("key", "escrow", "key", "new", tmp_path / "ada", "--name", "Ada", "--passphrase-file", tmp_path / "other")
+    assert hermetic(*new).code == 3
+    monkeypatch.setattr("hermetic.domain.escrow.open_key", lambda *_: opened.append(PrivateKey.generate()) or opened[-1])
+    home = tmp_path / "elsewhere"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("HERMETIC_HOME", str(home))
+    place = ("--from", tmp_path / "backup", "--root", "local:insecure-file", "--escrow-key", tmp_path / "ada")
+    assert hermetic("key", "recover", *place, "--escrow-passphrase-file", tmp_path / "other").code == 1
+    assert [len(secret) for secret in given] == [0, 0, 0]
+    with pytest.raises(UsageError, match="wiped"):
+        opened[0].seed()
+
+
+def _refuse(*_given, **_named):
+    raise PolicyDenied("refused for the test")
 
 
 # on a terminal
