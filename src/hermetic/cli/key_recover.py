@@ -39,8 +39,7 @@ class Brought:
 
     def known(self) -> Vouching:
         """Return what tells whether a copy is of the domain. Raises UsageError for a fingerprint that is none."""
-        from hermetic.domain.vouching import Vouching  # noqa: PLC0415 - brings the cryptography
-        from hermetic.keys.recovery_vouching import parsed_fingerprint  # noqa: PLC0415 - with it
+        from hermetic.domain.vouching import Vouching, parsed_fingerprint  # noqa: PLC0415 - brings the cryptography
 
         return Vouching(fingerprint=self.fingerprint and parsed_fingerprint(self.fingerprint), unverified=self.unverified)
 

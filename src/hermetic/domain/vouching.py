@@ -20,6 +20,7 @@ from hermetic.errors import IntegrityError
 from hermetic.formats.findings import Finding
 from hermetic.keys import recovery_vouching
 from hermetic.keys.recovery_vouching import foreign
+from hermetic.keys.recovery_vouching import parsed_fingerprint as parsed_fingerprint  # noqa: PLC0414 - for rooms above
 
 if TYPE_CHECKING:
     from hermetic.domain.pins import Pins
