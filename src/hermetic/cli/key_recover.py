@@ -14,7 +14,7 @@ from hermetic.cli import terminal
 from hermetic.cli.options import ANY_PATH, output, passphrase_file, reason
 from hermetic.cli.passphrase import asker, has_terminal
 from hermetic.cli.restore import DEFAULT_ROOT, came_back, tried
-from hermetic.cli.session import connected, new_project
+from hermetic.cli.session import connected, new_project, own_custody
 from hermetic.errors import HermeticError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def recover(
         return _check(out, place, key.key, with_objects=with_objects)
     if place is None:
         raise UsageError("name the backup place", hint="--from DIR")
+    own_custody()
     from hermetic.domain.home import Home  # noqa: PLC0415 - with the next
     from hermetic.domain.restore import restore_domain  # noqa: PLC0415 - brings the database
 

@@ -11,7 +11,7 @@ from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.options import ANY_PATH, exit_with, output, passphrase_file, reason
 from hermetic.cli.passphrase import RECOVERY_OPTION, asker, has_terminal
-from hermetic.cli.session import connected, new_project
+from hermetic.cli.session import connected, new_project, own_custody
 from hermetic.cli.words import moment, size
 from hermetic.errors import NotFound, UsageError
 
@@ -63,6 +63,7 @@ def restore(
         return _check(out, place, recovery_passphrase_file, with_objects=with_objects)
     if place is None:
         raise UsageError("name the backup place", hint="--from DIR")
+    own_custody()
     from hermetic.domain.home import Home  # noqa: PLC0415 - with the next
     from hermetic.domain.restore import restore_domain  # noqa: PLC0415 - brings the database
 

@@ -226,6 +226,14 @@ def test_the_owner_only_sets_others_up(users):
         users.run(KEEPER, *arguments, environment=users.environment(KEEPER, apart=True), code={1, 3, 5})
 
 
+def test_commands_about_custodys_own_files_say_where_to_run_them(users):
+    for arguments in (("unlock",), ("lock",), ("migrate",), ("restore", "--from", "x"), ("key", "recover", "--from", "x"), ("ls",)):
+        who = KEEPER if arguments == ("ls",) else ANA  # custody's own user works without the socket
+        refused = users.run(who, *arguments, environment=users.environment(who, apart=True), code={1, 3})
+        assert b"HERMETIC_URL" in refused.stderr
+        assert b"Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_custody_restarts_under_work(users, number):
     """A holder of a lease works through a restart; who asks meanwhile is told, and who was never answered has lost nothing."""
