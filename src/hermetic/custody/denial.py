@@ -42,6 +42,7 @@ ABOUT_KEYS = frozenset(
         "extend-root",
         "set-root-state",
         "drop-root",
+        "rewrap-root",
         "check-roots",
         "announce-destruction",
         "cancel-destruction",
