@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hermetic.keys.wrap import DataKeyContext
 
 
-
 def homes(session: ReadSession, kek: Kek, numbers: tuple[int, int]) -> tuple[RootId | None, RootId | None]:
     """Return the roots that the two versions live in alone, None for one with a key here."""
     old, new = (in_provider.home_of(session, kek.kek_id, number) for number in numbers)
