@@ -231,7 +231,7 @@ class FakePort:
         if run["key"] is None:
             raise LeaseEnded("the run has ended")
         asset, version, data_key = run["ids"]
-        return runs.Scratch(self.domain, asset, version, SUITE, "main", self.lease(version, data_key, run["key"]))
+        return runs.Scratch(self.domain, asset, version, SUITE, "main", self.lease(version, data_key, run["key"]), RECEIPT)
 
     def finish_run(self, m):
         run = self.runs[m.run]
@@ -272,7 +272,9 @@ class FakeConnection:
         )
         self.home = SimpleNamespace(data=folder / "home" / "data", config=folder / "home" / "config")
         self.welcome = SimpleNamespace(domain=self.port.domain)
-        self.pins = SimpleNamespace(manifest_keys={"m1": self.port.signer.public}, pins=SimpleNamespace(versions={}), caught_up=lambda: False)
+        self.pins = SimpleNamespace(
+            manifest_keys={"m1": self.port.signer.public}, pins=SimpleNamespace(versions={}), caught_up=lambda: False
+        )
         self.leases = LeaseHolder(self.port)
         self.pid = os.getpid()
 
