@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from hermetic.catalog.values import Version
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.certificate import Logged
 
 LISTED = 1000  # names in each list of an answer
-COPIES = "copies-destroyed-before"  # row of `setting`: {ms, who, at_ms}
+COPIES = "copies-destroyed-before"  # row of `setting`: {ms, who, at_ms, generation, size}; the last two say how long the log was then
 
 
 def radius(
@@ -89,11 +90,20 @@ def copies_destroyed_before(session: ReadSession) -> int:
     return found if isinstance(found, int) else 0
 
 
-def copies_may_hold(session: ReadSession, since_ms: int) -> str:
-    """Return why a copy of custody may hold what was there until `since_ms`; empty when none does."""
+def vouched_after(session: ReadSession, log: Logged) -> bool:
+    """Whether people vouched for the copies after an entry of the log: a clock that was set back makes no word of before cover it."""
+    row = session.get(tables.setting, COPIES)
+    value = None if row is None else row["value"]
+    if not isinstance(value, dict):
+        return False
+    return (value.get("generation", 0), value.get("size", 0)) > (log.generation, log.index)
+
+
+def copies_may_hold(session: ReadSession, since_ms: int, log: Logged | None = None) -> str:
+    """Return why a copy of custody may hold what was there until `since_ms`, and until an entry of the log; empty when none does."""
     if last_copy(session) is None and session.get(tables.backup_state, "place") is None:
         return ""
-    if copies_destroyed_before(session) >= since_ms:
+    if copies_destroyed_before(session) >= since_ms and (log is None or vouched_after(session, log)):
         return ""
     return (
         "copies of custody made before may hold it: destroy them, or every key that opens one, then "

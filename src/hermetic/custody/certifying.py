@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry, Hidden
+from hermetic.audit.tables_store import TablesStore
 from hermetic.audit.tree import leaf_hash
 from hermetic.catalog import versions
 from hermetic.catalog.values import fresh_id
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 OVERWRITTEN = "the rows of the wrapped data keys were overwritten"
 SEARCHED = "the database, its free pages and its write-ahead log were searched for the wrapped keys and hold none"
-NO_COPY = "no copy of custody was ever made by this domain"
+NO_COPY = "custody's own records of its backup place, which are not authenticated, name no copy that was ever made"
 VOUCHED = "people vouch on record that every copy of custody from before was destroyed, or every key that opens one"
 SLOTS = "every slot of the version was deleted"
 REBUILT = "the database was rebuilt whole without what was deleted, and its write-ahead log emptied"
@@ -78,17 +79,19 @@ def check_reason(text: str) -> None:
 def standing(session: ReadSession, made: Certificate, *, cleaned: str) -> Standing:
     """Return how far what a certificate is about is gone; `cleaned` says how the files were cleaned, empty for not yet.
 
-    Copies count until it was done, not until it was announced: each of those holds what was destroyed then.
+    Copies count until it was done, not until it was announced: each of those holds what was destroyed then. Who vouches for them does
+    so after that, by the log and by the clock.
     """
     relies = [FIRST[made.kind] if made.kind == "shred" else _of_key(session, made), *([cleaned] if cleaned else [])]
     missing = [] if cleaned else [NOT_SEARCHED]
     if made.kind == "shred":
         missing += remains.out(session, (subject.rpartition(" ")[2] for subject in made.subjects))
-    copies = blast.copies_may_hold(session, made.done_ms)
+    copies = blast.copies_may_hold(session, made.done_ms, made.log)
     if copies:
         missing.append(copies)
     else:
-        relies.append(VOUCHED if blast.copies_destroyed_before(session) >= made.done_ms else NO_COPY)
+        vouched = blast.copies_destroyed_before(session) >= made.done_ms and blast.vouched_after(session, made.log)
+        relies.append(VOUCHED if vouched else NO_COPY)
     return Standing("deleted" if missing else WHOLE[made.kind], tuple(relies), tuple(missing))
 
 
@@ -208,9 +211,16 @@ def record_copies_destroyed(call: Call, request: RecordCopiesDestroyed) -> Done:
     caller = allowed_everywhere(call, Action.DESTROY_KEYS)  # certificates rely on it: nothing is destroyed before
     with unit(call.custodian, "custody.copies.destroyed", call.now_ms) as work:
         still_the_same(call, work.session, caller)
-        if blast.copies_destroyed_before(work.session) >= request.before_ms:
+        if request.before_ms < blast.copies_destroyed_before(work.session) <= call.now_ms:  # else the clock was wrong then
             raise UsageError("a later moment is on record already")
-        value = {"ms": request.before_ms, "who": caller.name, "at_ms": call.now_ms}
+        size = call.custodian.log.head(TablesStore(work.session.connection))[0].size
+        value = {
+            "ms": request.before_ms,
+            "who": caller.name,
+            "at_ms": call.now_ms,
+            "generation": call.custodian.generation,
+            "size": size,
+        }
         row = work.session.get(tables.setting, blast.COPIES)
         if row is None:
             work.session.insert(tables.setting, key=blast.COPIES, value=value)
