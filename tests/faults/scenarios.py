@@ -481,5 +481,23 @@ def use(root: Path, _say: Say) -> None:
 
 SCENARIOS = {
     made.__name__: made
-    for made in (seal, release, use, rotate, sign, retire, run, locate, expose, manage, destroy, backup, move, shares, upkeep, init, restore)
+    for made in (
+        seal,
+        release,
+        use,
+        rotate,
+        sign,
+        retire,
+        run,
+        locate,
+        expose,
+        manage,
+        destroy,
+        backup,
+        move,
+        shares,
+        upkeep,
+        init,
+        restore,
+    )
 }
