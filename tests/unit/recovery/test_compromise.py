@@ -125,6 +125,27 @@ def test_killed_at_its_steps_it_goes_on(h, world, step):
         assert file.read() == b"2"
 
 
+@pytest.mark.parametrize(("name", "content"), [("dataset/other", b"2"), ("dataset/patients", b"other")])
+def test_a_label_that_anybody_writes_keeps_nothing_from_being_sealed_anew(h, name, content):
+    data_class = h.show(name).data_class
+    h.seal(content, name=name, data_class=data_class, member="data", labels=[(LABEL, "dataset/patients@3"), (LABEL, "@x")])
+    report = compromise(h, kek_of(h), "stolen")
+    assert report.before == 0
+    assert "dataset/patients@3" in [one.old for one in report.anew]
+
+
+def test_after_a_rename_labels_go_with_the_asset(h, world):
+    from hermetic.formats.messages.catalogue import RenameAsset
+
+    compromise(h, kek_of(h), "stolen")
+    h.connection.ask(RenameAsset("dataset/patients", "dataset/former"))
+    with Workspace(world.connect(), purpose="prepare") as other:
+        other.seal(b"1", name="dataset/patients", data_class="restricted", owner="ana", member="data", parents=())
+        report = compromise(other, kek_of(other), "stolen again")
+    assert report.before == 4
+    assert "dataset/patients@1" in [one.old for one in report.anew]
+
+
 def test_a_version_that_is_gone_from_its_store_is_told_and_the_rest_goes_on(h, world):
     version = h.show("dataset/patients@2").version
     for path in (world.project / "sealed" / version).glob("*.sealed"):
