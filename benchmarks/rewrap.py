@@ -1,9 +1,10 @@
 """A rewrap campaign after the rotation of a KEK, beside readers that open assets all the while.
 
-    python benchmarks/rewrap.py [--keys 1000000] [--readers 4] [--kills 0] [--folder DIR]
+    python benchmarks/rewrap.py [--keys 1000000] [--readers 4] [--opens 0] [--kills 0] [--folder DIR]
 
 The domain is made for it: real data keys, wrapped and bound to versions, fifty to a version, written straight into the catalogue.
-Readers are processes of their own that open and read sealed assets under the same KEK, each release decided and on record. The
+Readers are processes of their own that open and read sealed assets under the same KEK, each release decided and on record: each so
+many in a second (`--opens`), or, by default, one after the other, which takes all the processors that the campaign leaves. The
 baseline is what SQLite takes for the same updates, synced in batches of the same size, with neither cryptography nor row codes.
 With `--kills` the key is rotated once more, and the campaign, `hermetic key rewrap` in a process of its own, is killed that often.
 """
@@ -47,11 +48,14 @@ PAGE = 10_000
 REQUEST = 20_000  # data keys, as the command asks for
 ASSETS = 8
 READER = """
-import sys, hermetic
+import sys, time, hermetic
 from pathlib import Path
-stop, number, done = Path(sys.argv[1]), int(sys.argv[2]), 0
+stop, number, opens, done = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), 0
 with hermetic.connect(purpose="prepare") as h:
+    began = time.monotonic()
     while not stop.exists():
+        if opens:
+            time.sleep(max(0, began + done / opens - time.monotonic()))
         with h.open(f"dataset/small{(number + done) % ASSETS}") as file:
             assert file.read() == b"x" * 1000
         done += 1
@@ -80,12 +84,13 @@ def main() -> None:
             custodian = opening.open_custodian(h.connection.home.domain_data(domain), domain, None, dict)
             kek_id = h.connection.ask(ListKeys()).keys[0].kek
             _fill(custodian, kek_id, options.keys)
-            found = _campaign(h, kek_id, root, options.readers)
+            found = _campaign(h, kek_id, root, (options.readers, options.opens))
             left = h.connection.ask(RewrapKey(kek_id, 1)).left
             killed = _killed(h, kek_id, options.kills, found.seconds) if options.kills else ""
             baseline = _baseline(root, options.keys)
+    pace = f" of {options.opens:g} assets a second" if options.opens else ""
     rate, ratio = found.moved / found.seconds, found.seconds / baseline
-    print(f"{found.moved:,} data keys in batches of at most {BATCH}, {options.readers} readers, {os.cpu_count()} processors")
+    print(f"{found.moved:,} data keys in batches of at most {BATCH}, {options.readers} readers{pace}, {os.cpu_count()} processors")
     print(f"{'':44}{'seconds':>9}{'keys/s':>10}{'x baseline':>12}")
     print(f"{'SQLite alone: the same updates (baseline)':44}{baseline:9.2f}{options.keys / baseline:10,.0f}{1:12.1f}")
     print(f"{'rewrap, unwrapped, checked, wrapped, logged':44}{found.seconds:9.2f}{rate:10,.0f}{ratio:12.1f}")
@@ -146,10 +151,10 @@ def _fill(custodian: Custodian, kek_id: Any, count: int) -> None:
     print(file=sys.stderr)
 
 
-def _campaign(h: hermetic.Workspace, kek_id: str, root: Path, readers: int) -> Campaign:
-    stop = root / "stop"
+def _campaign(h: hermetic.Workspace, kek_id: str, root: Path, reading: tuple[int, float]) -> Campaign:
+    stop, (readers, opens) = root / "stop", reading
     command = [sys.executable, "-c", READER, str(stop)]
-    running = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(readers)]
+    running = [subprocess.Popen([*command, str(number), str(opens)], stdout=subprocess.PIPE, text=True) for number in range(readers)]
     time.sleep(2 if readers else 0)  # until they read
     moved = 0
     with _timed_writes() as times:
@@ -248,6 +253,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--opens", type=float, default=0, help="assets that each reader opens in a second; 0: as many as it can")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     return parser.parse_args()
