@@ -7,13 +7,14 @@ import threading
 
 import pytest
 
-from hermetic.audit.note import Note, VerifierKey
+from hermetic.audit.note import Note, VerifierKey, open_note
 from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.receipts import verify_receipt
 from hermetic.errors import ApprovalNeeded, KeyServiceUnavailable, NotAuthenticated, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.domain import GatherFacts
+from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.log import ExportLog, ProveEntry, VerifyLog
 from hermetic.formats.messages.signing import ChangeSigningCare, ListSigningKeys, RotateSigningKey
 from hermetic.ids import DataClass
@@ -288,3 +289,29 @@ def test_where_the_policy_asks_for_approvals_they_are_used_once(world, port, use
     with pytest.raises(ApprovalNeeded):
         rotate(port, use)
     whole(port)
+
+
+@pytest.mark.parametrize("moment", ["callers.require", "do_due"])
+def test_a_greeting_beside_a_rotation_tells_the_key_that_signed_its_checkpoint(world, monkeypatch, moment):
+    """Else whoever connects takes a rotation for a forged log."""
+    from hermetic.custody import greeting
+
+    port = world.port()
+    w.seal(port)
+    holder, name = (greeting.callers, "require") if moment == "callers.require" else (greeting, "do_due")
+    before, rotated = getattr(holder, name), []
+
+    def rotating(call, *more):
+        found = before(call, *more)
+        if not rotated:
+            rotated.append(1)  # the rotation asks who it is, too
+            other = threading.Thread(target=port.ask, args=(RotateSigningKey("log", "meanwhile"),))
+            other.start()
+            other.join()
+        return found
+
+    monkeypatch.setattr(holder, name, rotating)
+    welcome = port.ask(Hello())
+    assert rotated
+    assert open_note(Note.parse(welcome.checkpoint.encode()), [VerifierKey.parse(welcome.log_key)])
+    world.connect()
