@@ -1,15 +1,19 @@
-"""Capabilities KM3, KM5, SC7, MO4, SG5: rotation beside readers, who answers for keys, retired suites, the playbook, packages."""
+"""Capabilities KM2, KM3, KM5, SC7, MO4, SG5: rotation beside readers, who answers for keys, retired suites, the playbook, packages."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 import hermetic
-from hermetic.errors import KeyUnusable
+from hermetic.errors import HermeticError, KeyUnusable, Locked
+from hermetic.providers import kernel_keyring
 from tests.acceptance.conftest import PASSPHRASE, ROWS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def stored(pipeline):
@@ -19,6 +23,37 @@ def stored(pipeline):
 def read(name):
     with hermetic.connect() as h, h.open(name, purpose="prepare") as file:
         return file.read()
+
+
+def test_KM2_the_root_lives_where_one_chooses_and_what_a_provider_enforces_is_measured(pipeline):
+    """The embedded default here; tests/interop has the same on OpenBao, SoftHSM2 and swtpm, and the protocols of the clouds."""
+    try:
+        kernel_keyring.unlocked()
+    except HermeticError:
+        pytest.skip("the kernel keyring is not available here")
+    text = read("dataset/patients")
+    (old,) = [root for root in pipeline.hermetic("key", "root", "ls", "--json").json["roots"] if root["state"] == "active"]
+    (pipeline.root / "root-passphrase").write_text("another passphrase for the root")
+    (pipeline.root / "root-passphrase").chmod(0o600)
+    given = ("--passphrase-file", "../root-passphrase")
+    assert pipeline.hermetic("key", "root", "add", "local:passphrase", *given).code == 0
+    assert pipeline.hermetic("unlock", "--for", "1h", *given).code == 0
+    try:
+        assert pipeline.hermetic("key", "root", "deactivate", old["root"], "--reason", "moved").code == 0
+        assert pipeline.hermetic("key", "root", "drop", old["root"], "--reason", "moved").code == 0
+        assert read("dataset/patients") == text
+        (said,) = pipeline.hermetic("key", "providers", "--check", "--json").json["providers"]
+    finally:
+        assert pipeline.hermetic("lock").code == 0
+    with pytest.raises(Locked):
+        hermetic.connect()
+    outcomes = {probe["name"]: probe["outcome"] for probe in said["probes"]}
+    bound = ("round-trip", "other-context-refused", "changed-wrap-refused", "other-root-refused")
+    assert {outcomes[name] for name in bound} == {"enforced"}
+    assert outcomes["kek-in-provider"] == "not enforced"
+    told = json.loads((ROOT / "docs" / "reference" / "providers.json").read_text(encoding="utf-8"))
+    assert {name.partition(":")[0] for name in told} == {"awskms", "azurekv", "gcpkms", "local", "openbao", "pkcs11", "tpm"}
+    assert all(one["report"]["probes"] for one in told.values())
 
 
 def test_KM3_keys_and_roots_rotate_and_no_sealed_byte_changes(pipeline):
