@@ -53,8 +53,8 @@ def compromise(out: Out, *, root: str, reason: str) -> int:
         ("provider", changed.root.provider),
         ("state", Mark(changed.root.state, STATE.get(changed.root.state, "dim"))),
         ("opened", f"everything: the domain secret, {count(changed.root.slots, 'key')}, all that was sealed until now"),
-        *(("now", command) for command in commands),
-        ("and", "hermetic key signing rotate log --compromised-after ENTRY, and manifest"),
+        ("first", "hermetic key signing rotate log --compromised-after ENTRY, and manifest"),
+        *(("then", command) for command in commands),
         ("runbook", "docs/runbooks/root-stolen.md"),
     ]
     index = None if changed.receipt is None else changed.receipt.index

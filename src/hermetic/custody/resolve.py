@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NO_OWNER = ""
 SHREDDED = "shredded"  # kind of the decision about a version whose key was overwritten
-RECOVERING = "expose it with --purpose recover, and seal it anew: the next version hangs on another key"
+RECOVERING = "`hermetic key compromise {kek} --reason WHY --go-on` seals it anew; until then --purpose recover opens it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Resolved:
             self.kek.check(self.kek_number, "unwrap", recovering=purpose is Purpose.RECOVER)
         except KeyUnusable as error:
             if self.state is KeyState.COMPROMISED:
-                raise KeyUnusable(f"the key of {self.ref} was revoked", hint=RECOVERING) from error
+                raise KeyUnusable(f"the key of {self.ref} was revoked", hint=RECOVERING.format(kek=self.kek.kek_id)) from error
             raise
 
     def opens(self, purpose: Purpose) -> bool:

@@ -57,7 +57,9 @@ def _message(root: Root, left: Exposure) -> str:
 
 
 def _remedy(left: Exposure) -> str:
-    ways = [f"hermetic key compromise {left.keks[0]} --reason WHY, for each"] if left.keks else []
-    if left.signing:
+    ways = []
+    if left.signing:  # first: what is sealed anew before is signed by the old key, and then in doubt
         ways.append("hermetic key signing rotate log --compromised-after ENTRY, and the same for manifest")
+    if left.keks:
+        ways.append(f"hermetic key compromise {left.keks[0]} --reason WHY, for each")
     return "; ".join(ways) + ": docs/runbooks/root-stolen.md"

@@ -262,10 +262,8 @@ def _findings(provider: Provider, settings: Path, backup: Path | None, *, recove
             Finding("backup-missing", "medium", "domain", "there is no backup place: losing this home loses everything", remedy)
         )
     elif not recovery:
-        remedy = "hermetic backup now --recovery-passphrase-file FILE"
+        remedy = "hermetic key shares create -n 5 -m 3, or hermetic backup now --recovery-passphrase-file FILE"
         found.append(
-            Finding(
-                "recovery-missing", "high", "domain", "the backup cannot be opened on another machine without a passphrase", remedy
-            )
+            Finding("backup-without-recovery", "medium", str(backup), "the backup opens only with this machine's root", remedy)
         )
     return found

@@ -122,7 +122,7 @@ def _doubtful_version(ref: str, place: str) -> Finding:
         "high",
         ref,
         f"log entry {place} published it, signed by a key that somebody else may have had by then",
-        f"compare hermetic show {ref} with whoever sealed it; if it is theirs, seal it anew, else hermetic key shred {ref}",
+        f"compare hermetic show {ref} with whoever sealed it; seal anew what is theirs; then hermetic key shred {ref}",
     )
 
 
@@ -132,7 +132,7 @@ def _doubtful_log(key: str, places: str) -> Finding:
         "high",
         f"log signing key {key[:8]}",
         f"entries {places} are vouched for by a key that somebody else may have had",
-        "compare them with checkpoints kept elsewhere: receipts, an export, other machines' pins, the anchor",
+        "compare them with receipts, an export, other machines' pins, the anchor; then accept the finding in `exceptions:`",
     )
 
 

@@ -106,7 +106,7 @@ def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
     if backup.checked_ms is None or facts.at_ms - backup.checked_ms > CHECK_MS:
         past = "has never been" if backup.checked_ms is None else f"was last {_age(facts.at_ms - backup.checked_ms)} ago"
         yield Finding(
-            "backup-not-checked", "medium", backup.place, f"opening something from the backup {past} tried", "hermetic restore --check"
+            "backup-not-checked", "medium", backup.place, f"opening something from the backup {past} tried", _trial(facts, backup)
         )
     if not backup.has_recovery and not any(recovery_roots(facts).values()):
         yield Finding(
@@ -116,6 +116,15 @@ def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
             "the backup opens only with this machine's root: there are no recovery shares, no escrow and no recovery passphrase",
             "hermetic key shares create -n 5 -m 3, or hermetic backup now --recovery-passphrase-file FILE",
         )
+
+
+def _trial(facts: Facts, backup: BackupAnswer) -> str:
+    """The command that tries the copy with what this domain has: a passphrase, shares or escrow."""
+    by_passphrase, held = "hermetic restore --check", recovery_roots(facts)
+    if any(held.values()):
+        by_roots = "hermetic key recover --check" + ("" if held["shares"] else " --escrow-key FILE, by whoever holds it")
+        return f"{by_roots}, or {by_passphrase}" if backup.has_recovery else by_roots
+    return by_passphrase if backup.has_recovery else "make shares or set a recovery passphrase, and try them"
 
 
 def recovery_roots(facts: Facts) -> dict[str, int]:

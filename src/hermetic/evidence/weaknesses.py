@@ -164,10 +164,14 @@ def _key(key: KeyRow, now_ms: int) -> Iterator[Finding]:
             "key-suspended",
             "medium",
             key.kek,
-            f"the key of {name} is suspended: {len(key.assets)} assets cannot be opened",
+            f"the key of {name} is suspended: {_assets(len(key.assets))} cannot be opened",
             f"hermetic key resume {key.kek} --reason WHY, or revoke it",
         )
     yield from _rotation(key, now_ms, name)
+
+
+def _assets(number: int) -> str:
+    return "1 asset" if number == 1 else f"{number} assets"
 
 
 def _revoked(asset: AssetRow) -> Iterator[Finding]:
@@ -178,7 +182,7 @@ def _revoked(asset: AssetRow) -> Iterator[Finding]:
             "high",
             asset.name,
             "its latest version is sealed under a key that was revoked",
-            f"hermetic expose {asset.name} FILE --for 1h --purpose recover; hermetic seal FILE --as {asset.name} --remove-original",
+            f"hermetic key compromise {asset.kek} --reason WHY --go-on seals anew all that hung on it, without plaintext on disk",
         )
 
 
@@ -189,7 +193,8 @@ def _responsible(key: KeyRow, unknown: set[str]) -> Iterator[Finding]:
     if not key.owner:
         yield Finding("key-without-owner", "medium", key.kek, f"nobody answers for the key of {name}", remedy)
     elif key.owner in unknown:
-        yield Finding("unknown-owner", "low", key.kek, f"{key.owner}, who answers for the key of {name}, is not enrolled here", remedy)
+        enrol = f"{remedy}; or, for a user of this machine, hermetic access roles {key.owner} --role security-engineer --reason WHY"
+        yield Finding("unknown-owner", "low", key.kek, f"{key.owner}, who answers for the key of {name}, is not enrolled here", enrol)
     if not key.contact and key.environment == Environment.PRODUCTION:
         yield Finding("key-without-contact", "low", key.kek, f"whom to call about the key of {name} is not known", remedy)
 

@@ -170,6 +170,32 @@ def test_recovery_roots_count_as_recovery_while_they_are_active(state, enough, h
     assert found == ([] if enough else ["backup-without-recovery"])
 
 
+@pytest.mark.parametrize(
+    ("holder", "passphrase", "said"),
+    [
+        ("shares", False, "hermetic key recover --check"),
+        ("shares", True, "hermetic key recover --check, or hermetic restore --check"),
+        ("escrow", False, "hermetic key recover --check --escrow-key FILE, by whoever holds it"),
+        (None, True, "hermetic restore --check"),
+        (None, False, "make shares or set a recovery passphrase, and try them"),
+    ],
+)
+def test_a_backup_that_was_never_tried_is_tried_with_what_opens_it(holder, passphrase, said):
+    backup = tuple(pair for pair in sample.GOOD_BACKUP if pair.name != "checked_ms" and (passphrase or pair.name != "has_recovery"))
+    held = () if holder is None else (RootFact("r2", f"recovery:{holder}/x", "active", ()),)
+    report = status.report(replace(SOUND, backup=backup, roots=(*SOUND.roots, *held)), sample.welcome(), sample.around())
+    assert next(finding.remedy for finding in report.findings if finding.code == "backup-not-checked") == said
+
+
+def test_a_suspended_key_counts_its_assets_in_words():
+    for assets, said in (((), "0 assets"), (("dataset/a",), "1 asset"), (("dataset/a", "dataset/b"), "2 assets")):
+        report = status.report(
+            replace(SOUND, keys=(replace(KEY, state="suspended", assets=assets),)), sample.welcome(), sample.around()
+        )
+        message = next(finding.message for finding in report.findings if finding.code == "key-suspended")
+        assert message.endswith(f" is suspended: {said} cannot be opened")
+
+
 def test_a_stale_backup_is_a_finding_only_if_it_lacks_something():
     old = (Pair("place", "/b"), Pair("last_ms", str(sample.NOW - 2 * sample.DAY)), Pair("log_size", "200"), *sample.GOOD_BACKUP[3:])
     assert codes(replace(SOUND, backup=old)) == ["backup-stale"]
