@@ -5,7 +5,8 @@ the *scope* it was for. What follows in the same scope rests on those approvals.
 
 - its scope says what may go on, and no more: `rewrap/KEK/NUMBER`, the one version that data keys move to, `add-root/…` one root
 - it is the requester's, and nobody else's
-- it ends when the request would have ended, when the work is done, and when too few of those who approved are approvers still
+- it ends when the request would have ended, when the work is done, when the domain is restored, and when too few of those who
+  approved are approvers still
 
 The statements are verified anew whenever they are counted, as those of an open request are.
 """
@@ -58,3 +59,9 @@ def end(session: Any, scope: str) -> None:
     """End a campaign, in the transaction that finishes its work."""
     if session.get(tables.setting, PREFIX + scope) is not None:
         session.delete(tables.setting, PREFIX + scope)
+
+
+def end_all(session: Any) -> None:
+    """End every campaign: a restore does, since their ends may be among what was lost."""
+    for row in list(session.scan(tables.setting, tables.setting.c.key.like(f"{PREFIX}%"))):
+        session.delete(tables.setting, row["key"])

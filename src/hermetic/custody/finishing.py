@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from hermetic.custody import certifying, unfinished
 from hermetic.custody.work import unit
-from hermetic.errors import Conflict, RowTampered
+from hermetic.errors import Conflict, RowTampered, StorageError
 from hermetic.formats.certificate import parse_certificate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
     from hermetic.formats.certificate import Certificate
@@ -20,14 +23,26 @@ def certify(call: Call, made: Certificate, ids: tuple[str, ...], gone: list[byte
 
     `older` says that the same keys may have had other wraps before, under another KEK version or root.
     """
-    cleaned = clean(call, gone, older=older)
-    with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
-        if not unfinished.is_waiting(work.session, ids):
-            return _made_meanwhile(work.session, ids[0])
-        whole = unfinished.settled(work.session, made, cleaned)
-        certificate, _ = certifying.issue(call, work, whole, ids)
-        unfinished.end(work.session, ids)
+    with told_as_done("destroyed, and that is on record; its certificate waits"):
+        cleaned = clean(call, gone, older=older)
+        with unit(call.custodian, "custody.certificate.made", call.now_ms) as work:
+            if not unfinished.is_waiting(work.session, ids):
+                return _made_meanwhile(work.session, ids[0])
+            whole = unfinished.settled(work.session, made, cleaned)
+            certificate, _ = certifying.issue(call, work, whole, ids)
+            unfinished.end(work.session, ids)
     return whole, certificate
+
+
+@contextlib.contextmanager
+def told_as_done(what: str) -> Iterator[None]:
+    """Say of a disk that fails after the act itself that the act is done: its own error speaks of the last write only."""
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(
+            f"it is {what}, since the disk failed afterwards", hint="make room: whoever connects next does the rest"
+        ) from error
 
 
 def _made_meanwhile(session: ReadSession, subject: str) -> tuple[Certificate, str]:

@@ -18,6 +18,7 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.custody import forgetting
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
+from hermetic.custody.finishing import told_as_done
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.errors import Conflict, UsageError
@@ -64,8 +65,9 @@ def rotate_signing_key(call: Call, request: RotateSigningKey) -> SigningKeyChang
         gone = [wrap for key, wraps in secret_keys.wraps_of(work.session) if key.key_id == old.key_id for wrap in wraps.values()]
         made, handover = _change(custodian, work, old, (caller, request.reason, doubt))
         _destroy(work, old, doubt)
-    custodian.scrub(to_base64url(wrapped).encode("ascii") for wrapped in gone)
-    _settle(call, old.key_id, searched=custodian.is_scrubbed())
+    with told_as_done("rotated, and that is on record; the end of the old key waits"):
+        custodian.scrub(to_base64url(wrapped).encode("ascii") for wrapped in gone)
+        _settle(call, old.key_id, searched=custodian.is_scrubbed())
     with custodian.database.read(custodian.row_keys) as session:
         new, before = (_row(session, secret_keys.get(session, one.key_id)) for one in (made, old))
     return SigningKeyChanged(new, before, receipt(custodian.generation, work.logged(), handover))

@@ -19,7 +19,7 @@ from hermetic.audit.note import Checkpoint, Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import RunState, VersionState
-from hermetic.custody import uses
+from hermetic.custody import campaigns, uses
 from hermetic.custody.work import TrackedSession, spread
 from hermetic.db import tables
 from hermetic.errors import KeyUnusable
@@ -203,6 +203,7 @@ def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
     for row in session.find(tables.approval_request, state=approvals.OPEN):  # what the copy shows as open may have been used since
         session.update(tables.approval_request, row["id"], row["revision"], state=approvals.EXPIRED, closed_ms=now_ms)
         entries.append(Entry("approval.expired", {"request": row["id"]}))
+    campaigns.end_all(session)  # what approvals used before cover in the copy may have been done since
     return entries + _cancel_destructions(session, now_ms)
 
 

@@ -197,6 +197,36 @@ def test_approvals_that_waited_are_over(world, tmp_path):
         assert states == ["expired", "open"]
 
 
+def test_approvals_that_went_on_to_cover_work_are_over(world, tmp_path):
+    """A copy may show a campaign that was finished since."""
+    from hermetic.errors import ApprovalNeeded
+    from hermetic.formats.messages.approvals import ListRequests
+    from hermetic.formats.messages.roots import AddRoot
+    from tests.unit.custody.approving import Person
+
+    people = [Person("bob"), Person("carol")]
+    add = AddRoot("local:insecure-file", "another disk")
+    with world.connect() as connection:
+        for person in people:
+            person.enrol(connection)
+        w.change_policy(world, connection, lambda text: text.replace("approvals_in: {development: 0", "approvals_in: {development: 2"))
+        with pytest.raises(ApprovalNeeded):
+            connection.ask(add)
+        (row,) = connection.ask(ListRequests()).requests
+        for person in people:
+            person.answers(connection, row, row.created_ms)
+        root = connection.ask(add).root.root
+        assert connection.ask(add).root.root == root  # goes on under the same approvals
+        connection.ask(TakeBackup())
+    lose(world)
+    home = fresh_home(tmp_path)
+    bring_back(world, home)
+    with world.connect(home=home) as connection:
+        with pytest.raises(ApprovalNeeded):
+            connection.ask(add)
+        assert {pair.name for pair in whole(connection).findings} <= {"log-never-anchored"}
+
+
 # what this user has seen
 
 
