@@ -104,6 +104,7 @@ def _destroy_due(out: Out) -> int:
 def shred(out: Out, *, refs: tuple[str, ...], reason: str, dry_run: bool, file: Path | None, **more: Unpack[_More]) -> int:
     """Shred versions: their keys are overwritten, and nothing opens them again.
 
+    NAME@NUMBER is one version; NAME alone is the newest one, and the older ones stay. --dry-run shows what would go.
     Everything else still reads. Sealed objects stay as bytes that nothing opens, until `hermetic gc`. The certificate says whether
     the data is gone everywhere, and on what that relies.
     """

@@ -48,7 +48,12 @@ def brought(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options that bring a recovery key, and hand it `key`: a `Brought`."""
 
     @click.option(
-        "--share-file", "share_files", type=ANY_PATH, multiple=True, metavar="FILE", help="Read a share from FILE (mode 0600)."
+        "--share-file",
+        "share_files",
+        type=ANY_PATH,
+        multiple=True,
+        metavar="FILE",
+        help="Read a share from FILE (mode 0600); once for each.",
     )
     @click.option("--domain-fingerprint", metavar="FINGERPRINT", help="Take only a copy of the domain with this fingerprint.")
     @click.option("--unverified", is_flag=True, help="Take a copy for which nothing vouches, as a finding and on record.")
@@ -103,6 +108,9 @@ def recover(
 
     Shares tell themselves whether the copy is of their domain. An escrow key opens whatever was sealed to it: give the fingerprint of
     the domain that was kept with it.
+
+    Without --check the recovered domain takes over the backup place, and the old machine cannot write there any more: rehearse with
+    --check, or with --from and a copy of the place.
     """
     if check:
         if key.fingerprint or key.unverified:

@@ -121,9 +121,10 @@ def drop(out: Out, *, root: str, reason: str) -> int:
     """
     with connected() as connection:
         row = find_root(connection, root)
+        recovery = connection.config.backup_place is not None and _recoverable(connection)
         done = connection.ask(DropRoot(row.root, reason))
-        recovery = connection.config.backup_place is not None and not _recoverable(connection)
-    if recovery:
+        lost = recovery and not _recoverable(connection)
+    if lost:
         out.warn("the recovery passphrase went with this root; set it anew: hermetic backup now --recovery-passphrase-file FILE")
     facts: list[tuple[str, Cell]] = [
         ("dropped", Mark(done.root.root, "name")),

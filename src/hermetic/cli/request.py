@@ -81,6 +81,7 @@ def show(out: Out, *, request: str, offline: bool, raw: bool) -> int:
             return 0
         out.emit(asked, *(Line(line) for line in request_shown.lines(asked)))
         return 0
+    _not_a_file(request)
     with connected() as connection:
         row = connection.ask(ShowRequest(request))
         asked = approving.shown(row)
@@ -156,6 +157,11 @@ def deny(out: Out, *, request: str, key_file: Path, offline: bool, reason: str, 
     return _answer(out, request, (key_file, passphrase_file), ("deny", reason), offline=offline)
 
 
+def _not_a_file(request: str) -> None:
+    if not request.isalnum() and Path(request).is_file():
+        raise UsageError(f"{request} is a file, and no request's id", hint="--offline reads what `hermetic request export` wrote")
+
+
 def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[Decided, str], *, offline: bool) -> int:
     from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
 
@@ -165,6 +171,7 @@ def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[D
         raw = _sign(asked, key, said)
         sys.stdout.buffer.write(raw + b"\n")
         return 0
+    _not_a_file(request)
     with connected() as connection:
         row = connection.ask(ShowRequest(request))
         if row.state != "open":

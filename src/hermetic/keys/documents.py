@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from hermetic.errors import FormatError, Unsupported
 from hermetic.formats import canonical
@@ -12,6 +13,8 @@ from hermetic.keys.provider import WRAPPED_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+
+_OURS: Final = re.compile(r"hermetic/[a-z-]{1,40}/v[0-9]{1,3}")  # said in a hint, so nothing else gets there
 
 
 def parse(raw: bytes, marker: str, names: AbstractSet[str], *, limit: int) -> Fields:
@@ -25,7 +28,8 @@ def parse(raw: bytes, marker: str, names: AbstractSet[str], *, limit: int) -> Fi
     if isinstance(found, str) and found != marker and found.rpartition("/")[0] == kind:
         raise Unsupported(f"{kind}: this release reads {marker}, not {found[:64]}", hint="use the release that wrote it")
     if found != marker:
-        raise FormatError(f"not a document of the format {marker}")
+        hint = f"it says that it is a {found}: give another file" if isinstance(found, str) and _OURS.fullmatch(found) else None
+        raise FormatError(f"not a document of the format {marker}", hint=hint)
     return Fields(value, kind, names)
 
 

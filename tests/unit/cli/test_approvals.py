@@ -100,6 +100,8 @@ def test_a_no_is_told_to_the_requester(asked, hermetic):
 def test_offline(asked, hermetic, project):
     assert hermetic("request", "export", asked, "request.json").code == 0
     assert hermetic("request", "export", asked, "request.json").code == 1
+    for told in (answer(hermetic, "approve", "request.json", "bob"), hermetic("request", "show", "request.json")):
+        assert (told.code, "--offline reads what" in told.err) == (2, True)
     signed = answer(hermetic, "approve", "request.json", "bob", "--offline")
     assert signed.code == 0, signed.err
     assert "refs[0]: dataset/cases@1" in signed.err

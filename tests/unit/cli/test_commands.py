@@ -351,6 +351,7 @@ def test_backup(hermetic, custody, tmp_path):
     custody.answers |= {
         domain.GatherFacts: sample.facts(),
         backup.TakeBackup: backup.BackupState("/b", sample.NOW, 214, None, has_recovery=True, problem=None),
+        keys.ListKeys: keys.KeyList((KEY,)),
     }
     assert hermetic("backup").code == 0
     assert hermetic("backup", "status", "--json").json["backup"]["place"] == "/mnt/backup"

@@ -72,6 +72,18 @@ def test_from_a_plain_file_to_a_passphrase(hermetic, project, tmp_path):
     ]
 
 
+def test_a_drop_speaks_of_no_recovery_passphrase_where_none_was_set(hermetic, project, tmp_path):
+    for path in (tmp_path / "backup").rglob("recovery-*"):
+        path.unlink()
+    assert hermetic("backup", "now").code == 0
+    assert hermetic("status", "--json").json["backup"]["has_recovery"] is False
+    assert hermetic("key", "root", "add", "local:insecure-file").code == 0
+    old = hermetic("key", "root", "ls", "--json").json["roots"][0]["root"]
+    assert hermetic("key", "root", "deactivate", old, "--reason", "moved").code == 0
+    dropped = hermetic("key", "root", "drop", old, "--reason", "moved")
+    assert (dropped.code, "recovery passphrase went" in dropped.err) == (0, False)
+
+
 def test_a_root_in_settings_that_config_yaml_keeps(hermetic, project, monkeypatch, domain_home):
     made = {}
 
