@@ -49,7 +49,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "gc": Entry("Remove what interrupted writes left behind.", "changes", "gc"),
     },
     "Govern": {
-        "key": Entry("Key-encryption keys: list, rotate, rewrap, suspend, revoke.", "key", "key"),
+        "key": Entry("Keys and roots: rotate, suspend, revoke, destroy, shred, recover.", "key", "key"),
         "request": Entry("What waits for approval: list, show, carry to approvers elsewhere.", "request", "request"),
         "approve": Entry("Say yes to a request, with your own key.", "request", "approve"),
         "deny": Entry("Say no to a request, with your own key.", "request", "deny"),

@@ -30,7 +30,12 @@ ROOTS = {
 
 
 @click.command()
-@click.option("--root", "root", metavar="URI", help=f"Where the root key lives: {', '.join(ROOTS)}.")
+@click.option(
+    "--root",
+    "root",
+    metavar="URI",
+    help=f"Where the root key lives: {', '.join(ROOTS)}, or the URI of an HSM, a TPM or a key service.",
+)
 @click.option(
     "--root-setting", "settings", metavar="NAME=VALUE", multiple=True, help="How the root's provider is reached; kept in config.yaml."
 )

@@ -41,9 +41,9 @@ _STATE = {"active": "good", "suspended": "warn", "compromised": "bad", "destroye
 
 @click.group(cls=Group)
 def key() -> None:
-    """Key-encryption keys: list, rotate, rewrap, suspend, revoke.
+    """Keys and roots: rotate, suspend, revoke, destroy, shred, recover.
 
-    There is one for each environment, class and project; KEK is its id or the beginning of it.
+    Key-encryption keys: one for each environment, class and project; KEK is its id or the beginning of it.
     """
 
 
