@@ -24,7 +24,7 @@ from hermetic.policy import obligations
 from hermetic.policy.request import AssetResource, Context, DecisionRequest, DomainResource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hermetic.access.grants import Grant
     from hermetic.catalog.values import Run
@@ -163,10 +163,12 @@ def allowed_caller(
     *,
     purpose: Purpose | None = None,
     scope: str = "",
+    before_asking: Callable[[ReadSession], None] | None = None,
 ) -> Caller:
     """Authenticate the caller and ask the policy about an action that releases no key; log a refusal and raise it.
 
-    `scope` names work of several steps that one approval is for (`campaigns`).
+    `scope` names work of several steps that one approval is for (`campaigns`). `before_asking` raises for what is refused anyhow,
+    so that nobody is asked to approve it; called only where nothing but approvals is missing.
     A use of a grant that is good for so many times is taken here, on record, whatever becomes of the action.
     """
     with call.custodian.database.read(call.custodian.row_keys) as session:
@@ -174,7 +176,7 @@ def allowed_caller(
         policy = call.custodian.policy.current(session)
         question = Question(caller, action, resource or domain_resource(call), policy, purpose, scope=scope)
         verdict = decide(call, session, question)
-    _refuse_or_ask(call, caller, verdict)
+    _refuse_or_ask(call, caller, verdict, before_asking)
     if verdict.grant is not None and verdict.grant.uses_left is not None:
         with unit(call.custodian, "custody.grant.used", call.now_ms) as work:
             consume_grant(call, work.session, verdict)
@@ -190,13 +192,16 @@ def allowed_everywhere(call: Call, action: Action, *, scope: str = "") -> Caller
     return allowed_caller(call, action, domain, scope=scope)
 
 
-def _refuse_or_ask(call: Call, caller: Caller, verdict: Verdict) -> None:
+def _refuse_or_ask(call: Call, caller: Caller, verdict: Verdict, before_asking: Callable[[ReadSession], None] | None = None) -> None:
     """Refuse on record. What lacks nothing but approvals becomes a request for them."""
     try:
         denial.refuse_unless(call, caller, verdict)
     except ApprovalNeeded:
         if {item.code for item in verdict.judged.unmet} - {"approvals"} or not approved.can_be_asked(call):
             raise  # a fresh second factor is nobody else's to give
+        if before_asking is not None:
+            with call.custodian.database.read(call.custodian.row_keys) as session:
+                before_asking(session)
         question = verdict.question
         asked = as_request(call, question, granted=False)
         needed = obligations.approvals_needed(question.policy.document, asked)

@@ -96,8 +96,7 @@ def _in_the_way(session: ReadSession, version: KekVersion, needed: int) -> list[
 
 def announce_destruction(call: Call, request: AnnounceDestruction) -> DestructionAnnounced:
     """Announce. Raises NotFound, UsageError, PolicyDenied, ApprovalNeeded, KeyUnusable, Conflict (something needs it)."""
-    caller, kek = _administrator(call, request.kek, request.reason)
-    number = _version(kek, request.number).number
+    caller, kek, number = _administrator(call, request)
     with unit(call.custodian, "custody.destruction.announced", call.now_ms) as work:
         voices = approved.in_favour(call, work.session, caller)
         _check_unneeded(work.session, kek.kek_id, number)
@@ -145,15 +144,23 @@ def _announced(kek: Kek) -> int:
     return found[0]
 
 
-def _administrator(call: Call, text: str, reason: str) -> tuple[Caller, Kek]:
-    certifying.check_reason(reason)
+def _administrator(call: Call, request: AnnounceDestruction) -> tuple[Caller, Kek, int]:
+    """Return the caller, who may destroy it, the key, and the version's number. Nobody is asked to approve what is needed."""
+    certifying.check_reason(request.reason)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
-        kek = find_key(session, text)
-    if text != kek.kek_id:
+        kek = find_key(session, request.kek)
+    if request.kek != kek.kek_id:
         raise UsageError("a destruction names its key in full", hint=f"write {kek.kek_id}")
     resource = DomainResource(call.custodian.domain, kek.environment, kek.project, kek.data_class)
-    return allowed_caller(call, Action.DESTROY_KEYS, resource), kek
+
+    def unneeded(session: ReadSession) -> None:
+        version = _version(kek, request.number)
+        destruction.check(version, days=request.days)
+        _check_unneeded(session, kek.kek_id, version.number)
+
+    caller = allowed_caller(call, Action.DESTROY_KEYS, resource, before_asking=unneeded)
+    return caller, kek, _version(kek, request.number).number
 
 
 def _check_unneeded(session: ReadSession, kek_id: KekId, number: int) -> None:
@@ -161,7 +168,8 @@ def _check_unneeded(session: ReadSession, kek_id: KekId, number: int) -> None:
     if needed:
         raise Conflict(
             f"{needed} data keys still hang on version {number}",
-            hint="`hermetic key rewrap` moves them, `hermetic key shred` destroys them",
+            hint="`hermetic key rotate`, where it is the version in use, then `hermetic key rewrap` moves them; `hermetic key shred` "
+            "destroys them",
         )
 
 

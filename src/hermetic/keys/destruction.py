@@ -35,13 +35,18 @@ LONGEST_DAYS: Final = 30
 
 def schedule(session: Session, kek_id: KekId, number: int, *, days: int, now_ms: int) -> KekVersion:
     """Announce the destruction of a version in `days` (7 to 30). Raises UsageError, KeyUnusable for an active or destroyed one."""
+    version = keks.get(session, kek_id).version(number)
+    check(version, days=days)
+    return _set(session, version, now_ms, destroy_after_ms=now_ms + days * DAY_MS)
+
+
+def check(version: KekVersion, *, days: int) -> None:
+    """Raise UsageError for another wait than 7 to 30 days, KeyUnusable for a version that is active or destroyed."""
     if not SHORTEST_DAYS <= days <= LONGEST_DAYS:
         raise UsageError(f"destruction waits {SHORTEST_DAYS} to {LONGEST_DAYS} days")
-    version = keks.get(session, kek_id).version(number)
     check_transition(version.state, KeyState.DESTROYED)
     if version.state is KeyState.ACTIVE:
         raise KeyUnusable("the active version cannot be destroyed", hint="`hermetic key rotate` first")
-    return _set(session, version, now_ms, destroy_after_ms=now_ms + days * DAY_MS)
 
 
 def cancel(session: Session, kek_id: KekId, number: int, *, now_ms: int) -> KekVersion:

@@ -8,6 +8,7 @@ import pytest
 
 from hermetic.errors import ApprovalNeeded, Conflict, HermeticError, KeyUnusable, StorageError, UsageError
 from hermetic.formats.certificate import PAYLOAD_TYPE, parse_certificate
+from hermetic.formats.messages.approvals import ListRequests
 from hermetic.formats.messages.catalogue import CollectGarbage
 from hermetic.formats.messages.destruction import (
     AnnounceDestruction,
@@ -108,6 +109,29 @@ def test_what_is_needed_is_not_destroyed(port):
     assert "rewrap" in plan.radius.in_the_way[0]
     with pytest.raises(UsageError, match="in full"):
         announce(port, kek[:8])
+
+
+def test_nobody_is_asked_to_approve_what_would_be_refused(world, port):
+    """Collecting signatures for it would only show at the end that keys hang on the version, or that it is in use."""
+    seal(port)
+    kek = rotate(port, rewrap=False)
+    bob, carol = Person("bob"), Person("carol")
+    for person in (bob, carol):
+        person.enrol(port)
+    loose = "destroy-keys: {approvals: 2, approvals_in: {development: 0, staging: 1}}"
+    change_policy(world, port, lambda text: text.replace(loose, "destroy-keys: {approvals: 2}"))
+    with pytest.raises(Conflict, match="1 data keys still hang"):
+        announce(port, kek)
+    with pytest.raises(KeyUnusable, match="active version") as told:
+        announce(port, kek, number=2)
+    assert told.value.hint == "`hermetic key rotate` first"
+    with pytest.raises(UsageError, match="7 to 30"):
+        announce(port, kek, days=6)
+    assert port.ask(ListRequests()).requests == ()
+    port.ask(RewrapKey(kek, 100))
+    with pytest.raises(ApprovalNeeded):
+        announce(port, kek)
+    assert the_request(port)
 
 
 def test_the_plan_shows_the_blast_radius(port):
