@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import hermetic
@@ -78,8 +79,12 @@ def test_KM6_escrow_opens_what_the_domain_cannot(pipeline, monkeypatch):
     secret.chmod(0o600)
     key = pipeline.root / "ada"
     made = pipeline.hermetic("key", "escrow", "key", "new", key, "--name", "Ada", "--passphrase-file", secret, "--json")
-    assert pipeline.hermetic("key", "escrow", "--to", made.json["public"]).code == 0
-    done = recover(pipeline, monkeypatch, "fresh", "--escrow-key", key, "--escrow-passphrase-file", secret)
+    escrow = pipeline.hermetic("key", "escrow", "--to", made.json["public"])
+    known = re.search(r"fingerprint of this domain.*: ([0-9a-f ]+)$", escrow.err, re.MULTILINE)[1]
+    given = ("--escrow-key", key, "--escrow-passphrase-file", secret)
+    unknown = recover(pipeline, monkeypatch, "doubtful", *given)  # anybody could have made a copy for Ada's public key
+    assert (unknown.code, "--domain-fingerprint" in unknown.err) == (4, True), unknown.err
+    done = recover(pipeline, monkeypatch, "fresh", *given, "--domain-fingerprint", known)
     assert done.code == 0, done.err
     with hermetic.connect() as h:
         assert every_asset(h) >= 6
