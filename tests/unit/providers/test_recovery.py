@@ -10,7 +10,7 @@ import pytest
 from hermetic.crypto.hpke import PrivateKey
 from hermetic.crypto.secret import Secret
 from hermetic.errors import Conflict, FormatError, IntegrityError, KeyServiceUnavailable, Locked, Unsupported, UsageError, WrongKey
-from hermetic.keys import recovery_root
+from hermetic.keys import recovery_root, recovery_vouching
 from hermetic.keys.provider import ProviderState
 from hermetic.keys.recovery_root import RecoveryRootFile, ShareSet
 from hermetic.providers import conformance, recovery
@@ -19,15 +19,18 @@ from hermetic.providers.registry import create_root, open_provider, remove_root
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
 SHARES = ShareSet(5, 3, 77)
+CHECK = bytes(range(32))  # of a domain secret
 
 
 @pytest.fixture
 def make(places):
     """Make a recovery root; returns its private key and its provider, locked."""
 
-    def made(shares=SHARES, name="the board"):
+    def made(shares=SHARES, name="the board", *, bound=True):
         private, place = PrivateKey.generate(), places()
         file = recovery_root.new(place.domain, private.public, name, created_ms=1_800_000_000_000, shares=shares)
+        if bound and shares is not None:
+            file = recovery_vouching.vouched(file, private, CHECK)
         recovery.put(place.home, place.root_id, file)
         return private, open_provider(file.uri, place)
 
@@ -87,6 +90,12 @@ def test_escrow_says_whose_key_it_takes(make):
 def test_status(made):
     status = made[1].status()
     assert (status.state, status.detail, status.findings) == (ProviderState.LOCKED, "opens with 3 of 5 shares of the board", ())
+
+
+def test_shares_from_before_they_were_bound_are_a_finding(make):
+    (finding,) = make(bound=False)[1].status().findings
+    assert finding.code == "recovery-root-not-bound"
+    assert make(None)[1].status().findings == ()  # whoever holds an escrow key compares a fingerprint
 
 
 def test_another_private_key_is_refused(made, make):
@@ -172,7 +181,7 @@ def test_the_file_round_trips(made):
         {"public": "AAAA"},
         {"salt": "AAAA"},
         {"more": 1},
-        {"format": "hermetic/recovery-root/v2"},
+        {"format": "hermetic/recovery-root/v3"},
     ],
     ids=str,
 )
