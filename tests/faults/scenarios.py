@@ -89,6 +89,19 @@ def sign(root: Path, say: Say) -> None:
         ask(ChangeSigningCare("manifest", owner="ana", rotate_after_days=365))
 
 
+def _edit(project: Path, text: str) -> None:
+    """Give a project another hermetic.yaml, whole or not at all: what an editor leaves torn is not what scenarios are about."""
+    beside = project / "hermetic.yaml.new"
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(project / "hermetic.yaml")
+    folder = os.open(project, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(folder)
+    os.close(folder)
+
+
 def retire(root: Path, say: Say) -> None:
     """Retire the suite of everything that is there, and seal it anew."""
     from hermetic.domain import project as projects
@@ -96,10 +109,8 @@ def retire(root: Path, say: Say) -> None:
     from hermetic.recovery.suites import reseal_retired
 
     project = root / "project"
-    with (project / "hermetic.yaml").open("a") as file:
-        file.write("retired_suites:\n  - {suite: FLOE-AES256-GCM-1M-BLAKE3, reason: a weakness was found}\n")
-        file.flush()
-        os.fsync(file.fileno())  # as in `locate`
+    retired = "retired_suites:\n  - {suite: FLOE-AES256-GCM-1M-BLAKE3, reason: a weakness was found}\n"
+    _edit(project, (project / "hermetic.yaml").read_text() + retired)
     with _workspace(root) as h:
         h.connection.ask(ApplyPolicy(projects.load(project).bundle().to_bytes()))
         for one in reseal_retired(h).anew:
@@ -143,10 +154,7 @@ def locate(root: Path, say: Say) -> None:
     os.chdir(project)
     rules = (project / "hermetic.yaml").read_text()
     lines = "  - {path: located/**, kind: dataset, class: internal, name: located}\n"
-    with (project / "hermetic.yaml").open("w") as file:
-        file.write(rules.replace("rules:\n", f"rules:\n{lines}").replace("rules: []\n", f"rules:\n{lines}"))
-        file.flush()
-        os.fsync(file.fileno())  # whoever edits a policy syncs it; what an editor leaves torn is not what this scenario is about
+    _edit(project, rules.replace("rules:\n", f"rules:\n{lines}").replace("rules: []\n", f"rules:\n{lines}"))
     with _workspace(root) as h:
         h.connection.ask(ApplyPolicy(projects.load(project).bundle().to_bytes()))
         with h.open("dataset/base", purpose="prepare") as file:

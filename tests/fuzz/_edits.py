@@ -1,7 +1,8 @@
 """Bytes of a fuzzer as edits of a document, so that most of what is tried gets past the first check.
 
 An input whose first byte is even is the rest, as it is. An odd one picks a good JSON document and edits up to six of its places; the
-result is written in canonical form where it has one, so that the checks behind the canonical form are reached too.
+result is written in canonical form where it has one, so that the checks behind the canonical form are reached too. With more than
+128 documents the one picked takes two bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from hermetic.errors import UsageError
 from hermetic.formats import canonical
 
+ONE_BYTE = 128  # documents that seven bits tell apart
 VALUES = (
     *(None, True, False, 0, 1, -1, 2, 255, 65_535, 65_536, 2**31, 2**53 - 1, 2**53, 2**63, 2**64, -(2**53), 1.5, 1e300),
     *("", "a", "0", "1", "-1", " ", "\n", "\0", "\x1b[31m", "\u202e", "\ud800", "e\u0301", "..", ".", "/", "//", "a/b", "a/../b"),
@@ -26,7 +28,14 @@ def input_of(data: bytes, documents: list[object]) -> bytes:
     """Return what the parser gets for the fuzzer's bytes."""
     if not data or data[0] % 2 == 0 or not documents:
         return data[1:]
-    return edited(documents[(data[0] >> 1) % len(documents)], data[1:])
+    if len(documents) <= ONE_BYTE:
+        return edited(documents[(data[0] >> 1) % len(documents)], data[1:])
+    return edited(documents[((data[0] >> 1) << 8 | (data[1:2] or b"\0")[0]) % len(documents)], data[2:])
+
+
+def spelled(at: int, documents: list[object]) -> bytes:
+    """Return how an input begins that picks the document at `at`."""
+    return bytes([1 | at << 1]) if len(documents) <= ONE_BYTE else bytes([1 | at >> 8 << 1, at & 255])
 
 
 def edited(document: object, script: bytes) -> bytes:

@@ -15,7 +15,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.crypto.sign import SigningKey
 from hermetic.errors import HermeticError
 from hermetic.ids import DomainId
-from tests.fuzz._edits import input_of
+from tests.fuzz._edits import input_of, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ class Target:
         """Return inputs to begin with: good bytes as they are, each document as it is, and a few edits of each."""
         found = [b"\0" + raw for raw in self.seeds()]
         for at in range(len(self.documents)):
-            found += [bytes([1 | at << 1]) + bytes([0, n, n % 8, 17 * n % 256, n % 3]) * (n % 3) for n in range(12)]
+            found += [spelled(at, self.documents) + bytes([0, n, n % 8, 17 * n % 256, n % 3]) * (n % 3) for n in range(12)]
         return found
 
 

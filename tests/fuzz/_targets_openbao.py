@@ -14,6 +14,7 @@ from hermetic.providers.openbao_auth import Session
 from hermetic.providers.openbao_http import Answer
 from hermetic.providers.openbao_server import parse_address
 from hermetic.providers.openbao_transit import TransitKey
+from hermetic.providers.uses import UseTray
 from tests.fuzz._target import ID, Target, compact, may_refuse, same
 
 CIPHERTEXT = "vault:v1:" + "QUJD" * 20
@@ -28,6 +29,7 @@ class _Session:
 
     def __init__(self, status, body):
         self._answer = Answer(status, body)
+        self.uses = UseTray()
 
     def call(self, method, path, body=None, *, token=None):
         return self._answer
@@ -68,9 +70,10 @@ def _answers(raw: bytes) -> None:
 def _audit(raw: bytes) -> None:
     wanted = ("transit", "k", "", openbao_audit.REVEALS)
     whole = raw + b"\n"
-    for at, line in openbao_audit._lines(io.BytesIO(whole), 0):
-        if isinstance(line, bytes):
-            for entry in openbao_audit._entries(line, at, wanted):
+    for at, raw_line in openbao_audit._lines(io.BytesIO(whole), 0):
+        for line in openbao_audit._documents(raw_line, at) if isinstance(raw_line, bytes) else (raw_line,):
+            told = (line,) if isinstance(line, openbao_audit.Damage) else openbao_audit._entries(line, wanted)
+            for entry in told:
                 if not 0 <= entry.start < entry.end <= len(whole):
                     raise AssertionError(entry)
 
