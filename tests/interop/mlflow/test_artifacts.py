@@ -183,7 +183,7 @@ def test_without_custody_there_is_nothing_to_read(traces, experiment, tmp_path, 
         monkeypatch.setenv("HERMETIC_HOME", str(theirs))
         with pytest.raises(HermeticError) as refused:
             mlflow.sklearn.load_model(info.model_uri)
-        assert type(refused.value) in {Denied, NotFound}, refused.value
+        assert isinstance(refused.value, Denied | NotFound), refused.value
     assert traces.found() == []
 
 
