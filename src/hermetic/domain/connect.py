@@ -108,8 +108,7 @@ class Connection:
             if isinstance(self._port, LocalPort):
                 self._port.record_uses()
         except BaseException:
-            if custodian is not None:
-                custodian.close()
+            (self._port if custodian is None else custodian).close()
             raise
 
     def _greet(self, hello: Hello) -> Welcome:

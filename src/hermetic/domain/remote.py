@@ -217,7 +217,9 @@ class UnixPort:
                 if not self._idle:
                     return None
                 peer = self._idle.pop()
-            if not select.select([peer], [], [], 0)[0]:  # readable now means closed, or an answer that nobody asked for
+            now = select.poll()  # not select(), which takes no descriptor above 1,023
+            now.register(peer, select.POLLIN)
+            if not now.poll(0):  # readable now means closed, or an answer that nobody asked for
                 return peer
             peer.close()
 

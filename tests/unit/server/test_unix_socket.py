@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import socket
 import threading
 import time
@@ -242,6 +243,22 @@ def test_many_threads_share_a_port(port):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_process_with_very_many_open_files_asks_again_on_a_kept_connection(world, place):
+    """A training process has thousands; select() takes no descriptor above 1,023."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(4096, before[1])), before[1]))
+    try:
+        with served(world.port(), place), contextlib.ExitStack() as stack:
+            for _ in range(1100):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            with contextlib.closing(UnixPort(place, world.domain)) as port:
+                for _ in range(2):
+                    port.ask(Hello())
+                assert min(peer.fileno() for peer in port._idle) > 1023
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_forked_child_is_told_to_dial_anew(port):
