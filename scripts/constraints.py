@@ -10,7 +10,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-EXTRAS = frozenset({"demo", "parquet", "recovery", "keyring", "test"})
+EXTRAS = frozenset({"demo", "parquet", "recovery", "keyring", "server", "postgresql", "mfa", "oidc", "telemetry", "test"})
 
 
 def normal(name: str) -> str:

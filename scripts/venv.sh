@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 VENV=.venv
 STAMP=$VENV/.hermetic-installed
-EXTRAS="demo,parquet,recovery,keyring,test"
+EXTRAS="demo,parquet,recovery,keyring,server,postgresql,mfa,oidc,telemetry,test"
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $1"; say "hint: $2"; exit 1; }

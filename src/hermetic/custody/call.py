@@ -21,6 +21,20 @@ class Moved(HermeticError):
     """Something that a decision relied on has changed since; the request starts again. Never leaves custody."""
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What a transport says of who asks; nothing of it comes from a message.
+
+    `principal` is the id that the domain knows them by: `os:DOMAIN:UID`, the URI of a certificate, `oidc:…`. `network` is the IP
+    address they call from, None where there is none. `credential` is the id of the certificate or device that authenticated them,
+    None where the kernel did: it may be revoked apart from the principal, and second factors are given to it.
+    """
+
+    principal: str
+    network: str | None = None
+    credential: str | None = None
+
+
 @dataclass(slots=True)
 class Noted:
     """Whether the log has this request's refusal already, and the ids of the policies that permitted what was asked last."""
@@ -31,12 +45,14 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`caller` is the name that the transport vouches for, `os:DOMAIN:UID` in process; step 1 of a release looks it up."""
+    """`caller`, `network` and `credential` are what the transport vouches for (`Vouched`); step 1 of a release looks them up."""
 
     custodian: Custodian
     caller: str
     request: Request[Any]
     now_ms: int
+    network: str | None = None
+    credential: str | None = None
     noted: Noted = field(default_factory=Noted)
 
     @property

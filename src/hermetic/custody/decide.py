@@ -85,6 +85,7 @@ def as_request(call: Call, question: Question, *, granted: bool, approvals: int 
             run=question.run is not None,
             granted=granted,
             approvals=approvals,
+            network=call.network,
         ),
     )
 

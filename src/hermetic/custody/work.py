@@ -52,6 +52,9 @@ TRACKED: Final = frozenset(
         tables.approval_request,
         tables.approval,
         tables.certificate,
+        tables.authority,
+        tables.credential,
+        tables.second_factor,
     )
 )
 """Tables whose revisions the log commits to. Objects are bound by the signed manifest. Two more tables are committed to in a way

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hermetic.access import identity
 from hermetic.custody import uses
 from hermetic.custody.between import answer_between
-from hermetic.custody.call import Call
+from hermetic.custody.call import Call, Vouched
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.dispatch import answer
 from hermetic.errors import Conflict, HermeticError, LeaseEnded, UsageError
@@ -47,12 +47,16 @@ class LocalPort:
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Answer a request. Raises HermeticError."""
-        return self._ask(self._caller, request, self._take_backup if isinstance(request, TakeBackup) else answer)  # type: ignore[no-any-return]
+        answers = self._take_backup if isinstance(request, TakeBackup) else answer
+        return self._ask(Vouched(self._caller), request, answers)  # type: ignore[no-any-return]
 
     def ask_for(self, user: int, request: Request[Any]) -> Any:
-        """Answer another process, of the operating-system user `user`: keys go sealed to its recipient. Raises HermeticError."""
+        """Answer another process, of the operating-system user `user`. Raises as `ask_as`."""
+        return self.ask_as(Vouched(identity.local_id(self._custodian.domain, user)), request)
+
+    def ask_as(self, caller: Vouched, request: Request[Any]) -> Any:
+        """Answer whom a transport vouches for, in another process: keys go sealed to the request's recipient. Raises HermeticError."""
         copy = isinstance(request, TakeBackup)
-        caller = identity.local_id(self._custodian.domain, user)
         with self._alone(getattr(request, "request", None) if hasattr(request, "recipient") else None):
             return self._ask(caller, request, self._backup_for if copy else answer_between)
 
@@ -78,11 +82,14 @@ class LocalPort:
             found = identity.find(session, identity.local_id(self._custodian.domain, user))
         return found is not None and found.active
 
-    def _ask(self, caller: str, request: Request[Any], answers: Callable[[Call], Any]) -> Any:
+    def _ask(self, caller: Vouched, request: Request[Any], answers: Callable[[Call], Any]) -> Any:
         if os.getpid() != self._pid:
             raise UsageError("custody was opened by the parent process", hint="connect again after fork")
         try:
-            result = answers(Call(self._custodian, caller, request, self._custodian.clock()))
+            now_ms = self._custodian.clock()
+            result = answers(
+                Call(self._custodian, caller.principal, request, now_ms, network=caller.network, credential=caller.credential)
+            )
         except HermeticError:
             self._after(request)  # a refusal is an entry too
             raise

@@ -215,11 +215,18 @@ def test_light_imports():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.fixture
-def schema_1(path, hand):
-    """A database as the release before approvals made it, with a row of every table that it had."""
+NEW_IN = {
+    2: {"approver", "approval_request", "approval", "certificate"},
+    3: {"authority", "credential", "second_factor", "factor_session", "answered", "notification"},
+}
+LATER_COLUMNS = {3: {("grant_", "bytes_left")}}
 
-    def make(rows):
+
+@pytest.fixture
+def made_at(path):
+    """Make the database anew as an earlier release made it, with rows given as (table, columns, stored)."""
+
+    def make(revision, rows):
         from alembic import command
 
         from hermetic.db.link import wrap
@@ -230,8 +237,8 @@ def schema_1(path, hand):
         raw.execute(f"PRAGMA application_id={migrate.APPLICATION_ID}")
         raw.execute("PRAGMA journal_mode=WAL").fetchall()
         raw.execute("BEGIN IMMEDIATE")
-        command.upgrade(migrate.config(wrap(raw)), "0001")
-        raw.execute("INSERT INTO meta VALUES ('schema_revision', '1')")
+        command.upgrade(migrate.config(wrap(raw)), f"{revision:04}")
+        raw.execute("INSERT INTO meta VALUES ('schema_revision', ?)", (str(revision),))
         for table, columns, stored in rows:
             raw.execute(f'INSERT INTO "{table}" ({", ".join(columns)}) VALUES ({", ".join("?" * len(columns))})', stored)
         raw.execute("COMMIT")
@@ -240,22 +247,29 @@ def schema_1(path, hand):
     return make
 
 
-def test_a_database_of_schema_1_is_migrated_with_every_row_authentic(filled, path, keys, hand, schema_1):
-    new = {"approver", "approval_request", "approval", "certificate"}
+@pytest.mark.parametrize("revision", range(1, tables.SCHEMA_REVISION))
+def test_a_database_of_an_earlier_schema_is_migrated_with_every_row_authentic(revision, filled, path, keys, hand, made_at):
+    new = set().union(*(names for since, names in NEW_IN.items() if since > revision))
+    later = set().union(*(columns for since, columns in LATER_COLUMNS.items() if since > revision))
     old = [table for table in PROTECTED if table.name not in new]
+    with filled.write(keys) as session:  # what had no such column yet
+        for name, column in later:
+            table = tables.metadata.tables[name]
+            for row in session.find(table):
+                session.update(table, row["id"], row["revision"], **{column: None})
     with filled.read(keys) as session:
         before = {table.name: session.find(table) for table in old}
     rows = []
     for table in old:
-        columns = [column.name for column in table.columns]
+        columns = [column.name for column in table.columns if (table.name, column.name) not in later]
         rows += [(table.name, columns, stored) for stored in hand.run(f'SELECT {", ".join(columns)} FROM "{table.name}"')]
     assert len(rows) > len(old) // 2
     filled.close()
-    schema_1(rows)
+    made_at(revision, rows)
     with pytest.raises(Unsupported) as caught:
         Database.open(path)
     assert "hermetic migrate" in caught.value.hint
-    assert migrate.upgrade(path) == (1, tables.SCHEMA_REVISION)
+    assert migrate.upgrade(path) == (revision, tables.SCHEMA_REVISION)
     with Database.open(path).read(keys) as session:
         assert {table.name: session.find(table) for table in old} == before
-        assert [session.find(table) for table in PROTECTED if table.name in new] == [[], [], [], []]
+        assert [session.find(table) for table in PROTECTED if table.name in new] == [[]] * len(new)
