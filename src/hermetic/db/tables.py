@@ -16,6 +16,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
 
 from hermetic.db import table_parts
+from hermetic.db.identity_tables import answered, authority, credential, factor_session, notification, second_factor
 from hermetic.db.table_parts import authenticated, blob, lookup, number, plain, sealed, text
 
 SCHEMA_REVISION = 3
@@ -24,6 +25,7 @@ SCHEMA_REVISION = 3
 SCHEMA_KEY = "schema_revision"
 
 metadata = table_parts.metadata
+IDENTITIES = (authority, credential, second_factor, factor_session, answered, notification)  # they stand in `identity_tables`
 
 # The domain itself. `meta` is read before any key is there and holds nothing that policy reads; `setting` is for what it does read.
 meta = plain("meta", text("key", key=True), text("value"))
@@ -151,76 +153,6 @@ approval = authenticated(
     sealed("statement", "bytes"),
     number("made_ms"),
     number("expires_ms"),
-)
-authority = authenticated(
-    "authority",
-    text("id", key=True),
-    text("key_id", null=True, to="secret_key.id"),  # not set: its private key is elsewhere
-    text("parent_id", null=True),
-    blob("certificate"),
-    text("state"),
-    number("not_after_ms"),
-    number("created_ms"),
-)
-credential = authenticated(
-    "credential",
-    text("id", key=True),
-    text("principal_id", to="principal.id"),
-    text("kind"),  # certificate, device
-    blob("fingerprint"),  # SHA-256 of the certificate, or of the public key of a device
-    blob("public"),  # SubjectPublicKeyInfo
-    text("authority_id", null=True),
-    number("not_after_ms", null=True),
-    text("state"),
-    number("created_ms"),
-    number("ended_ms", null=True),
-    sealed("about", "json", null=True),
-    UniqueConstraint("fingerprint"),
-    Index(None, "principal_id"),
-    Index(None, "not_after_ms"),
-)
-second_factor = authenticated(
-    "second_factor",
-    text("id", key=True),
-    text("principal_id", to="principal.id"),
-    text("kind"),  # totp, webauthn
-    sealed("label"),
-    sealed("material", "bytes"),
-    lookup("material"),
-    number("counter"),
-    text("state"),
-    number("created_ms"),
-    number("used_ms", null=True),
-    Index(None, "principal_id"),
-    Index(None, "material_h"),
-)
-factor_session = authenticated(
-    "factor_session",
-    text("principal_id", key=True, to="principal.id"),
-    text("credential_id", key=True),  # "" where the kernel says who asks
-    text("kind"),
-    number("at_ms"),
-)
-answered = authenticated(
-    "answered",
-    text("principal_id", key=True),
-    text("key", key=True),  # the caller's idempotency key
-    blob("request"),
-    sealed("answer", "bytes"),
-    number("at_ms"),
-    Index(None, "at_ms"),
-)
-notification = authenticated(
-    "notification",
-    text("id", key=True),
-    text("kind"),
-    sealed("about", "json"),
-    text("target"),
-    text("state"),
-    number("tries"),
-    number("due_ms"),
-    number("created_ms"),
-    Index(None, "state", "due_ms"),
 )
 policy = authenticated(
     "policy",
