@@ -1,4 +1,4 @@
-"""Tables about how people and workloads show who they are, and what a service keeps for them. A part of `tables`; use them from there."""
+"""Tables about how people and workloads show who they are, and what a service keeps for them: a part of `tables`."""
 
 from __future__ import annotations
 
