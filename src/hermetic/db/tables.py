@@ -113,6 +113,9 @@ grant_ = authenticated(
     number("created_ms"),
     sealed("reason", null=True),
     number("bytes_left", null=True),  # of plaintext that may be released under it; not set: as many as there are
+    text("kind", null=True),  # break-glass; not set: an ordinary one
+    number("approvals", null=True),  # how many people agreed to it, which counts for what it covers
+    number("reviewed_ms", null=True),
     Index(None, "principal_id"),
 )
 approver = authenticated(

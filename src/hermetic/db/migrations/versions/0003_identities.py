@@ -1,6 +1,6 @@
 """Identities: authorities, certificates and devices, second factors; answers kept for retries, notifications, budgets of grants.
 
-The new column of grants may be empty, so that rows of schema 2 stay authentic.
+The new columns of grants may be empty, so that rows of schema 2 stay authentic.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the tables and their indexes, and add the column."""
+    """Create the tables and their indexes, and add the columns."""
     op.add_column("grant_", _number("bytes_left", null=True))
+    op.add_column("grant_", _text("kind", null=True))
+    op.add_column("grant_", _number("approvals", null=True))
+    op.add_column("grant_", _number("reviewed_ms", null=True))
     _who()
     _factors()
     _table(
