@@ -13,6 +13,7 @@ from hermetic.formats.messages.base import Receipt, Request, request_hash
 if TYPE_CHECKING:
     from hermetic.audit.receipts import Appended
     from hermetic.custody.custodian import Custodian
+    from hermetic.ids import Enforcement
 
 TRIES = 5  # times that a release starts again because something moved
 
@@ -27,12 +28,14 @@ class Vouched:
 
     `principal` is the id that the domain knows them by: `os:DOMAIN:UID`, the URI of a certificate, `oidc:…`. `network` is the IP
     address they call from, None where there is none. `credential` is the id of the certificate or device that authenticated them,
-    None where the kernel did: it may be revoked apart from the principal, and second factors are given to it.
+    None where the kernel did: it may be revoked apart from the principal, and second factors are given to it. `enforcement` is how
+    far the transport keeps custody from the caller, None for what the custodian says: one custodian may answer over several.
     """
 
     principal: str
     network: str | None = None
     credential: str | None = None
+    enforcement: Enforcement | None = None
 
 
 @dataclass(slots=True)
@@ -53,7 +56,13 @@ class Call:
     now_ms: int
     network: str | None = None
     credential: str | None = None
+    level: Enforcement | None = None
     noted: Noted = field(default_factory=Noted)
+
+    @property
+    def enforcement(self) -> Enforcement:
+        """The enforcement level of this request, which decisions and entries name."""
+        return self.level or self.custodian.enforcement
 
     @property
     def request_hash(self) -> bytes:

@@ -80,7 +80,7 @@ def as_request(call: Call, question: Question, *, granted: bool, approvals: int 
         resource=question.resource,
         context=Context(
             now_ms=call.now_ms,
-            enforcement=call.custodian.enforcement,
+            enforcement=call.enforcement,
             purpose=question.purpose,
             run=question.run is not None,
             granted=granted,

@@ -94,7 +94,7 @@ _ALONE = 2  # approvers that the owner enrols without anybody's approval
 
 
 def _most(call: Call, session: ReadSession) -> int:
-    return most_approvals(call.custodian.policy.current(session).document, call.custodian.enforcement)
+    return most_approvals(call.custodian.policy.current(session).document, call.enforcement)
 
 
 def _needed(call: Call, caller: Caller, *, removing: bool) -> int:

@@ -56,7 +56,7 @@ def gather_facts(call: Call, _request: GatherFacts) -> Facts:
             at_ms=call.now_ms,
             domain=custodian.domain,
             generation=custodian.generation,
-            enforcement=custodian.enforcement.value,
+            enforcement=call.enforcement.value,
             roots=_roots(call, session),
             keys=keys,
             assets=tuple(asset_row(session, item, policy) for item in found),

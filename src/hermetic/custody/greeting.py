@@ -71,7 +71,7 @@ def _welcome(call: Call, request: Hello) -> tuple[Welcome, bool]:
     welcome = Welcome(
         domain=custodian.domain,
         generation=custodian.generation,
-        enforcement=custodian.enforcement.value,
+        enforcement=call.enforcement.value,
         principal=caller.name,
         roles=caller.principal.roles,
         policy_digest=policy.digest,

@@ -84,7 +84,7 @@ def _needed(call: Call, session: ReadSession, caller: Caller, new: InForce) -> i
     old = call.custodian.policy.current(session)
     lowered = loosened(old.document, new.document)
     if _rules(old) != _rules(new):
-        lowered = max(lowered, most_approvals(old.document, call.custodian.enforcement))
+        lowered = max(lowered, most_approvals(old.document, call.enforcement))
     return min(lowered, len(approvals.others(session, caller.principal)))
 
 

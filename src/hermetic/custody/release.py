@@ -235,7 +235,7 @@ def _intent(call: Call, request: OpenVersions, prepared: Prepared, exposure: Exp
             "policy": to_base64url(prepared.policy.digest),
             "policies": sorted({name for verdict in prepared.verdicts for name in verdict.policies}),
             "grants": sorted({verdict.grant.id for verdict in prepared.verdicts if verdict.grant is not None}),
-            "enforcement": call.custodian.enforcement.value,
+            "enforcement": call.enforcement.value,
             "recipient": None if recipient is None else to_base64url(recipient),
         },
         {"principal": prepared.caller.hidden()},
@@ -250,7 +250,7 @@ def _answer(call: Call, prepared: Prepared, leases: tuple[Lease, ...], intent: I
     return Opened(
         released=tuple(_released(item, lease) for item, lease in zip(prepared.versions, leases, strict=True)),
         purpose=prepared.purpose,
-        enforcement=call.custodian.enforcement.value,
+        enforcement=call.enforcement.value,
         exposure=None if intent.exposure is None else intent.exposure.id,
         receipt=intent.proof,
     )

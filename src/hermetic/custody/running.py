@@ -203,7 +203,7 @@ def _intent(call: Call, request: OpenScratch, verdict: Verdict, version: Version
         "run": request.run,
         "policy": to_base64url(verdict.question.policy.digest),
         "policies": list(verdict.policies),
-        "enforcement": call.custodian.enforcement.value,
+        "enforcement": call.enforcement.value,
         "recipient": None if recipient is None else to_base64url(recipient),
     }
     return Entry("release.intent", facts, {"principal": verdict.question.caller.hidden()})

@@ -117,7 +117,7 @@ def _release(call: Call, plan: Plan) -> Draft:
         padding=rules_.padding.value,
         store=version.store,
         lease=handed,
-        enforcement=call.custodian.enforcement.value,
+        enforcement=call.enforcement.value,
         receipt=proof,
     )
 
@@ -269,7 +269,7 @@ def _intent(call: Call, plan: Plan, version: Version) -> Entry:
         "parents": list(plan.parents[:100]),
         "policy": to_base64url(plan.policy.digest),
         "policies": list(plan.verdict.policies),
-        "enforcement": call.custodian.enforcement.value,
+        "enforcement": call.enforcement.value,
         "recipient": None if recipient is None else to_base64url(recipient),
     }
     hidden = {"principal": plan.caller.hidden(), "name": Hidden(str(plan.name), f"asset:{version.asset_id}")}

@@ -117,7 +117,7 @@ def _intend(call: Call, request: ShareVersion, what: tuple[Caller, Resolved, str
             "purpose": Purpose.SHARE.value,
             "policy": to_base64url(policy.digest),
             "policies": sorted(caller.policies),
-            "enforcement": custodian.enforcement.value,
+            "enforcement": call.enforcement.value,
             "recipients": [to_base64url(sha256(one.public)) for one in request.recipients],
         }
         subject = f"principal:{caller.id}"

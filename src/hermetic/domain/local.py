@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hermetic.access import identity
-from hermetic.custody import uses
+from hermetic.custody import denial, uses
 from hermetic.custody.between import answer_between
 from hermetic.custody.call import Call, Vouched
 from hermetic.custody.decide import allowed_caller
@@ -87,14 +87,33 @@ class LocalPort:
             raise UsageError("custody was opened by the parent process", hint="connect again after fork")
         try:
             now_ms = self._custodian.clock()
-            result = answers(
-                Call(self._custodian, caller.principal, request, now_ms, network=caller.network, credential=caller.credential)
-            )
+            result = answers(self._call(caller, request, now_ms))
         except HermeticError:
             self._after(request)  # a refusal is an entry too
             raise
         self._after(request)
         return result
+
+    def _call(self, caller: Vouched, request: Request[Any], now_ms: int) -> Call:
+        return Call(
+            self._custodian,
+            caller.principal,
+            request,
+            now_ms,
+            network=caller.network,
+            credential=caller.credential,
+            level=caller.enforcement,
+        )
+
+    def refuse(self, caller: Vouched, request: Request[Any], error: HermeticError) -> None:
+        """Put on record that a transport refused a request before custody was asked. Raises HermeticError when it cannot be."""
+        denial.note(self._call(caller, request, self._custodian.clock()), error)
+        self._after(request)
+
+    @property
+    def custodian(self) -> Custodian:
+        """What the domain's own rooms work with."""
+        return self._custodian
 
     def _backup_for(self, call: Call) -> BackupState:
         allowed_caller(call, Action.BACKUP)
