@@ -55,6 +55,8 @@ TRACKED: Final = frozenset(
         tables.authority,
         tables.credential,
         tables.second_factor,
+        tables.factor_session,
+        tables.factor_attempts,
     )
 )
 """Tables whose revisions the log commits to. Objects are bound by the signed manifest. Two more tables are committed to in a way

@@ -37,7 +37,7 @@ second_factor = authenticated(
     "second_factor",
     text("id", key=True),
     text("principal_id", to="principal.id"),
-    text("kind"),  # totp, webauthn
+    text("kind"),  # totp, webauthn, invitation (a first factor may be added)
     sealed("label"),
     sealed("material", "bytes"),
     lookup("material"),
@@ -54,6 +54,21 @@ factor_session = authenticated(
     text("credential_id", key=True),  # "" where the kernel says who asks
     text("kind"),
     number("at_ms"),
+)
+factor_attempts = authenticated(
+    "factor_attempts",
+    text("principal_id", key=True, to="principal.id"),
+    number("failed"),  # in a row
+    number("until_ms"),  # no further one before
+)
+factor_challenge = authenticated(
+    "factor_challenge",
+    text("principal_id", key=True, to="principal.id"),
+    text("credential_id", key=True),
+    text("use", key=True),  # add, confirm
+    blob("challenge"),
+    text("origin"),
+    number("expires_ms"),
 )
 answered = authenticated(
     "answered",

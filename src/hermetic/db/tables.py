@@ -16,7 +16,16 @@ from __future__ import annotations
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
 
 from hermetic.db import table_parts
-from hermetic.db.identity_tables import answered, authority, credential, factor_session, notification, second_factor
+from hermetic.db.identity_tables import (
+    answered,
+    authority,
+    credential,
+    factor_attempts,
+    factor_challenge,
+    factor_session,
+    notification,
+    second_factor,
+)
 from hermetic.db.table_parts import authenticated, blob, lookup, number, plain, sealed, text
 
 SCHEMA_REVISION = 3
@@ -25,7 +34,8 @@ SCHEMA_REVISION = 3
 SCHEMA_KEY = "schema_revision"
 
 metadata = table_parts.metadata
-IDENTITIES = (authority, credential, second_factor, factor_session, answered, notification)  # they stand in `identity_tables`
+FACTORS = (second_factor, factor_session, factor_attempts, factor_challenge)
+IDENTITIES = (authority, credential, *FACTORS, answered, notification)  # they stand in `identity_tables`
 
 # The domain itself. `meta` is read before any key is there and holds nothing that policy reads; `setting` is for what it does read.
 meta = plain("meta", text("key", key=True), text("value"))

@@ -85,6 +85,23 @@ def _factors() -> None:
         ],
         ("principal_id", "credential_id"),
     )
+    _table(
+        "factor_attempts",
+        [
+            *(_text("principal_id"), _number("failed"), _number("until_ms")),
+            _foreign("factor_attempts", "principal_id", "principal.id"),
+        ],
+        ("principal_id",),
+    )
+    _table(
+        "factor_challenge",
+        [
+            *(_text("principal_id"), _text("credential_id"), _text("use")),
+            *(_blob("challenge"), _text("origin"), _number("expires_ms")),
+            _foreign("factor_challenge", "principal_id", "principal.id"),
+        ],
+        ("principal_id", "credential_id", "use"),
+    )
 
 
 def _table(name: str, columns: list[Any], key: tuple[str, ...] = ("id",)) -> None:
