@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Leaf
 from hermetic.catalog.values import VersionState
-from hermetic.custody import blast, forgetting, held_up, signing_findings, suites
+from hermetic.custody import blast, copied, forgetting, held_up, signing_findings, suites
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.certificate import LIMIT, parse_certificate
@@ -54,7 +54,7 @@ def _approvers(call: Call, session: ReadSession, policy: InForce) -> Iterator[Pa
     for item in active:
         if item.alone:
             yield Pair("approver-enrolled-alone", item.name)
-    most = most_approvals(policy.document, call.custodian.enforcement)
+    most = most_approvals(policy.document, call.enforcement)
     if active and len(active) <= most:
         yield Pair("few-approvers", f"{len(active)}|{most}")
 
@@ -97,8 +97,9 @@ def _cancelled_by_restore(call: Call, session: ReadSession) -> Iterator[Pair]:
 def _not_forgotten(session: ReadSession) -> Iterator[Pair]:
     """Say that the backup place still has the chunks of before something was destroyed: the copy after it is late."""
     place = session.get(tables.backup_state, "place")
-    if place is not None and place["value"] and forgetting.since_copy(session):
-        yield Pair("copies-hold-destroyed", str(place["value"]))
+    named = "" if place is None else str(place["value"] or "")
+    if (named or copied.known(session)) and forgetting.since_copy(session):
+        yield Pair("copies-hold-destroyed", named or "the backup place")
 
 
 def _incomplete(session: ReadSession) -> Iterator[Pair]:

@@ -135,10 +135,10 @@ class UnixServer:
                 self._open[peer] = user
         worker = threading.Thread(target=self._attend, args=(peer, user), name=f"custody-{user}", daemon=True)
         if not full:
-            with self._lock:
-                self._workers.add(worker)
             try:
-                worker.start()
+                with self._lock:  # `close` waits for workers: for none that has not begun
+                    worker.start()
+                    self._workers.add(worker)
             except RuntimeError as error:  # no more threads
                 _log.warning("%s", error)
                 self._leave(peer, worker)
