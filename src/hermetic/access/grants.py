@@ -1,8 +1,14 @@
-"""Grants: one principal, one action, matching assets, some purposes, until a moment, so many times.
+"""Grants: one principal, one action, matching assets, some purposes, until a moment, so many times, so many bytes.
 
-The pattern is `[ENVIRONMENT:]GLOB[@NUMBER]` over asset names: `dataset/patients*`, `model/risk@3`, `production:model/risk`. Without an
-environment it matches in development and staging; production is never opened by a pattern that does not say so. Actions on the
-domain, such as read-log, are granted with the pattern `**`.
+The pattern is `[ENVIRONMENT:]GLOB[@NUMBER[-NUMBER]]` over asset names: `dataset/patients*`, `model/risk@3`, `dataset/scans@3-5`,
+`production:model/risk`. Without an environment it matches in development and staging; production is never opened by a pattern that
+does not say so. With a number it matches that version and no other. Actions on the domain, such as read-log, are granted with `**`.
+
+Bytes are those of plaintext, as custody has them of the published version: a release takes them whole and once, whatever the holder
+goes on to read; a version that is longer than what is left is not released under the grant.
+
+A grant of kind `break-glass` (`broken_glass`) is one that other people agreed to, for who asked them: how many they were counts as
+approvals for what it covers, and it waits for a review after its end.
 
 A grant permits; it never overrides a `forbid` of the policies nor an obligation. Whether it is over is decided from the clock at
 every use, not by somebody tidying up, so that an expired grant is refused at once.
@@ -21,7 +27,7 @@ from hermetic.db import tables
 from hermetic.errors import Conflict, IntegrityError, NotFound, PolicyDenied, UsageError
 from hermetic.ids import Environment, Kind, Purpose
 from hermetic.policy import globs
-from hermetic.policy.request import DATA_ACTIONS, GRANTABLE, Action
+from hermetic.policy.request import DATA_ACTIONS, GRANTABLE, RELEASES, Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +36,12 @@ if TYPE_CHECKING:
     from hermetic.policy.request import Principal
 
 LONGEST_MS = 366 * 86_400_000
+BREAK_GLASS = "break-glass"
+BYTES_LIMIT = 2**53 - 1
 REASON_LIMIT = 500  # characters
 ACTIVE, REVOKED, EXPIRED = "active", "revoked", "expired"
 
-_PATTERN = re.compile(r"(?:(?P<environment>[a-z]+):)?(?P<glob>[^@:]+)(?:@(?P<number>[1-9][0-9]{0,9}))?")
+_PATTERN = re.compile(r"(?:(?P<environment>[a-z]+):)?(?P<glob>[^@:]+)(?:@(?P<number>[1-9][0-9]{0,9})(?:-(?P<last>[1-9][0-9]{0,9}))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Terms:
     expires_ms: int
     reason: str
     uses: int | None = None
+    bytes: int | None = None  # of plaintext; None is any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,15 @@ class Grant:
     created_ms: int
     reason: str
     revision: int
+    bytes_left: int | None = None
+    kind: str | None = None
+    approvals: int = 0
+    reviewed_ms: int | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether what it covers takes something of it."""
+        return self.uses_left is not None or self.bytes_left is not None
 
     def ended(self, now_ms: int) -> str | None:
         """Return why it counts no more: revoked, expired or used up; None while it counts."""
@@ -71,12 +89,16 @@ class Grant:
             return EXPIRED if self.state == EXPIRED else REVOKED
         if now_ms >= self.expires_ms:
             return EXPIRED
-        return "used up" if self.uses_left is not None and self.uses_left < 1 else None
+        nothing_left = any(left is not None and left < 1 for left in (self.uses_left, self.bytes_left))
+        return "used up" if nothing_left else None
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody wants to do. `name` is None for actions on the domain, `number` None for a version not there yet."""
+    """What somebody wants to do. `name` is None for actions on the domain, `number` None for a version not there yet.
+
+    `length` is how many bytes of plaintext it would release.
+    """
 
     principal_id: str
     action: Action
@@ -84,6 +106,7 @@ class Wanted:
     environment: Environment | None = None
     number: int | None = None
     purpose: Purpose | None = None
+    length: int = 0
 
 
 # Pure matching
@@ -92,6 +115,8 @@ class Wanted:
 def matches(grant: Grant, wanted: Wanted, *, now_ms: int) -> bool:
     """Whether the grant covers what is wanted, now."""
     if grant.ended(now_ms) or (grant.principal_id, grant.action) != (wanted.principal_id, wanted.action):
+        return False
+    if grant.bytes_left is not None and wanted.length > grant.bytes_left:
         return False
     return _purpose_fits(grant, wanted) and pattern_matches(grant.pattern, wanted)
 
@@ -111,19 +136,31 @@ def pattern_matches(pattern: str, wanted: Wanted) -> bool:
     environment, number = found["environment"], found["number"]
     if wanted.name is None:
         return found["glob"] == "**" and number is None and _environment_fits(environment, wanted.environment)
-    if number is not None and int(number) != wanted.number:
+    if number is not None and not _number_fits(int(number), int(found["last"] or number), wanted.number):
         return False
     return _environment_fits(environment, wanted.environment) and globs.matches(found["glob"], wanted.name)
+
+
+def _number_fits(first: int, last: int, wanted: int | None) -> bool:
+    return wanted is not None and first <= wanted <= last
 
 
 def _environment_fits(named: str | None, wanted: Environment | None) -> bool:
     return named == wanted if named is not None else wanted is not Environment.PRODUCTION
 
 
+def fitting(grants: Iterable[Grant], wanted: Wanted, *, now_ms: int) -> tuple[Grant, ...]:
+    """Return the grants that match, in the order in which they are to be tried.
+
+    Ordinary ones come before those of broken glass, those that nothing is taken of before those that are counted, then by their end.
+    """
+    found = [grant for grant in grants if matches(grant, wanted, now_ms=now_ms)]
+    return tuple(sorted(found, key=lambda grant: (grant.kind is not None, grant.counted, grant.expires_ms, grant.id)))
+
+
 def best(grants: Iterable[Grant], wanted: Wanted, *, now_ms: int) -> Grant | None:
-    """Return the grant to use: one with unlimited uses first, then the one that ends soonest; None if none matches."""
-    fitting = [grant for grant in grants if matches(grant, wanted, now_ms=now_ms)]
-    return min(fitting, key=lambda grant: (grant.uses_left is not None, grant.expires_ms, grant.id), default=None)
+    """Return the first of those that match, None if none does."""
+    return next(iter(fitting(grants, wanted, now_ms=now_ms)), None)
 
 
 def check_terms(terms: Terms, *, now_ms: int) -> None:
@@ -133,14 +170,18 @@ def check_terms(terms: Terms, *, now_ms: int) -> None:
         raise UsageError(f"{str(terms.action)[:40]!r} cannot be granted", hint=hint)
     found = _PATTERN.fullmatch(terms.pattern)
     if found is None or globs.flaw(found["glob"]) or not _begins_with_kind(found["glob"]):
-        hint = "write [ENVIRONMENT:]KIND/GLOB[@NUMBER], for example dataset/patients* or production:model/risk@3"
+        hint = "write [ENVIRONMENT:]KIND/GLOB[@NUMBER[-NUMBER]], for example dataset/patients* or production:model/risk@3"
         raise UsageError(f"{terms.pattern[:100]!r} is not a pattern over asset names", hint=hint)
+    if found["last"] is not None and int(found["last"]) < int(found["number"]):
+        raise UsageError(f"{terms.pattern[:100]!r} ends before it begins", hint="write the lower number first: @3-5")
     if found["environment"] is not None and found["environment"] not in tuple(Environment):
         raise UsageError(f"unknown environment {found['environment']!r}", hint=f"use one of: {', '.join(Environment)}")
     if not now_ms < terms.expires_ms <= now_ms + LONGEST_MS:
         raise UsageError("a grant ends in the future, within a year", hint="say how long, for example --for 8h")
     if terms.uses is not None and terms.uses < 1:
         raise UsageError("a grant is good for one use or more", hint="leave the number out for any number of uses")
+    if terms.bytes is not None and not (terms.action in RELEASES and 0 < terms.bytes <= BYTES_LIMIT):
+        raise UsageError("bytes are counted of what is released", hint=f"--bytes goes with {', '.join(sorted(RELEASES))}")
     if not terms.purposes and terms.action in DATA_ACTIONS:
         raise UsageError("a grant over data names its purposes", hint=f"purposes are: {', '.join(Purpose)}")
     if not 0 < len(terms.reason.strip()) <= REASON_LIMIT:
@@ -164,6 +205,11 @@ def give(session: Session, terms: Terms, *, by: Principal, now_ms: int) -> Grant
     check_terms(terms, now_ms=now_ms)
     if terms.principal_id == by.id:
         raise PolicyDenied("nobody grants to themselves", hint="ask somebody else who may grant", reasons=("own-grant",))
+    return record(session, terms, now_ms)
+
+
+def record(session: Session, terms: Terms, now_ms: int, **more: Any) -> Grant:
+    """Write the row of a grant, for who may give it. Raises NotFound, Conflict if the grantee is disabled."""
     if not identity.require(session, terms.principal_id).active:
         raise Conflict("this principal is disabled", hint="give it a role first, or grant to somebody else")
     grant_id = ids.id_from_bytes(secrets.token_bytes(16))
@@ -179,6 +225,8 @@ def give(session: Session, terms: Terms, *, by: Principal, now_ms: int) -> Grant
         state=ACTIVE,
         created_ms=now_ms,
         reason=terms.reason.strip(),
+        bytes_left=terms.bytes,
+        **({"kind": None, "approvals": None, "reviewed_ms": None} | more),
     )
     return require(session, grant_id)
 
@@ -188,7 +236,7 @@ def require(session: ReadSession, grant_id: str) -> Grant:
     row = session.get(tables.grant_, grant_id)
     if row is None:
         raise NotFound("no such grant", hint="`hermetic access review` lists grants")
-    return _grant(row)
+    return of_row(row)
 
 
 def revoke(session: Session, grant_id: str, *, now_ms: int) -> Grant:
@@ -196,13 +244,13 @@ def revoke(session: Session, grant_id: str, *, now_ms: int) -> Grant:
     grant = require(session, grant_id)
     if ended := grant.ended(now_ms):
         raise Conflict(f"this grant is over: {ended}", hint="nothing is left to revoke")
-    return _grant(session.update(tables.grant_, grant_id, grant.revision, state=REVOKED))
+    return of_row(session.update(tables.grant_, grant_id, grant.revision, state=REVOKED))
 
 
 def listing(session: ReadSession, *, now_ms: int, principal_id: str | None = None, ended: bool = False) -> tuple[Grant, ...]:
     """Return grants in order of creation, of everybody or of one principal; `ended` includes those that are over."""
     rows = session.find(tables.grant_) if principal_id is None else session.find(tables.grant_, principal_id=principal_id)
-    grants = (grant for grant in map(_grant, rows) if ended or grant.ended(now_ms) is None)
+    grants = (grant for grant in map(of_row, rows) if ended or grant.ended(now_ms) is None)
     return tuple(sorted(grants, key=lambda grant: (grant.created_ms, grant.id)))
 
 
@@ -211,20 +259,40 @@ def find_match(session: ReadSession, wanted: Wanted, *, now_ms: int) -> Grant | 
     return best(listing(session, now_ms=now_ms, principal_id=wanted.principal_id), wanted, now_ms=now_ms)
 
 
-def consume(session: Session, grant: Grant, *, now_ms: int) -> Grant:
-    """Take one use of a grant, in the transaction that records the release; returns it as it now is.
+def consume(session: Session, grant: Grant, *, now_ms: int, length: int = 0) -> Grant:
+    """Take one use of a grant, and `length` bytes, in the transaction that records the release; returns it as it now is.
 
     Raises PolicyDenied if it has ended since it was matched: revoked, expired, or used up by somebody faster.
     """
     current = require(session, grant.id)
     if ended := current.ended(now_ms):
         raise PolicyDenied(f"the grant is over: {ended}", hint="ask for a new one", reasons=(f"grant-{ended.replace(' ', '-')}",))
-    if current.uses_left is None:
-        return current
-    return _grant(session.update(tables.grant_, grant.id, current.revision, uses_left=current.uses_left - 1))
+    if current.bytes_left is not None and length > current.bytes_left:
+        message = f"{length:,} bytes are more than the {current.bytes_left:,} that are left of the grant"
+        raise PolicyDenied(message, hint="open fewer versions at once, or ask for a new grant", reasons=("grant-bytes",))
+    return _counted(session, current, -1, -length)
 
 
-def _grant(row: dict[str, Any]) -> Grant:
+def give_back(session: Session, grant_id: str, *, length: int = 0) -> Grant:
+    """Undo `consume` for a release that handed nothing over."""
+    return _counted(session, require(session, grant_id), 1, length)
+
+
+def _counted(session: Session, grant: Grant, uses: int, length: int) -> Grant:
+    if not grant.counted:
+        return grant
+    left = {"uses_left": (grant.uses_left, uses), "bytes_left": (grant.bytes_left, length)}
+    changes = {name: value + change for name, (value, change) in left.items() if value is not None}
+    return of_row(session.update(tables.grant_, grant.id, grant.revision, **changes))
+
+
+def end_all(session: Session, principal_id: str, *, now_ms: int) -> tuple[Grant, ...]:
+    """End every grant of a principal that still counts; return them."""
+    return tuple(revoke(session, grant.id, now_ms=now_ms) for grant in listing(session, now_ms=now_ms, principal_id=principal_id))
+
+
+def of_row(row: dict[str, Any]) -> Grant:
+    """Return a grant as its row has it. Raises IntegrityError."""
     try:
         action, purposes = Action(row["action"]), tuple(Purpose(purpose) for purpose in row["purposes"])
     except ValueError:
@@ -241,4 +309,8 @@ def _grant(row: dict[str, Any]) -> Grant:
         created_ms=row["created_ms"],
         reason=row["reason"] or "",
         revision=row["revision"],
+        bytes_left=row["bytes_left"],
+        kind=row["kind"],
+        approvals=row["approvals"] or 0,
+        reviewed_ms=row["reviewed_ms"],
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hermetic.audit.openings import LogKeys
     from hermetic.audit.store import LogStore
 
-VARYING = frozenset({"request", "request_hash", "recipient", "at", "reason"})
+VARYING = frozenset({"request", "request_hash", "recipient", "at", "mfa_age_ms", "reason"})
 """Facts, and hidden values, that differ between denials that are otherwise equal: a reason is whatever the caller likes to write."""
 SORT_LIMIT = 256
 STATE_LIMIT = 262_144  # bytes

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from hermetic.access import identity
 from hermetic.audit.leaf import Hidden
 from hermetic.catalog import runs
+from hermetic.custody import seen
+from hermetic.custody.seen import Seen
 from hermetic.errors import Conflict, Denied
 from hermetic.ids import RunId, check_id
 
@@ -16,17 +18,18 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.decide import Question
     from hermetic.db.rows import ReadSession
-    from hermetic.policy.request import Principal
+    from hermetic.policy.request import Context, Principal
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal this domain knows. `asked` is the question that was answered with yes before it may act, if there was one, and
-    `policies` are the ids of those that permitted it."""
+    """A principal this domain knows. `asked` is the question that was answered with yes before it may act, if there was one,
+    `policies` are the ids of those that permitted it, and `saw` the circumstances in which they did."""
 
     principal: Principal
     asked: Question | None = field(default=None, compare=False, repr=False)
     policies: tuple[str, ...] = field(default=(), compare=False)
+    saw: Context | None = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -41,6 +44,11 @@ class Caller:
     def hidden(self) -> Hidden:
         """Return the caller as the log keeps it: a commitment that can be erased."""
         return Hidden(self.principal.name, f"principal:{self.principal.id}")
+
+    @property
+    def seen(self) -> Seen:
+        """What the log says of the circumstances in which the caller was permitted to act."""
+        return Seen({}, {}) if self.saw is None else seen.of(self.saw, self.id)
 
     def fixed_points(self) -> tuple[object, ...]:
         """What must not have changed between decision and intent."""

@@ -13,10 +13,9 @@ from hermetic.access import grants
 from hermetic.access.grants import Wanted
 from hermetic.audit.leaf import Entry
 from hermetic.catalog import usage
-from hermetic.custody import approved, asking, callers, denial
+from hermetic.custody import approved, asking, callers, denial, seen
 from hermetic.custody.call import Moved
 from hermetic.custody.work import TrackedSession, unit
-from hermetic.db import tables
 from hermetic.errors import ApprovalNeeded, Conflict
 from hermetic.ids import Environment
 from hermetic.keys import kek as keks
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.inforce import InForce
+    from hermetic.custody.seen import Seen
     from hermetic.db.rows import ReadSession, Session
     from hermetic.ids import Purpose
     from hermetic.policy.request import Action
@@ -51,15 +51,17 @@ class Question:
     run: Run | None = None
     taken: int = 0  # keys of the same asset that the same request takes before this one: budgets count them
     scope: str = ""  # of a campaign: approvals that its first step used cover it too
+    length: int = 0  # bytes of plaintext that it releases: grants may be good for so many
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one question. `grant` is the grant that mattered, if one did."""
+    """The answer to one question. `grant` is the grant that mattered, if one did; `saw` are the circumstances it is an answer in."""
 
     question: Question
     judged: Judged
     grant: Grant | None
+    saw: Context
 
     @property
     def allowed(self) -> bool:
@@ -70,6 +72,19 @@ class Verdict:
     def policies(self) -> tuple[str, ...]:
         """The ids of the policies that decided."""
         return self.judged.policies
+
+    @property
+    def seen(self) -> Seen:
+        """What the log says of the circumstances."""
+        return seen.of(self.saw, self.question.caller.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a release took of a grant."""
+
+    grant: str
+    length: int
 
 
 def as_request(call: Call, question: Question, *, granted: bool, approvals: int = 0) -> DecisionRequest:
@@ -95,21 +110,33 @@ def decide(call: Call, session: ReadSession, question: Question, *, holding: boo
 
     A grant counts only where roles alone would not do: what may be done anyway takes no use of it.
     """
-    grant = matching_grant(call, session, question, holding=holding)
     rulebook, request = question.policy.rulebook, as_request(call, question, granted=False)
     used = None
     if obligations.needs_usage(rulebook.document, request):
         used = obligations.Usage(0 if holding else _used(call, session, question))
-    judged = rulebook.judge(request, used)
+
+    def judge(*, granted: bool, approvals: int) -> tuple[Judged, Context]:
+        request = as_request(call, question, granted=granted, approvals=approvals)
+        return rulebook.judge(request, used), request.context
+
+    judged, saw = judge(granted=False, approvals=0)
     voices = _voices(call, session, question) if judged.by_people else 0
     if voices:
-        judged = rulebook.judge(as_request(call, question, granted=False, approvals=voices), used)
-    if grant is None or judged.allowed:
-        return Verdict(question, judged, None)
-    judged = rulebook.judge(as_request(call, question, granted=True, approvals=voices), used)
-    if judged.by_people and not voices and (voices := _voices(call, session, question)):
-        judged = rulebook.judge(as_request(call, question, granted=True, approvals=voices), used)
-    return Verdict(question, judged, grant if "granted-access" in judged.policies else None)
+        judged, saw = judge(granted=False, approvals=voices)
+    first = Verdict(question, judged, None, saw)
+    if judged.allowed:
+        return first
+    found = first
+    for grant in matching_grants(call, session, question, holding=holding):
+        agreed = max(voices, grant.approvals)
+        judged, saw = judge(granted=True, approvals=agreed)
+        if judged.by_people and not voices and (voices := _voices(call, session, question)) > agreed:
+            judged, saw = judge(granted=True, approvals=voices)
+        tried = Verdict(question, judged, grant if "granted-access" in judged.policies else None, saw)
+        if tried.allowed:
+            return tried
+        found = tried if found is first else found
+    return found
 
 
 def _voices(call: Call, session: ReadSession, question: Question) -> int:
@@ -122,8 +149,8 @@ def _used(call: Call, session: ReadSession, question: Question) -> int:
     return question.taken + usage.releases_since(session, question.resource.id, question.caller.id, since)
 
 
-def matching_grant(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> Grant | None:
-    """Return a grant that covers the question, if there is one."""
+def matching_grants(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> tuple[Grant, ...]:
+    """Return the grants that cover the question, in the order in which they are to be tried."""
     resource = question.resource
     on_asset = isinstance(resource, AssetResource)
     wanted = Wanted(
@@ -133,16 +160,16 @@ def matching_grant(call: Call, session: ReadSession, question: Question, *, hold
         environment=resource.environment,
         number=resource.version if isinstance(resource, AssetResource) else None,
         purpose=question.purpose if on_asset else None,
+        length=0 if holding else question.length,
     )
-    if not holding:
-        return grants.find_match(session, wanted, now_ms=call.now_ms)
-    given = grants.listing(session, now_ms=call.now_ms, principal_id=wanted.principal_id, ended=True)
-    return grants.best(map(_with_its_use, given), wanted, now_ms=call.now_ms)
+    given = grants.listing(session, now_ms=call.now_ms, principal_id=wanted.principal_id, ended=holding)
+    return grants.fitting(map(_with_its_use, given) if holding else given, wanted, now_ms=call.now_ms)
 
 
 def _with_its_use(grant: Grant) -> Grant:
-    """Return a grant as it was when its last use was taken."""
-    return replace(grant, uses_left=1) if grant.uses_left == 0 else grant
+    """Return a grant as it was when its last use, or its last bytes, were taken."""
+    uses, length = (None if left is None else max(left, 1) for left in (grant.uses_left, grant.bytes_left))
+    return replace(grant, uses_left=uses, bytes_left=length)
 
 
 def domain_resource(call: Call) -> DomainResource:
@@ -164,6 +191,7 @@ def allowed_caller(
     *,
     purpose: Purpose | None = None,
     scope: str = "",
+    length: int = 0,
     before_asking: Callable[[ReadSession], None] | None = None,
 ) -> Caller:
     """Authenticate the caller and ask the policy about an action that releases no key; log a refusal and raise it.
@@ -175,14 +203,14 @@ def allowed_caller(
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        question = Question(caller, action, resource or domain_resource(call), policy, purpose, scope=scope)
+        question = Question(caller, action, resource or domain_resource(call), policy, purpose, scope=scope, length=length)
         verdict = decide(call, session, question)
     _refuse_or_ask(call, caller, verdict, before_asking)
-    if verdict.grant is not None and verdict.grant.uses_left is not None:
+    if verdict.grant is not None and verdict.grant.counted:
         with unit(call.custodian, "custody.grant.used", call.now_ms) as work:
             consume_grant(call, work.session, verdict)
             work.log(Entry("grant.used", {"grant": verdict.grant.id, "action": action.value}, {"principal": caller.hidden()}))
-    return replace(caller, asked=question, policies=verdict.policies)
+    return replace(caller, asked=question, policies=verdict.policies, saw=verdict.saw)
 
 
 def allowed_everywhere(call: Call, action: Action, *, scope: str = "") -> Caller:
@@ -206,7 +234,8 @@ def _refuse_or_ask(call: Call, caller: Caller, verdict: Verdict, before_asking: 
         question = verdict.question
         asked = as_request(call, question, granted=False)
         needed = obligations.approvals_needed(question.policy.document, asked)
-        asking.ask(call, caller, max(needed, 1), question.action.value)
+        data_class = getattr(question.resource, "data_class", None)
+        asking.ask(call, caller, max(needed, 1), question.action.value, data_class="" if data_class is None else data_class.value)
 
 
 def may(call: Call, session: ReadSession, caller: Caller, action: Action) -> bool:
@@ -234,6 +263,7 @@ def recheck(call: Call, session: ReadSession, caller: Caller, resource: AssetRes
     asked = caller.asked
     if isinstance(session, TrackedSession):
         session.permitted.update(caller.policies)
+        session.saw = caller.seen
     if asked is None:
         return
     if resource is not None and resource.id != asked.resource.id:
@@ -245,22 +275,22 @@ def recheck(call: Call, session: ReadSession, caller: Caller, resource: AssetRes
         raise Conflict("rules, grants, approvals or what they are about changed while this was decided", hint="try again")
 
 
-def consume_grant(call: Call, session: Session, verdict: Verdict) -> Grant | None:
-    """Take one use of the grant that mattered, in the transaction that records the release. Raises PolicyDenied.
+def consume_grant(call: Call, session: Session, verdict: Verdict) -> Taken | None:
+    """Take one use of the grant that mattered, and its bytes, in the transaction that records the release. Raises PolicyDenied.
 
-    Returns the grant if it counts uses.
+    Returns what was taken of a grant that is counted.
     """
     if verdict.grant is None:
         return None
-    taken = grants.consume(session, verdict.grant, now_ms=call.now_ms)
-    return taken if taken.uses_left is not None else None
+    length = verdict.question.length
+    now = grants.consume(session, verdict.grant, now_ms=call.now_ms, length=length)
+    return Taken(now.id, length) if now.counted else None
 
 
-def give_back(session: Session, taken: Iterable[Grant]) -> None:
+def give_back(session: Session, taken: Iterable[Taken]) -> None:
     """Undo `consume_grant` for a release that handed nothing over, in the transaction that says so."""
-    for grant in taken:
-        now = grants.require(session, grant.id)
-        session.update(tables.grant_, grant.id, now.revision, uses_left=(now.uses_left or 0) + 1)
+    for item in taken:
+        grants.give_back(session, item.grant, length=item.length)
 
 
 def confirm(call: Call, session: ReadSession, verdicts: Iterable[Verdict]) -> None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals, grants
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
+from hermetic.custody import seen
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.errors import ApprovalNeeded, Denied, HermeticError, IntegrityError, InvalidName, LogTampered
@@ -83,8 +84,9 @@ def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
         "policy": to_base64url(question.policy.digest),
         "reasons": [code[:REASON_LENGTH] for code in (codes or ("no-policy-permits",))[:REASONS]],
         "policies": list(verdict.policies),
+        **verdict.seen.facts,
     }
-    record(call, facts, {"principal": caller.hidden()} | _said(call))
+    record(call, facts, {"principal": caller.hidden(), **verdict.seen.hidden} | _said(call))
     verdict.judged.require()
     return verdict
 
@@ -98,7 +100,8 @@ def note(call: Call, error: HermeticError) -> None:
         return
     hidden = {"principal": Hidden(call.caller, _subject(call))} | _said(call)
     hidden["message"] = Hidden(_text(error.message), _subject(call))
-    facts: dict[str, JsonValue] = {"action": None, "resource": None, "reasons": [type(error).__name__]}
+    hidden |= seen.network_of(call.network, call.caller)
+    facts: dict[str, JsonValue] = {"action": None, "resource": None, "reasons": [type(error).__name__], "at": call.now_ms}
     record(call, {**facts, "policy": _in_force(call), "policies": list(call.noted.policies)}, hidden)
 
 

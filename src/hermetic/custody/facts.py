@@ -120,7 +120,7 @@ def _opener(call: Call, session: ReadSession, policy: InForce, what: tuple[Resol
     policies: set[str] = set()
     for purpose in filter(item.opens, Purpose):
         resource = as_resource(item.asset, item.version, policy)
-        verdict = decide(call, session, Question(person, Action.OPEN, resource, policy, purpose))
+        verdict = decide(call, session, Question(person, Action.OPEN, resource, policy, purpose, length=item.version.length or 0))
         if verdict.allowed:
             purposes.append(purpose)
             policies.update(verdict.policies)

@@ -10,7 +10,7 @@ from hermetic.catalog import versions
 from hermetic.custody import asking, callers, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
-from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grant, still_the_same, whole_domain
+from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grants, still_the_same, whole_domain
 from hermetic.custody.inforce import InForce
 from hermetic.custody.leasing import purpose_of
 from hermetic.custody.resolve import as_resource
@@ -110,14 +110,15 @@ def explain(call: Call, request: Explain) -> Explanation:
         caller = me if request.principal is None else _other(session, request.principal)
         policy = call.custodian.policy.current(session)
         resource = whole_domain(call, session)
-        purpose = request.purpose
+        purpose, length = request.purpose, 0
         if action in ASSET_ACTIONS:
             asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
             resource = as_resource(asset, version, policy)  # type: ignore[assignment]
-            purpose = _purpose(action, purpose, policy, version.data_class)
-        question = Question(caller, action, resource, policy, purpose)
-        granted = matching_grant(call, session, question) is not None
-        found = explaining.explain(policy.rulebook, as_request(call, question, granted=granted))
+            purpose, length = _purpose(action, purpose, policy, version.data_class), version.length or 0
+        question = Question(caller, action, resource, policy, purpose, length=length)
+        given = matching_grants(call, session, question)
+        agreed = max((grant.approvals for grant in given), default=0)
+        found = explaining.explain(policy.rulebook, as_request(call, question, granted=bool(given), approvals=agreed))
     return Explanation(
         allowed=found.verdict.allowed,
         policies=found.verdict.policies,

@@ -36,12 +36,11 @@ from hermetic.policy.request import Action
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
-    from hermetic.access.grants import Grant
     from hermetic.catalog.values import Exposure, Run
     from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
-    from hermetic.custody.decide import Verdict
+    from hermetic.custody.decide import Taken, Verdict
     from hermetic.custody.inforce import InForce
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
@@ -74,7 +73,7 @@ class Intent:
 
     leases: tuple[Lease, ...]
     exposure: Exposure | None
-    grants: tuple[Grant, ...]
+    grants: tuple[Taken, ...]
     proof: Receipt
 
 
@@ -124,7 +123,8 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     verdicts = []
     for item in found:
         resource = as_resource(item.asset, item.version, policy)
-        question = Question(caller, action, resource, policy, purpose, run, counted[item.asset.id])
+        length = item.version.length or 0
+        question = Question(caller, action, resource, policy, purpose, run, counted[item.asset.id], length=length)
         counted[item.asset.id] += 1
         verdicts.append(decide(call, session, question))
     return Prepared(caller, policy, run, purpose, found, tuple(verdicts))
@@ -222,7 +222,7 @@ def _expose(call: Call, work: Work, request: OpenVersions, prepared: Prepared) -
 
 
 def _intent(call: Call, request: OpenVersions, prepared: Prepared, exposure: Exposure | None) -> Entry:
-    recipient = recipient_hash(request.recipient)
+    recipient, seen = recipient_hash(request.recipient), prepared.verdicts[0].seen
     return Entry(
         "release.intent",
         {
@@ -235,10 +235,10 @@ def _intent(call: Call, request: OpenVersions, prepared: Prepared, exposure: Exp
             "policy": to_base64url(prepared.policy.digest),
             "policies": sorted({name for verdict in prepared.verdicts for name in verdict.policies}),
             "grants": sorted({verdict.grant.id for verdict in prepared.verdicts if verdict.grant is not None}),
-            "enforcement": call.enforcement.value,
             "recipient": None if recipient is None else to_base64url(recipient),
+            **seen.facts,
         },
-        {"principal": prepared.caller.hidden()},
+        {"principal": prepared.caller.hidden(), **seen.hidden},
     )
 
 

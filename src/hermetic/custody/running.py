@@ -7,6 +7,7 @@ wherever copies of the ciphertext lie; the database's files are searched for the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
@@ -58,6 +59,7 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
         policy = call.custodian.policy.current(session)
         verdict = decide(call, session, Question(caller, Action.START_RUN, domain_resource(call), policy, request.purpose))
     denial.refuse_unless(call, caller, verdict)
+    caller = replace(caller, policies=verdict.policies, saw=verdict.saw)
     with unit(call.custodian, "custody.run.started", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         consume_grant(call, work.session, verdict)
@@ -203,10 +205,10 @@ def _intent(call: Call, request: OpenScratch, verdict: Verdict, version: Version
         "run": request.run,
         "policy": to_base64url(verdict.question.policy.digest),
         "policies": list(verdict.policies),
-        "enforcement": call.enforcement.value,
         "recipient": None if recipient is None else to_base64url(recipient),
+        **verdict.seen.facts,
     }
-    return Entry("release.intent", facts, {"principal": verdict.question.caller.hidden()})
+    return Entry("release.intent", facts, {"principal": verdict.question.caller.hidden(), **verdict.seen.hidden})
 
 
 def _space(call: Call, work: Work, question: Question) -> tuple[Asset, Version, Secret | None]:

@@ -269,10 +269,12 @@ def _intent(call: Call, plan: Plan, version: Version) -> Entry:
         "parents": list(plan.parents[:100]),
         "policy": to_base64url(plan.policy.digest),
         "policies": list(plan.verdict.policies),
-        "enforcement": call.enforcement.value,
+        "grants": [] if plan.verdict.grant is None else [plan.verdict.grant.id],
         "recipient": None if recipient is None else to_base64url(recipient),
+        **plan.verdict.seen.facts,
     }
-    hidden = {"principal": plan.caller.hidden(), "name": Hidden(str(plan.name), f"asset:{version.asset_id}")}
+    named = Hidden(str(plan.name), f"asset:{version.asset_id}")
+    hidden = {"principal": plan.caller.hidden(), "name": named, **plan.verdict.seen.hidden}
     if plan.lowered:
         hidden["reason"] = Hidden(request.decision or "", f"principal:{plan.caller.id}")
     return Entry("release.intent", facts, hidden)

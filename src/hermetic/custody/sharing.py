@@ -58,7 +58,7 @@ def share_version(call: Call, request: ShareVersion) -> Shared:
     item.check_open(Purpose.SHARE)
     if place_of(item.version) is not None:
         raise Unsupported("a version at plain locations is not packaged", hint="seal a copy of it into a store, and share that")
-    caller = allowed_caller(call, Action.SHARE, resource, purpose=Purpose.SHARE)
+    caller = allowed_caller(call, Action.SHARE, resource, purpose=Purpose.SHARE, length=item.version.length or 0)
     package = fresh_id()
     proof = _intend(call, request, (caller, item, package))  # 4
     try:
@@ -117,12 +117,13 @@ def _intend(call: Call, request: ShareVersion, what: tuple[Caller, Resolved, str
             "purpose": Purpose.SHARE.value,
             "policy": to_base64url(policy.digest),
             "policies": sorted(caller.policies),
-            "enforcement": call.enforcement.value,
             "recipients": [to_base64url(sha256(one.public)) for one in request.recipients],
+            **caller.seen.facts,
         }
         subject = f"principal:{caller.id}"
         names: list[JsonValue] = [one.name for one in request.recipients]
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, subject), "recipients": Hidden(names, subject)}
+        hidden |= caller.seen.hidden
         work.log(Entry("release.intent", facts, hidden))
     return receipt(custodian.generation, work.logged())
 

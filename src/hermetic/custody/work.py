@@ -16,6 +16,7 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import lineage
 from hermetic.crypto.mac import sha256
 from hermetic.custody import uses
+from hermetic.custody.seen import Seen
 from hermetic.db import tables
 from hermetic.errors import UsageError
 from hermetic.ids import VersionId
@@ -75,6 +76,7 @@ class TrackedSession:
         self.written: dict[tuple[str, str], int | None] = {}
         self.entries: list[Entry] = []  # what rooms that have no Work say about their part of it; logged after the unit's own
         self.permitted: set[str] = set()  # ids of the policies that what is done here rests on; entries that name none say these
+        self.saw = Seen({}, {})  # the circumstances of that decision; entries say them too
         self._children: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -154,7 +156,8 @@ class Work:
 def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) -> Iterator[Work]:
     """Run one unit; at its end rows and entries are durable together. A unit that wrote tracked rows must log.
 
-    Uses of roots that are not on the log yet come last, in an entry of their own (`uses`).
+    Uses of roots that are not on the log yet come last, in an entry of their own (`uses`). What is to be told outside is written with
+    the rest (`outbox`).
     Entries are dated when they are appended: a unit may have waited for its turn to write, and others went ahead.
 
     Fault tests know the moment before the commit as `<step>.before` and the one after it as `<step>`. `merge` as for `Database.write`.
@@ -163,22 +166,26 @@ def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) ->
         tracked = TrackedSession(session)
         work = Work(tracked, now_ms)
         yield work
-        said = [_naming(entry, tracked.permitted) for entry in work.entries]
-        entries = spread([*said, *tracked.entries], tracked.states())
+        said = [_naming(entry, tracked) for entry in work.entries]
+        entries, told = spread([*said, *tracked.entries], tracked.states()), False
         if entries:
+            told = custodian.outbox.put(session, entries, domain=custodian.domain, now_ms=now_ms)
             entries += uses.entries(take())
             store = TablesStore(session.connection)
             work.appended = custodian.log.append(store, entries, now_ms=custodian.clock())
             if work.log_key is not None:
                 work.appended, _ = custodian.log.change_key(store, work.log_key, now_ms=custodian.clock())
     custodian.committed()
+    if told:
+        custodian.outbox.wake.set()
 
 
-def _naming(entry: Entry, permitted: set[str]) -> Entry:
-    """Return an entry that names the policies which permitted what it is about."""
-    if not permitted or "policies" in entry.facts:
+def _naming(entry: Entry, tracked: TrackedSession) -> Entry:
+    """Return an entry that names the policies which permitted what it is about, and the circumstances in which they did."""
+    if not tracked.permitted or "policies" in entry.facts:
         return entry
-    return replace(entry, facts={**entry.facts, "policies": sorted(permitted)})
+    facts, hidden = tracked.saw
+    return replace(entry, facts={**facts, "policies": sorted(tracked.permitted), **entry.facts}, hidden={**entry.hidden, **hidden})
 
 
 def spread(entries: list[Entry], states: tuple[RowState, ...]) -> list[Entry]:
