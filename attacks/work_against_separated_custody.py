@@ -22,7 +22,7 @@ from _stage import ROWS, Broken, Stage, another_uid, main
 
 from hermetic.crypto.hpke import PrivateKey
 from hermetic.domain import framing
-from hermetic.domain.remote import UnixPort
+from hermetic.domain.unix_port import UnixPort
 from hermetic.errors import Denied, HermeticError, PolicyDenied
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Refusal

@@ -1,39 +1,34 @@
-"""The port to custody in another process of this machine, over a Unix socket (enforcement level `separated`).
+"""The port to custody in another process: what is the same whichever way leads there.
 
-    port = UnixPort(Path("/run/hermetic/clinic.sock"), domain)
-    port.ask(Hello())
+    unix_port     a Unix socket of this machine (enforcement level `separated`)
+    https_port    another machine, mutual TLS (`service`)
 
 Each request for a key gets a key pair of its own: custody seals what it hands over to the public key (HPKE, X25519 with ML-KEM-768),
 bound to domain, request, version, lease, recipient and log index. Here it is opened at once and kept behind a handle, as the embedded
 port does, so that everything above is the same for both. The private key never leaves this call.
 
-Connections are kept and used again, one for each thread that asks at the same time. A connection that custody closed meanwhile is
-noticed before anything is sent on it. When it breaks later, whether custody did what was asked is not known: requests that change
-nothing, or that may be repeated without harm (`AGAIN`), are sent once more on a new connection; others raise, and say so.
+When a connection breaks after a request was sent, whether custody did what was asked is not known. Requests that change nothing, or
+that may be repeated without harm (`AGAIN`), are sent once more on a new connection; so are others where the transport takes care that
+a message with the same key is done once (`keyed`); the rest raise, and say so. A request that custody does not answer in time is not
+sent again: it may be at work on it still.
 
-A request that custody does not answer in time is not sent again: it may be at work on it still.
-
-The socket has to lie where other users cannot put one of their own (`socket_place`), and its peer has to be the user to whom the file
-belongs; that custody is the one that was met before is what pins and receipts show, and that a key is from it what `addressed` does.
+That custody is the one that was met before is what pins and receipts show, and that a key is from it what `addressed` does.
 """
 
 from __future__ import annotations
 
 import os
-import select
-import socket
-import struct
-import threading
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+import random
+import secrets
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from hermetic.crypto import hpke
 from hermetic.custody.handles import HandleTable
-from hermetic.domain import framing
 from hermetic.domain.addressed import check_addressed
 from hermetic.domain.refusals import error_of
-from hermetic.domain.socket_place import checked_place
-from hermetic.errors import Denied, IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
+from hermetic.errors import IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
 from hermetic.formats import codec, lease_key
 from hermetic.formats.messages.base import KeyBlob, Refusal
 from hermetic.formats.messages.runs import Scratch
@@ -41,8 +36,6 @@ from hermetic.formats.messages.versions import CheckLeases, Draft, EndLeases, Op
 from hermetic.ids import id_from_bytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hermetic.crypto.secret import Secret
     from hermetic.formats.messages.base import Request
     from hermetic.formats.messages.versions import Lease
@@ -50,8 +43,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 ANSWER_S: Final = 600.0  # how long custody may think about one request
 LEASE_S: Final = 60.0  # the same about leases, which readers wait for
-DIAL_S: Final = 5.0
-IDLE: Final = 8  # connections kept
 AGAIN: Final = frozenset(
     {
         "hello",
@@ -86,24 +77,47 @@ AGAIN: Final = frozenset(
         "export-log",
     }
 )
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (socket(7), SO_PEERCRED)
 
 
-def peer_user(connected: socket.socket) -> int:
-    """Return the user id of the process at the other end, as the kernel vouches for it."""
-    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(raw)[1])
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request on its way. `request` and `recipient` are id and public key of one for keys; `key` is its idempotency key."""
+
+    name: str
+    raw: bytes
+    within: float
+    request: str | None = None
+    recipient: bytes | None = field(default=None, repr=False)
+    key: str | None = None
 
 
-class UnixPort:
-    """Custody behind a socket. Thread safe; useless in a forked child, which dials anew."""
+class Broken(KeyServiceUnavailable):
+    """A connection broke after it was there. Never leaves the domain."""
 
-    def __init__(self, path: Path, domain: str) -> None:
-        """Nothing is dialled yet. Raises Denied for a place where others could put a socket."""
-        self._path, self._domain = path, domain
+
+class Transport(Protocol):
+    """A way to custody in another process. Thread safe."""
+
+    where: str
+    keyed: bool
+    """Whether a message with a key is done once, however often it is sent."""
+
+    pauses: tuple[float, ...]
+    """How many times a message may be sent again, and how many seconds to wait before each, more or less."""
+
+    def once(self, message: Message) -> bytes:
+        """Send a message and return what came back. Raises Broken, KeyServiceUnavailable when custody is away or stalls, Denied."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class RemotePort:
+    """Custody behind a transport. Thread safe; useless in a forked child, which dials anew."""
+
+    def __init__(self, transport: Transport, domain: str) -> None:
+        self._transport, self._domain = transport, domain
         self._handles = HandleTable()
-        self._idle: list[socket.socket] = []
-        self._lock = threading.Lock()
         self._pid = os.getpid()
 
     def ask(self, request: Request[Answer]) -> Answer:
@@ -114,12 +128,7 @@ class UnixPort:
             return cast("Answer", self._exchange(request))
         private = hpke.PrivateKey.generate()
         try:
-            sent: Any = replace(cast("Any", request), recipient=private.public)
-            try:
-                return cast("Answer", self._opened(sent, self._exchange(sent), private))
-            except _Broken as error:
-                sent = replace(sent, request=id_from_bytes(os.urandom(16)))  # another release on record; each has an id of its own
-                return cast("Answer", self._opened(sent, self._again(sent, error), private))
+            return cast("Answer", self._exchange(request, private))
         finally:
             private.wipe()
 
@@ -132,10 +141,43 @@ class UnixPort:
     def close(self) -> None:
         """Wipe what nobody collected and hang up."""
         self._handles.wipe()
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for one in idle:
-            one.close()
+        self._transport.close()
+
+    # -- once, and again where that does no harm
+
+    def _exchange(self, request: object, private: hpke.PrivateKey | None = None) -> object:
+        sent: Any = request if private is None else replace(cast("Any", request), recipient=private.public)
+        name = codec.name_of(type(request))
+        key = secrets.token_urlsafe(16) if self._transport.keyed and private is None and name not in AGAIN else None
+        pauses = list(self._transport.pauses)
+        while True:
+            try:
+                answer = self._answered(sent, name, key)
+            except Broken as error:
+                _check_repeatable(request, name, key, error)
+                if not pauses:
+                    raise away(self._transport.where, error.message) from None
+                _wait(pauses.pop(0))
+                if private is not None:  # another release on record; each has an id of its own
+                    sent = replace(sent, request=id_from_bytes(os.urandom(16)))
+            else:
+                return answer if private is None else self._opened(sent, answer, private)
+
+    def _answered(self, request: Any, name: str, key: str | None) -> object:
+        within = LEASE_S if isinstance(request, CheckLeases | EndLeases) else ANSWER_S
+        asks_for_key = hasattr(request, "recipient")
+        message = Message(
+            name,
+            codec.encode(request),
+            within,
+            request=request.request if asks_for_key else None,
+            recipient=request.recipient if asks_for_key else None,
+            key=key,
+        )
+        answer = codec.decode(self._transport.once(message))
+        if isinstance(answer, Refusal):
+            raise error_of(answer)
+        return answer
 
     # -- keys
 
@@ -156,102 +198,29 @@ class UnixPort:
         key = private.open(lease.key.sealed, info)
         return replace(lease, key=KeyBlob(handle=self._handles.put(key), sealed=None))
 
-    # -- connections
 
-    def _exchange(self, request: object) -> object:
-        """Raises _Broken for a request for a key that may be made once more."""
-        try:
-            return self._answered(request)
-        except _Broken as error:
-            name = codec.name_of(type(request))
-            if name not in AGAIN or (isinstance(request, OpenVersions) and request.exposure is not None):
-                raise KeyServiceUnavailable(
-                    f"custody went away while it was asked ({name}): whether it was done is not known",
-                    hint="look before you ask again",
-                ) from error
-            if isinstance(request, OpenVersions):
-                raise
-            return self._again(request, error)
-
-    def _again(self, request: object, broken: _Broken) -> object:
-        try:
-            return self._answered(request)
-        except _Broken:
-            raise _away(self._path, broken.message) from None
-
-    def _answered(self, request: object) -> object:
-        within = LEASE_S if isinstance(request, CheckLeases | EndLeases) else ANSWER_S
-        answer = codec.decode(self._once(codec.encode(request), within))
-        if isinstance(answer, Refusal):
-            raise error_of(answer)
-        return answer
-
-    def _once(self, raw: bytes, within: float) -> bytes:
-        """Raises _Broken when a connection that was there broke, KeyServiceUnavailable when none can be made, or custody stalls."""
-        peer = self._taken() or self._dialled()
-        try:
-            framing.send(peer, raw)
-            said = framing.receive(peer, wait_s=within)
-        except framing.Stalled:
-            peer.close()
-            raise KeyServiceUnavailable(
-                f"custody at {self._path} does not answer in time: whether it was done is not known",
-                hint="it may be at work on it still; look before you ask again",
-            ) from None
-        except KeyServiceUnavailable as error:
-            peer.close()
-            raise _Broken(error.message) from None
-        except BaseException:
-            peer.close()
-            raise
-        if said is None:
-            peer.close()
-            raise _Broken("custody hung up")
-        self._keep(peer)
-        return said
-
-    def _taken(self) -> socket.socket | None:
-        """Return a kept connection that is still open."""
-        while True:
-            with self._lock:
-                if not self._idle:
-                    return None
-                peer = self._idle.pop()
-            now = select.poll()  # not select(), which takes no descriptor above 1,023
-            now.register(peer, select.POLLIN)
-            if not now.poll(0):  # readable now means closed, or an answer that nobody asked for
-                return peer
-            peer.close()
-
-    def _keep(self, peer: socket.socket) -> None:
-        with self._lock:
-            if len(self._idle) < IDLE:
-                self._idle.append(peer)
-                return
-        peer.close()
-
-    def _dialled(self) -> socket.socket:
-        try:
-            owner = checked_place(self._path)
-        except OSError as error:
-            raise _away(self._path, error.strerror or str(error)) from None
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            peer.settimeout(DIAL_S)
-            peer.connect(str(self._path))
-            user = peer_user(peer)
-        except OSError as error:
-            peer.close()
-            raise _away(self._path, error.strerror or str(error)) from None
-        if user not in {owner, 0}:
-            peer.close()
-            raise Denied(f"{self._path} belongs to user {owner}, and user {user} answers", hint="ask who runs custody here")
-        return peer
+def _check_repeatable(request: object, name: str, key: str | None, broken: Broken) -> None:
+    """Raise KeyServiceUnavailable for a request that must not be made a second time."""
+    harmless = name in AGAIN and not (isinstance(request, OpenVersions) and request.exposure is not None)
+    if not harmless and key is None:
+        raise KeyServiceUnavailable(
+            f"custody went away while it was asked ({name}): whether it was done is not known", hint="look before you ask again"
+        ) from broken
 
 
-class _Broken(KeyServiceUnavailable):
-    """A connection broke after it was there. Never leaves this module."""
+def _wait(pause: float) -> None:
+    if pause:
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that those who were cut off together do not come back together
 
 
-def _away(path: Path, why: str) -> KeyServiceUnavailable:
-    return KeyServiceUnavailable(f"custody at {path} is out of reach: {why}", hint="is `hermetic serve` running?")
+def away(where: str, why: str) -> KeyServiceUnavailable:
+    """Return the error for custody that cannot be reached."""
+    return KeyServiceUnavailable(f"custody at {where} is out of reach: {why}", hint="is `hermetic serve` running?")
+
+
+def stalled(where: str) -> KeyServiceUnavailable:
+    """Return the error for custody that is there, and does not answer in time."""
+    return KeyServiceUnavailable(
+        f"custody at {where} does not answer in time: whether it was done is not known",
+        hint="it may be at work on it still; look before you ask again",
+    )

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from hermetic.domain import framing
 from hermetic.domain.refusals import refusal_of
-from hermetic.domain.remote import peer_user
+from hermetic.domain.unix_port import peer_user
 from hermetic.errors import FormatError, HermeticError, KeyServiceUnavailable
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Refusal, Request

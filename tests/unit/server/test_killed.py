@@ -44,7 +44,7 @@ main()
 WORKS = """
 import sys, threading, traceback
 import hermetic
-from hermetic.domain.remote import UnixPort
+from hermetic.domain.unix_port import UnixPort
 from hermetic.errors import KeyServiceUnavailable
 asks = UnixPort.ask
 def ask(self, request):

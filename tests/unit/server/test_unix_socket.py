@@ -17,8 +17,8 @@ from hermetic import steps
 from hermetic.crypto import hpke
 from hermetic.custody import between
 from hermetic.domain import framing, remote
-from hermetic.domain.remote import UnixPort
 from hermetic.domain.socket_place import check_folders
+from hermetic.domain.unix_port import UnixPort
 from hermetic.errors import (
     Conflict,
     Denied,
@@ -256,7 +256,7 @@ def test_a_process_with_very_many_open_files_asks_again_on_a_kept_connection(wor
             with contextlib.closing(UnixPort(place, world.domain)) as port:
                 for _ in range(2):
                     port.ask(Hello())
-                assert min(peer.fileno() for peer in port._idle) > 1023
+                assert min(peer.fileno() for peer in port._transport._idle) > 1023
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
