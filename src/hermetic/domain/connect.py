@@ -130,7 +130,7 @@ class Connection:
 
     def _dialled(self, place: Path) -> None:
         """Use custody in another process. What happens to be in a home of this user's own is not looked at."""
-        from hermetic.domain.remote import UnixPort  # noqa: PLC0415 - who has custody in this process does not need sockets
+        from hermetic.domain.unix_port import UnixPort  # noqa: PLC0415 - who has custody in this process does not need sockets
 
         self._roots = None
         self._port = UnixPort(place, self.project.domain)
