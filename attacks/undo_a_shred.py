@@ -1,10 +1,11 @@
 """Somebody wants to read what was shredded, or to have something else shredded than what others agreed to.
 
 Attacker: a requester who uses Hermetic and renames assets, and whoever has the root, the custody home and the backup place afterwards.
-Tries:    give the name that others agreed to shred to something else; look for the wrapped key, and for the wrap of before a rewrap,
-          in the database, its write-ahead log and in every chunk of the backup place; put the rows back.
-Stops it: approvals are for the ids of versions; shredding overwrites, rebuilds and searches; the copy after it shares no chunk with
-          those before, which are removed; the log knows what was deleted.
+Tries:    give the name that others agreed to shred to something else; make custody forget that it was ever copied; look for the
+          wrapped key, and for the wrap of before a rewrap, in the database, its write-ahead log and in every chunk of the backup
+          place; put the rows back.
+Stops it: approvals are for the ids of versions; that there are copies is an authenticated row and on the log; shredding overwrites,
+          rebuilds and searches; the copy after it shares no chunk with those before, which go; the log knows what was deleted.
 """
 
 from __future__ import annotations
@@ -51,12 +52,17 @@ def attack(stage: Stage) -> None:
         stage.refused("the same, asked for anew", lambda: h.session.ask(_plan(h)), ApprovalNeeded)
         h.rename("dataset/patients", "dataset/other")
         h.rename("dataset/moved", "dataset/patients")
-        stage.honest("what was agreed to is shredded", h.session.ask(asked).refs, (REF,))
+        stage.sql("DELETE FROM backup_state")
+        stage.sql("DELETE FROM setting WHERE key LIKE 'copies-%'")
+        shredded = h.session.ask(asked)
+        stage.honest("what was agreed to is shredded", shredded.refs, (REF,))
+        stage.found("a copy that custody was made to forget", shredded.state == "deleted")
         stage.refused("opening it", lambda: h.open(REF, purpose="prepare"), KeyUnusable)
     for name, wrap in zip(("before the rewrap", "after the rewrap"), wraps, strict=True):
         stage.found(f"no wrap from {name} in database and log", wrap not in _files(stage) and wrap[-16:] not in _files(stage))
         stage.found(f"no wrap from {name} in any copy", wrap not in _copies(stage))
 
+    stage.found("the record of copies that is gone", stage.log_finds("row-missing"))
     for table, kept in rows.items():
         for row in kept:
             stage.sql(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from hermetic.catalog import assets, exposures, lineage, versions
 from hermetic.catalog.values import VersionState
-from hermetic.custody import remains
+from hermetic.custody import copied, remains
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.fields import whole_number
@@ -101,11 +101,7 @@ def vouched_after(session: ReadSession, log: Logged) -> bool:
 
 def copies_may_hold(session: ReadSession, since_ms: int, log: Logged | None = None) -> str:
     """Return why a copy of custody may hold what was there until `since_ms`, and until an entry of the log; empty when none does."""
-    if last_copy(session) is None and session.get(tables.backup_state, "place") is None:
+    why = copied.why_not_none(session)
+    if not why or (copies_destroyed_before(session) >= since_ms and (log is None or vouched_after(session, log))):
         return ""
-    if copies_destroyed_before(session) >= since_ms and (log is None or vouched_after(session, log)):
-        return ""
-    return (
-        "copies of custody made before may hold it: destroy them, or every key that opens one, then "
-        "`hermetic key copies-destroyed --before TIME --reason TEXT`"
-    )
+    return f"{why}: destroy them, or every key that opens one, then `hermetic key copies-destroyed --before TIME --reason TEXT`"

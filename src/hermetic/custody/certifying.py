@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 OVERWRITTEN = "the rows of the wrapped data keys were overwritten"
 SEARCHED = "the database, its free pages and its write-ahead log were searched for the wrapped keys and hold none"
-NO_COPY = "custody's own records of its backup place, which are not authenticated, name no copy that was ever made"
+NO_COPY = "custody was never copied by its own doing: an authenticated record says so, and no entry of the log says otherwise"
 VOUCHED = "people vouch on record that every copy of custody from before was destroyed, or every key that opens one"
 SLOTS = "every slot of the version was deleted"
 REBUILT = "the database was rebuilt whole without what was deleted, and its write-ahead log emptied"

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.tables_store import TablesStore
-from hermetic.custody import forgetting
+from hermetic.custody import copied, forgetting
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
 from hermetic.errors import FormatError, HermeticError, IntegrityError, LogTampered, NotFound, StorageError
@@ -81,6 +81,7 @@ class BackupKeeper:
         self._store = LocalStore(place / custodian.domain)
         self._copies = Copies(self._store, custodian.keys.backup)
         self._copied = -1  # commits that the last copy of this process covers
+        self._covers = 0  # commits that the one which is being made will cover
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._pid = os.getpid()
@@ -125,12 +126,11 @@ class BackupKeeper:
         """Bring the copy up to date; a failure becomes part of the state, not an error."""
         with self._lock:
             self._cancel_timer()
-            commits = self._custodian.commits
             try:
                 said = self._copy()
             except HermeticError as error:
                 return self._remember(problem=error.message if error.hint is None else f"{error.message}; {error.hint}")
-            self._copied = commits
+            self._copied = self._covers
             return self._remember(said)
 
     def _copy(self) -> dict[str, str]:
@@ -138,7 +138,8 @@ class BackupKeeper:
         with self._alone():
             custodian = self._custodian
             self._must_be_there()
-            at_ms = custodian.clock()
+            copied.begin(custodian)
+            at_ms, self._covers = custodian.clock(), custodian.commits
             with custodian.database.read(custodian.row_keys) as session:
                 store = TablesStore(session.connection)
                 self._must_be_ours(store)
@@ -154,8 +155,10 @@ class BackupKeeper:
                 at_ms=at_ms,
                 anew=destroyed > 0,
             )
-            whole = {forgetting.COPIED: str(destroyed)} if destroyed else {}
-            return {"log_size": str(checkpoint.size), "last_ms": str(at_ms), **whole}
+            if destroyed:
+                with contextlib.suppress(HermeticError):  # a full disk: then the next copy is written whole once more
+                    copied.written_anew(custodian, destroyed)
+            return {"log_size": str(checkpoint.size), "last_ms": str(at_ms)}
 
     def _must_be_there(self) -> None:
         """Refuse an empty mount point: a copy that goes to the disk it should survive with is none. Raises StorageError."""

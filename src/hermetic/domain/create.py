@@ -24,7 +24,7 @@ from hermetic.audit.note import Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import fresh_id
-from hermetic.custody import uses
+from hermetic.custody import copied, uses
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.db.engine import Database
@@ -170,6 +170,7 @@ def _database(folder: Path, domain: DomainId, have: tuple[DomainKeys, Provider],
         owner = identity.local_principal(domain, user=user, uid=os.geteuid())
         identity.bind_owner(session, owner, now_ms=now)  # type: ignore[arg-type]
         digest = bundle.digest()
+        copied.none_yet(session)
         session.insert(tables.policy, digest=digest.hex(), content=bundle.to_bytes(), applied_ms=now, applied_by=owner.name, current=1)
         signer = secret_keys.load(session, anchors, log_key.key_id)  # type: ignore[arg-type]
         log = Log(Origin(domain, 1), signer, LogKeys(keys.log_openings))

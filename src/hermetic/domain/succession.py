@@ -19,7 +19,7 @@ from hermetic.audit.note import Checkpoint, Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import RunState, VersionState
-from hermetic.custody import campaigns, uses
+from hermetic.custody import campaigns, copied, uses
 from hermetic.custody.work import TrackedSession, spread
 from hermetic.db import tables
 from hermetic.errors import KeyUnusable
@@ -71,6 +71,7 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
         log = Log(origin, signer, LogKeys(recovered.keys.log_openings))
         log.begin(store, now_ms=now_ms, restored=(known.restored, known.highest))
         _keep_root(session, recovered, kept, now_ms)
+        copied.exist(session)  # at least the one that this comes from
         owner, appointed = _owner(session, recovered.domain, now_ms)
         entries = [
             _recovered(recovered, known, owner),

@@ -54,7 +54,7 @@ def test_what_says_that_no_copy_was_made_is_named(world):
     port = world.port()
     seal(port)
     port.ask(to_shred(port, REF))
-    assert "not authenticated" in certificate(port).relies[-1]
+    assert "an authenticated record says so" in certificate(port).relies[-1]
 
 
 def test_the_word_that_a_package_is_gone_needs_the_approvals_of_destruction(world):
