@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hermetic.access import identity
+from hermetic.access import credentials, identity
 from hermetic.audit.leaf import Hidden
 from hermetic.catalog import runs
 from hermetic.custody import seen
@@ -56,7 +56,13 @@ class Caller:
 
 
 def require(call: Call, session: ReadSession) -> Caller:
-    """Return the caller. Raises NotAuthenticated for one that is unknown or disabled, RowTampered."""
+    """Return the caller. Raises NotAuthenticated for one that is unknown or disabled, RowTampered.
+
+    What authenticated the connection is looked at each time too: a certificate that was revoked, or whose authority was, or that
+    has expired meanwhile, ends here.
+    """
+    if call.credential is not None:
+        credentials.check(session, call.credential, call.caller, now_ms=call.now_ms)
     return Caller(identity.authenticated(session, call.caller))
 
 

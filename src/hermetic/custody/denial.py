@@ -59,6 +59,14 @@ ABOUT_KEYS = frozenset(
         "give-grant",
         "revoke-grant",
         "set-roles",
+        "enrol-identity",
+        "issue-certificate",
+        "renew-certificate",
+        "revoke-credential",
+        "create-authority",
+        "rotate-authority",
+        "retire-authority",
+        "trust-authority",
     }
 )
 """Requests that hand out no key to the caller, and change keys or who decides about them: a refusal of any kind is on record."""

@@ -67,7 +67,7 @@ def rotate_signing_key(call: Call, request: RotateSigningKey) -> SigningKeyChang
         _destroy(work, old, doubt)
     with told_as_done("rotated, and that is on record; the end of the old key waits"):
         custodian.scrub(to_base64url(wrapped).encode("ascii") for wrapped in gone)
-        _settle(call, old.key_id, searched=custodian.is_scrubbed())
+        settle(call, old.key_id, searched=custodian.is_scrubbed())
     with custodian.database.read(custodian.row_keys) as session:
         new, before = (_row(session, secret_keys.get(session, one.key_id)) for one in (made, old))
     return SigningKeyChanged(new, before, receipt(custodian.generation, work.logged(), handover))
@@ -111,7 +111,7 @@ def _doubt(custodian: Custodian, session: Any, after: int | None) -> Doubt | Non
     return Doubt(custodian.generation, after)
 
 
-def _settle(call: Call, key_id: SecretKeyId, *, searched: bool) -> None:
+def settle(call: Call, key_id: SecretKeyId, *, searched: bool) -> None:
     """Put on record that nothing is left of a private key, once the files were searched; else that waits for `finish`."""
     if not searched:
         return
@@ -131,7 +131,7 @@ def finish(call: Call) -> None:
     except Conflict:
         return  # a reader is in the way: whoever looks next
     for key_id in found:
-        _settle(call, key_id, searched=True)
+        settle(call, key_id, searched=True)
 
 
 def change_signing_care(call: Call, request: ChangeSigningCare) -> SigningKeyChanged:

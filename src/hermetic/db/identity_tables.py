@@ -31,6 +31,7 @@ credential = authenticated(
     sealed("about", "json", null=True),
     UniqueConstraint("fingerprint"),
     Index(None, "principal_id"),
+    Index(None, "public"),
     Index(None, "not_after_ms"),
 )
 second_factor = authenticated(

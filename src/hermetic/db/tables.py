@@ -15,17 +15,7 @@ from __future__ import annotations
 
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
 
-from hermetic.db import table_parts
-from hermetic.db.identity_tables import (
-    answered,
-    authority,
-    credential,
-    factor_attempts,
-    factor_challenge,
-    factor_session,
-    notification,
-    second_factor,
-)
+from hermetic.db import identity_tables, table_parts
 from hermetic.db.table_parts import authenticated, blob, lookup, number, plain, sealed, text
 
 SCHEMA_REVISION = 3
@@ -34,6 +24,14 @@ SCHEMA_REVISION = 3
 SCHEMA_KEY = "schema_revision"
 
 metadata = table_parts.metadata
+answered = identity_tables.answered
+authority = identity_tables.authority
+credential = identity_tables.credential
+factor_attempts = identity_tables.factor_attempts
+factor_challenge = identity_tables.factor_challenge
+factor_session = identity_tables.factor_session
+notification = identity_tables.notification
+second_factor = identity_tables.second_factor
 FACTORS = (second_factor, factor_session, factor_attempts, factor_challenge)
 IDENTITIES = (authority, credential, *FACTORS, answered, notification)  # they stand in `identity_tables`
 

@@ -1,9 +1,9 @@
-"""Signing keys in the custody database: Ed25519 seeds, wrapped under every active root (`slots`).
+"""Signing keys in the custody database: 32-byte private halves, wrapped under every active root (`slots`).
 
-Purposes: `log-signing` for checkpoints of the log, `manifest-signing` for manifests. One key per purpose is active; of the ones before
-the wraps are overwritten, their public halves stay for verification, and custody records the change signed with the old key
-(`custody.signing_keys`; what else is kept about them is in `signing_care`). The domain secret is not here: it is needed to believe
-these rows (`domain_file`).
+Purposes: `log-signing` for checkpoints of the log, `manifest-signing` for manifests, both Ed25519. One key per purpose is active; of
+the ones before the wraps are overwritten, their public halves stay for verification, and custody records the change signed with the
+old key (`custody.signing_keys`; what else is kept about them is in `signing_care`). `authority-root` and `authority-intermediate` sign
+certificates (ECDSA P-256; `access.authorities`). The domain secret is not here: it is needed to believe these rows (`domain_file`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hermetic.crypto.secret import Secret
+    from hermetic.crypto.x509 import AuthorityKey
     from hermetic.db.rows import ReadSession, Session
     from hermetic.keys.provider import RootId
     from hermetic.keys.roots import Anchors
@@ -35,11 +36,15 @@ LOG_SIGNING: Final = "log-signing"
 MANIFEST_SIGNING: Final = "manifest-signing"
 PURPOSES: Final = (LOG_SIGNING, MANIFEST_SIGNING)
 ALGORITHM: Final = "ed25519"
+AUTHORITY_ROOT: Final = "authority-root"
+AUTHORITY_INTERMEDIATE: Final = "authority-intermediate"
+AUTHORITY_ALGORITHM: Final = "ecdsa-p256"
+AUTHORITIES: Final = (AUTHORITY_ROOT, AUTHORITY_INTERMEDIATE)
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A signing key as the catalogue knows it; `public` has 32 bytes."""
+    """A signing key as the catalogue knows it; `public` has 32 bytes, an authority's is an uncompressed point of 65."""
 
     key_id: SecretKeyId
     purpose: str
@@ -57,7 +62,17 @@ def create(session: Session, anchors: Anchors, purpose: str, *, now_ms: int, see
     if any(key.state is KeyState.ACTIVE for key in ls(session, purpose)):
         raise Conflict(f"a key for {purpose} is active already", hint="rotate it")
     signing = SigningKey.generate() if seed is None else SigningKey(seed)
-    return _insert(session, anchors, signing, purpose=purpose, now_ms=now_ms)
+    key = _fresh(purpose, ALGORITHM, signing.public, now_ms)
+    return _insert(session, anchors, key, signing.seed())
+
+
+def create_authority(session: Session, anchors: Anchors, purpose: str, key: AuthorityKey, *, now_ms: int) -> SecretKey:
+    """Keep the key of an authority. Raises UsageError for an unknown purpose, Conflict when one is active, and as `ensure_kek`."""
+    if purpose not in AUTHORITIES:
+        raise UsageError(f"unknown purpose of an authority's key: {purpose!r}", hint="one of " + ", ".join(AUTHORITIES))
+    if any(item.state is KeyState.ACTIVE for item in ls(session, purpose)):
+        raise Conflict(f"a key for {purpose} is active already", hint="rotate it")
+    return _insert(session, anchors, _fresh(purpose, AUTHORITY_ALGORITHM, key.public, now_ms), key.seed())
 
 
 def rotate(session: Session, anchors: Anchors, purpose: str, *, now_ms: int) -> SecretKey:
@@ -91,15 +106,35 @@ def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId, *, recover
 
     Raises KeyUnusable, Locked, KeyServiceUnavailable, IntegrityError when the seed does not make the recorded public key.
     """
-    row = session.require(tables.secret_key, key_id)
-    key = _key(row)
-    check_use(key.state, "wrap")
-    signing = SigningKey(
-        roots.open_key(session, anchors, slots.decode(row["wrapped"]), context_of(anchors, key), recovering=recovering)
-    )
+    key, seed = _opened(session, anchors, key_id, ALGORITHM, recovering=recovering)
+    signing = SigningKey(seed)
     if signing.public != key.public:
         raise IntegrityError(f"signing key {key_id} is not the recorded one")
     return signing
+
+
+def load_authority(session: ReadSession, anchors: Anchors, key_id: SecretKeyId, kind: type[AuthorityKey]) -> AuthorityKey:
+    """Return the active key of an authority, ready to sign; `kind` is `crypto.x509.AuthorityKey`, which not everybody imports.
+
+    Raises as `load`.
+    """
+    key, seed = _opened(session, anchors, key_id, AUTHORITY_ALGORITHM)
+    signing = kind(seed)
+    if signing.public != key.public:
+        raise IntegrityError(f"the key {key_id} of an authority is not the recorded one")
+    return signing
+
+
+def _opened(
+    session: ReadSession, anchors: Anchors, key_id: SecretKeyId, algorithm: str, *, recovering: bool = False
+) -> tuple[SecretKey, Secret]:
+    row = session.require(tables.secret_key, key_id)
+    key = _key(row)
+    check_use(key.state, "wrap")
+    if key.algorithm != algorithm:
+        raise KeyUnusable(f"signing key {key_id} is for {key.purpose}, and not for this")
+    wraps = slots.decode(row["wrapped"])
+    return key, roots.open_key(session, anchors, wraps, context_of(anchors, key), recovering=recovering)
 
 
 def set_state(session: Session, key_id: SecretKeyId, state: KeyState) -> SecretKey:
@@ -122,21 +157,24 @@ def set_wraps(session: Session, key: SecretKey, wraps: Mapping[RootId, bytes]) -
     session.update(tables.secret_key, key.key_id, key.revision, wrapped=slots.encode(wraps))
 
 
-def _insert(session: Session, anchors: Anchors, signing: SigningKey, *, purpose: str, now_ms: int) -> SecretKey:
+def _fresh(purpose: str, algorithm: str, public: bytes, now_ms: int) -> SecretKey:
     key_id = SecretKeyId(id_from_bytes(os.urandom(16)))
-    key = SecretKey(key_id, purpose, ALGORITHM, signing.public, KeyState.ACTIVE, now_ms, revision=1)
-    wraps = roots.wrap_under(roots.for_new_keys(session, anchors), signing.seed(), context_of(anchors, key))
+    return SecretKey(key_id, purpose, algorithm, public, KeyState.ACTIVE, now_ms, revision=1)
+
+
+def _insert(session: Session, anchors: Anchors, key: SecretKey, seed: Secret) -> SecretKey:
+    wraps = roots.wrap_under(roots.for_new_keys(session, anchors), seed, context_of(anchors, key))
     session.insert(
         tables.secret_key,
-        id=key_id,
-        purpose=purpose,
-        algorithm=ALGORITHM,
-        public=signing.public,
+        id=key.key_id,
+        purpose=key.purpose,
+        algorithm=key.algorithm,
+        public=key.public,
         wrapped=slots.encode(wraps),
         state=KeyState.ACTIVE.value,
-        created_ms=now_ms,
+        created_ms=key.created_ms,
     )
-    return get(session, key_id)
+    return get(session, key.key_id)
 
 
 def context_of(anchors: Anchors, key: SecretKey) -> slots.ContextOf:
@@ -145,7 +183,7 @@ def context_of(anchors: Anchors, key: SecretKey) -> slots.ContextOf:
 
 
 def _key(row: dict[str, Any]) -> SecretKey:
-    if row["algorithm"] != ALGORITHM:
+    if row["algorithm"] != (AUTHORITY_ALGORITHM if row["purpose"] in AUTHORITIES else ALGORITHM):
         raise KeyUnusable(f"signing key {row['id']} has the algorithm {row['algorithm']!r}, which this release cannot use")
     return SecretKey(
         key_id=SecretKeyId(row["id"]),

@@ -63,6 +63,7 @@ def _who() -> None:
         ],
     )
     _index("credential", "principal_id")
+    _index("credential", "public")
     _index("credential", "not_after_ms")
 
 

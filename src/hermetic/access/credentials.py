@@ -1,0 +1,187 @@
+"""Certificates and devices by which principals show who they are: rows, their states, and whether one may be used now.
+
+`check` is part of step 1 of every request: what was revoked, or has expired, or hangs on an authority that is believed no more, acts
+at the next request of a connection that is open already. A credential is known by the digest of its certificate (or of a device's
+public key), never by a serial number, which others can choose.
+
+A certificate that was renewed belongs to the *family* of the first one. Whoever stole one may have renewed it, so that revoking one
+revokes its family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from hermetic.access import authorities
+from hermetic.db import tables
+from hermetic.errors import Conflict, NotAuthenticated, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hermetic.db.rows import ReadSession, Session
+
+CERTIFICATE, DEVICE = "certificate", "device"
+ACTIVE, REVOKED, EXPIRED = "active", "revoked", "expired"
+PREFIX: Final = 4
+AGAIN: Final = "`hermetic identity request` makes a key and asks for a new certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One credential. `about` holds what else there is to know: serial number, family, who issued it, the certificate."""
+
+    id: str
+    principal_id: str
+    kind: str
+    fingerprint: bytes
+    public: bytes
+    authority_id: str | None
+    not_after_ms: int | None
+    created_ms: int
+    state: str = ACTIVE
+    ended_ms: int | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    revision: int = 1
+
+    def state_at(self, now_ms: int) -> str:
+        """Return its state, expired where its time is over and nobody has marked it yet."""
+        over = self.not_after_ms is not None and self.not_after_ms <= now_ms
+        return EXPIRED if over and self.state == ACTIVE else self.state
+
+    @property
+    def family(self) -> str:
+        """The id of the first of its family."""
+        return str(self.about.get("family", self.id))
+
+
+def add(session: Session, made: Credential) -> Credential:
+    """Keep a credential. Raises Conflict when its fingerprint is known."""
+    session.insert(
+        tables.credential,
+        id=made.id,
+        principal_id=made.principal_id,
+        kind=made.kind,
+        fingerprint=made.fingerprint,
+        public=made.public,
+        authority_id=made.authority_id,
+        not_after_ms=made.not_after_ms,
+        state=made.state,
+        created_ms=made.created_ms,
+        about=dict(made.about),
+    )
+    return made
+
+
+def check(session: ReadSession, credential_id: str, principal_id: str, *, now_ms: int) -> Credential:
+    """Return the credential that authenticated a principal if it may still do so.
+
+    Raises NotAuthenticated for one that is unknown, somebody else's, revoked, expired, or of a retired authority; RowTampered.
+    """
+    row = session.get(tables.credential, credential_id)
+    if row is None or row["principal_id"] != principal_id:
+        raise NotAuthenticated("this credential is not known to the domain", hint=AGAIN)
+    found = _credential(row)
+    state = found.state_at(now_ms)
+    if state != ACTIVE:
+        raise NotAuthenticated(f"this {found.kind} {'was revoked' if state == REVOKED else 'has expired'}", hint=AGAIN)
+    if found.authority_id is not None:
+        above = session.get(tables.authority, found.authority_id)
+        if above is None or above["state"] == authorities.RETIRED:
+            raise NotAuthenticated(f"the authority of this {found.kind} is trusted no more", hint=AGAIN)
+    return found
+
+
+def by_fingerprint(session: ReadSession, fingerprint: bytes) -> Credential | None:
+    """Return the credential with this fingerprint, or None. Raises RowTampered."""
+    row = session.first(tables.credential, fingerprint=fingerprint)
+    return None if row is None else _credential(row)
+
+
+def by_public(session: ReadSession, public: bytes) -> tuple[Credential, ...]:
+    """Return every credential for one key, oldest first."""
+    return _sorted(session.find(tables.credential, public=public))
+
+
+def of_principal(session: ReadSession, principal_id: str) -> tuple[Credential, ...]:
+    """Return every credential of a principal, oldest first."""
+    return _sorted(session.find(tables.credential, principal_id=principal_id))
+
+
+def named(session: ReadSession, text: str) -> Credential | None:
+    """Return the credential whose id starts with `text`, or whose fingerprint it is (hexadecimal); None where there is none.
+
+    Raises UsageError when several ids start so.
+    """
+    try:
+        raw = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        raw = b""
+    if len(raw) == 32:
+        return by_fingerprint(session, raw)
+    if len(text) < PREFIX:
+        return None
+    table = tables.credential
+    found = [_credential(row) for row in session.scan(table, table.c.id.startswith(text, autoescape=True), limit=2)]
+    found = [item for item in found if item.id.startswith(text)]
+    if len(found) > 1:
+        raise UsageError(f"{text!r} names several credentials", hint="write more of the id")
+    return found[0] if found else None
+
+
+def get(session: ReadSession, credential_id: str) -> Credential:
+    """Return a credential. Raises NotFound, RowTampered."""
+    row = session.get(tables.credential, credential_id)
+    if row is None:
+        raise NotFound("no such credential", hint="`hermetic identity show NAME` lists those of a principal")
+    return _credential(row)
+
+
+def family_of(session: ReadSession, item: Credential) -> tuple[Credential, ...]:
+    """Return a credential and all that are renewals of each other with it."""
+    return tuple(one for one in of_principal(session, item.principal_id) if one.family == item.family)
+
+
+def end(session: Session, item: Credential, state: str, *, now_ms: int) -> None:
+    """Revoke a credential, or mark it as expired. Raises Conflict when it is over already, or when the row has moved on."""
+    if item.state != ACTIVE:
+        raise Conflict(f"this {item.kind} is {item.state} already")
+    session.update(tables.credential, item.id, item.revision, state=state, ended_ms=now_ms)
+
+
+def revoke_all(session: Session, principal_id: str, *, now_ms: int) -> tuple[Credential, ...]:
+    """Revoke every credential of a principal that is good now; return them. The caller logs it."""
+    ended = tuple(item for item in of_principal(session, principal_id) if item.state == ACTIVE)
+    for item in ended:
+        end(session, item, REVOKED, now_ms=now_ms)
+    return ended
+
+
+def overdue(session: ReadSession, now_ms: int, *, limit: int) -> tuple[Credential, ...]:
+    """Return some that are over by the clock and not marked so: marking keeps them over when the clock is set back."""
+    table = tables.credential
+    where = (table.c.state == ACTIVE) & (table.c.not_after_ms <= now_ms)
+    found = map(_credential, session.scan(table, where, limit=limit))
+    return tuple(item for item in found if item.state_at(now_ms) == EXPIRED and item.state == ACTIVE)
+
+
+def _sorted(rows: list[dict[str, Any]]) -> tuple[Credential, ...]:
+    return tuple(sorted(map(_credential, rows), key=lambda item: (item.created_ms, item.id)))
+
+
+def _credential(row: dict[str, Any]) -> Credential:
+    return Credential(
+        id=row["id"],
+        principal_id=row["principal_id"],
+        kind=row["kind"],
+        fingerprint=row["fingerprint"],
+        public=row["public"],
+        authority_id=row["authority_id"],
+        not_after_ms=row["not_after_ms"],
+        created_ms=row["created_ms"],
+        state=row["state"],
+        ended_ms=row["ended_ms"],
+        about=row["about"] or {},
+        revision=row["revision"],
+    )
