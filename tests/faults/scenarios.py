@@ -249,14 +249,17 @@ def _wait_for(moment_ms: int) -> None:
 
 def _people_and_policy(h) -> None:
     from hermetic.audit.pins import Pin
+    from hermetic.crypto.hpke import PrivateKey
     from hermetic.errors import PolicyDenied
     from hermetic.formats.messages.backup import TakeBackup
     from hermetic.formats.messages.domain import RecordRestoreCheck
     from hermetic.formats.messages.policy import ApplyPolicy, SetRoles
+    from hermetic.formats.messages.second_factors import InviteFactor
 
     ask = h.connection.ask
     h.decide("dataset/more", "less than it seemed", retention_days=30)
     ask(SetRoles("nobody", ("data-steward",), "joins"))
+    ask(InviteFactor("nobody", PrivateKey.generate().public, "joins"))
     ask(ApplyPolicy(h.connection.project.bundle().to_bytes()))
     ask(TakeBackup())
     seen = Pin.from_note(h.connection.pins.checkpoint, "pins").checkpoint

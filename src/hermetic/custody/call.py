@@ -44,6 +44,7 @@ class Noted:
 
     refusal: bool = False
     policies: tuple[str, ...] = ()
+    shown: tuple[object, int | None] | None = None  # session it was read in, and how long ago a second factor was shown (`factor_age`)
 
 
 @dataclass(frozen=True, slots=True)

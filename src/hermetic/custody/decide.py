@@ -13,7 +13,7 @@ from hermetic.access import grants
 from hermetic.access.grants import Wanted
 from hermetic.audit.leaf import Entry
 from hermetic.catalog import usage
-from hermetic.custody import approved, asking, callers, denial, seen
+from hermetic.custody import approved, asking, callers, denial, factor_age, seen
 from hermetic.custody.call import Moved
 from hermetic.custody.work import TrackedSession, unit
 from hermetic.errors import ApprovalNeeded, Conflict
@@ -101,6 +101,7 @@ def as_request(call: Call, question: Question, *, granted: bool, approvals: int 
             granted=granted,
             approvals=approvals,
             network=call.network,
+            mfa_age_ms=factor_age.known(call, question.caller.id),
         ),
     )
 
@@ -110,6 +111,7 @@ def decide(call: Call, session: ReadSession, question: Question, *, holding: boo
 
     A grant counts only where roles alone would not do: what may be done anyway takes no use of it.
     """
+    factor_age.look(call, session)
     rulebook, request = question.policy.rulebook, as_request(call, question, granted=False)
     used = None
     if obligations.needs_usage(rulebook.document, request):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Entry
 from hermetic.catalog import versions
-from hermetic.custody import asking, callers, keyhomes
+from hermetic.custody import asking, callers, factor_age, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
 from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grants, still_the_same, whole_domain
@@ -110,6 +110,7 @@ def explain(call: Call, request: Explain) -> Explanation:
         caller = me if request.principal is None else _other(session, request.principal)
         policy = call.custodian.policy.current(session)
         resource = whole_domain(call, session)
+        factor_age.look(call, session)
         purpose, length = request.purpose, 0
         if action in ASSET_ACTIONS:
             asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)

@@ -206,7 +206,7 @@ def _second_factor(document: PolicyDocument, request: DecisionRequest) -> Iterat
     age = request.context.mfa_age_ms
     if oldest is not None and (age is None or not 0 <= age <= oldest):
         message = f"{request.action} needs a second factor from the last {spell_ms(oldest)}"
-        yield Unmet("second-factor", message, "show your second factor with `hermetic identity`, then repeat", by_people=True)
+        yield Unmet("second-factor", message, "show your second factor with `hermetic identity confirm`, then repeat", by_people=True)
 
 
 def _approvals(document: PolicyDocument, request: DecisionRequest) -> Iterator[Unmet]:

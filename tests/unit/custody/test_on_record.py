@@ -16,6 +16,7 @@ from hermetic.domain import root_moves
 from hermetic.errors import ApprovalNeeded, Conflict, HermeticError
 from hermetic.formats import codec
 from hermetic.formats.messages import approvals, destruction, domain, keys, packages, policy, roots, signing
+from hermetic.formats.messages import second_factors as factors
 from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.ids import Purpose
 from hermetic.policy.bundle import PolicyBundle
@@ -33,9 +34,12 @@ OTHERS = {
     *("trace-lineage", "end-exposure", "list-exposures", "collect-garbage", "start-run", "finish-run", "show-run", "list-runs"),
     *("list-keys", "show-key", "list-signing-keys", "list-suites", "list-roots", "show-policy", "explain", "list-grants"),
     *("list-principals", "list-approvers", "list-requests", "show-request", "plan-destruction", "plan-shred", "show-certificate"),
-    *("read-log", "verify-log", "prove-entry", "export-log", "reconcile-log", "record-uses", "list-uses"),
+    *("list-factors", "read-log", "verify-log", "prove-entry", "export-log", "reconcile-log", "record-uses", "list-uses"),
 }
 """These change no keys, and nobody who decides about them: what is refused of them by policy, or meets changed bytes, is on record."""
+
+OWN = {"begin-totp", "finish-totp", "begin-webauthn", "finish-webauthn", "confirm-totp", "confirm-webauthn", "remove-factor"}
+"""About one's own second factors: what is wrong with them is no matter of policies."""
 
 
 def test_every_request_is_of_one_kind_or_the_other():
@@ -82,6 +86,14 @@ def _wrong(port):
         "record-package-destroyed": destruction.RecordPackageDestroyed(NONE, WHY),
         "record-recovery": domain.RecordRecovery(NONE),
         "apply-policy": policy.ApplyPolicy(b"no policy"),
+        "begin-totp": factors.BeginTotp("phone", b"no key"),
+        "finish-totp": factors.FinishTotp(NONE, "000000"),
+        "begin-webauthn": factors.BeginWebauthn(adding=False, port=1),
+        "finish-webauthn": factors.FinishWebauthn("key", b"x", b"x"),
+        "confirm-totp": factors.ConfirmTotp("000000"),
+        "confirm-webauthn": factors.ConfirmWebauthn(b"x", b"x", b"x", b"x", b"x"),
+        "remove-factor": factors.RemoveFactor(NONE, WHY),
+        "invite-factor": factors.InviteFactor("nobody here", PrivateKey.generate().public, WHY),
         "enrol-approver": approvals.EnrolApprover("bob", b"no key", WHY),
         "remove-approver": approvals.RemoveApprover("nobody here", WHY),
         "add-statement": approvals.AddStatement(b"no statement"),

@@ -76,7 +76,7 @@ def theirs(tmp_path_factory):
 MEANS = {
     "ref": "ref", "refs": "ref", "name": "name", "old": "name", "pattern": "name", "asset": "asset", "kek": "kek", "root": "root",
     "run": "run", "lease": "lease", "leases": "lease", "path": "path", "recipient": "public", "public": "public", "bundle": "bundle",
-    "enrol-approver.public": "approver", "publish-version.object": "object", "shred-versions.versions": "version",
+    "begin-totp.to": "public", "invite-factor.to": "public", "enrol-approver.public": "approver", "publish-version.object": "object", "shred-versions.versions": "version",
     "version": "version", "publish-version.version": "draft", "abandon-version.version": "draft", "object": "object",
 }  # fmt: skip
 SAID = {
@@ -86,7 +86,7 @@ SAID = {
     "provider": "local:insecure-file", "change-key-state.verb": "suspend", "set-root-state.verb": "suspend", "use": "log",
     "record-copies-destroyed.before_ms": w.START - w.HOUR, "publish-version.root": bytes(32),
     "publish-version.labels": None, "publish-version.algorithm": "BLAKE3", "rotate-signing-key.compromised_after": None,
-    "generation": 1, "count": 1, "environment": None, "parents": None, "approvals": None, "exposure": None, "decisions": None,
+    "generation": 1, "count": 1, "port": 8080, "environment": None, "parents": None, "approvals": None, "exposure": None, "decisions": None,
     "facts": None, "kind": None, "rename-asset.new": "dataset/c", "explain.principal": None, "plaintext_length": 1, "length": 1000,
     "set-root-state.state": "suspend", "start-run.name": "train", "generated": None,
     "open-versions.run": None, "begin-version.run": None, "begin-version.place": None,
@@ -138,6 +138,14 @@ ANSWERED = {
         Denied,
         "one's own, and those who respond to incidents; that a path has an exposure is told to who names the path",
     ),
+    "begin-totp": (Denied, "one's own factors; the first one takes an invitation"),
+    "finish-totp": (NotFound, "one's own"),
+    "begin-webauthn": (NotFound, "one's own, and there is none"),
+    "finish-webauthn": (Denied, "answers to a challenge of one's own"),
+    "confirm-totp": (NotFound, "one's own, and there is none"),
+    "confirm-webauthn": (Denied, "answers to a challenge of one's own"),
+    "list-factors": (None, "one's own"),
+    "remove-factor": (NotFound, "an id that is random; what exists is refused by policy where it is somebody else's"),
     "add-statement": (FormatError, "whoever brings it, a statement counts by the signature of an enrolled approver"),
 }
 
