@@ -5,7 +5,8 @@ What must hold:
 1. A key belongs to one name for ever; a name has one active key. So one person is one voice.
 2. A statement counts for the request and the requester it names, while that is open, from when it was made until it or the request
    expires, if its key's holder is still an approver and is not who asks. Its signature is verified each time it is counted.
-3. A request is used once: it is closed in the transaction of the operation. One no closes it too.
+3. A request is used once: it is closed in the transaction of the operation. One no closes it too, and so does who asked, by taking it
+   back. What is closed stays on record for good.
 4. A request that was seen to be over is marked, so that a clock that is set back does not open it again.
 """
 
@@ -15,6 +16,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from hermetic.access import identity
 from hermetic.crypto import sign
 from hermetic.db import tables
 from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, SignatureError, UsageError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from hermetic.policy.request import Principal
 
 ACTIVE, REMOVED = "active", "removed"
-OPEN, USED, DENIED, EXPIRED = "open", "used", "denied", "expired"
+OPEN, USED, DENIED, EXPIRED, WITHDRAWN = "open", "used", "denied", "expired", "withdrawn"
 LIFE_MS: Final = 86_400_000  # of a request
 SKEW_MS: Final = 300_000  # how far the clocks of approvers and custody may differ
 NAME_LIMIT: Final = 120
@@ -209,6 +211,8 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
     who, said = _verified(session, raw)
     if not who.active:
         raise Denied(f"{who.name} is no approver any more", hint="ask another approver")
+    if silenced(session, who):
+        raise Denied(f"{who.name} is disabled in this domain", hint="ask another approver")
     # 2. It is about a request of this domain, as that stands, and of now.
     if said.domain != domain:
         raise Denied("this approval is for another domain")
@@ -289,8 +293,20 @@ def voices(session: ReadSession, item: Asked, principal: Principal, now_ms: int)
     return tuple(
         who
         for who, said in said_about(session, item)
-        if said.verdict == "approve" and says_who(said, item) and who.active and not who.is_(principal) and now_ms < said.expires_ms
+        if said.verdict == "approve"
+        and says_who(said, item)
+        and who.active
+        and not who.is_(principal)
+        and now_ms < said.expires_ms
+        and not silenced(session, who)
     )
+
+
+def silenced(session: ReadSession, who: Approver) -> bool:
+    """Whether an approver is a principal that is disabled, by id or by name: what they sign, or signed, does not count meanwhile."""
+    by_id = None if who.principal_id is None else identity.find(session, who.principal_id)
+    by_name = identity.by_name(session, who.name)
+    return any(found is not None and not found.active for found in (by_id, by_name))
 
 
 def _approver(row: dict[str, Any]) -> Approver:

@@ -106,6 +106,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "approval.refused": "request",
         "approval.used": "request",
         "approval.expired": "request",
+        "approval.withdrawn": "request",
         "exposure.started": "exposure version",
         "exposure.ended": "exposure",
         "run.started": "run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,20 +14,21 @@ from hermetic.cli import request_shown
 from hermetic.cli.approver import read_small
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.lazy import Group
-from hermetic.cli.options import ANY_PATH, output, passphrase_file
+from hermetic.cli.options import ANY_PATH, output, passphrase_file, reason
 from hermetic.cli.passphrase import asker
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.errors import Conflict, StorageError, UsageError
-from hermetic.formats.messages.approvals import AddStatement, ListRequests, ShowRequest
+from hermetic.formats.messages.approvals import AddStatement, ListRequests, ShowRequest, WithdrawRequest
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.domain.approving import Shown
+    from hermetic.domain.connect import Connection
     from hermetic.formats.approval import Decided
     from hermetic.formats.messages.approvals import RequestRow
 
-_STATE = {"open": "warn", "used": "good", "denied": "bad", "expired": "dim"}
+_STATE = {"open": "warn", "used": "good", "denied": "bad", "expired": "dim", "withdrawn": "dim"}
 _REQUEST_LIMIT = 8 * 1024 * 1024
 _STATEMENT_LIMIT = 16_384
 _KEY = click.option("--key", "key_file", type=ANY_PATH, required=True, metavar="FILE", help="The approver's own key file.")
@@ -39,12 +41,12 @@ def request() -> None:
 
 
 @request.command(name="ls")
-@click.option("--all", "everything", is_flag=True, help="Requests that were used, denied or have expired, too.")
+@click.option("--all", "everything", is_flag=True, help="All there ever were: used, denied, withdrawn, expired ones too.")
 @output
 def ls(out: Out, *, everything: bool) -> int:
     """List the requests that wait for approval."""
     with connected() as connection:
-        found = connection.ask(ListRequests(closed=everything)).requests
+        found = _listed(connection, everything=everything)
     rows = [
         (
             Mark(row.id[:8], "name"),
@@ -91,6 +93,50 @@ def show(out: Out, *, request: str, offline: bool, raw: bool) -> int:
         return 0
     changed: list[Block] = [Heading("Changes"), *map(Line, changes)] if changes else []
     out.emit(row, *_details(row, asked), *changed)
+    return 0
+
+
+def _listed(connection: Connection, *, everything: bool) -> tuple[RequestRow, ...]:
+    """Return what custody lists, all of it: an answer holds so many at a time."""
+    page = connection.ask(ListRequests(closed=everything))
+    found = page.requests
+    while everything and page.older and page.requests:
+        page = connection.ask(ListRequests(closed=True, before=page.requests[0].id))
+        found = (*page.requests, *found)
+    return found
+
+
+@request.command()
+@click.argument("request")
+@reason()
+@output
+def withdraw(out: Out, *, request: str, reason: str) -> int:
+    """Take back a request of your own.
+
+    Nobody can approve it any more, and nothing can use it; it stays on record. The same command asks anew.
+    """
+    with connected() as connection:
+        done = connection.ask(WithdrawRequest(request, reason))
+    out.emit({"request": done.request, "state": "withdrawn"}, Facts([("request", Mark(done.request, "name")), ("state", "withdrawn")]))
+    return 0
+
+
+@request.command()
+@click.option("--again", is_flag=True, help="Try anew what was given up.")
+@output
+def notify(out: Out, *, again: bool) -> int:
+    """Deliver the notifications that are due.
+
+    To the targets of `notify:` in config.yaml. A service does so by itself; elsewhere run it now and then, from cron say. What a
+    target does not take is tried again later, further and further apart.
+    """
+    with connected() as connection:
+        notifier = connection.notifier()
+        done = notifier.deliver(again=again)
+    facts = asdict(done)
+    if not (notifier.configured or any(facts.values())):
+        out.note("nobody is told: config.yaml has no `notify:`")
+    out.emit(facts, Facts([(name, count) for name, count in facts.items()]))
     return 0
 
 
@@ -205,6 +251,7 @@ def _details(row: RequestRow, asked: Shown | None = None) -> list[Block]:
         ("request", Mark(row.id, "name")),
         ("state", _state(row.state)),
         ("approved", f"{_yes(row)} of {row.needed}"),
+        ("until", moment(row.expires_ms)),
         ("for", row.action),
     ]
     signed: list[tuple[str, Cell]] = [] if asked is None else [(pair.name, pair.value) for pair in asked.fields()]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hermetic.formats.canonical import JsonValue
 
 
-_CLOSING = ("approval.used", "approval.refused", "approval.expired")
+_CLOSING = ("approval.used", "approval.refused", "approval.expired", "approval.withdrawn")
 _REMOVED = "approver.removed"
 
 

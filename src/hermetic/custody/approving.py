@@ -1,4 +1,4 @@
-"""What waits for approval: list and show requests, take approvers' statements (spec/approval.md).
+"""What waits for approval: list and show requests, take approvers' statements, take a request back (spec/approval.md).
 
 A request is kept as its canonical bytes, so that approvers see what they sign. Who hands a statement in does not matter.
 """
@@ -10,38 +10,53 @@ from typing import TYPE_CHECKING, Any
 from hermetic.access import approvals
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.custody import callers, naming
+from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.work import unit
-from hermetic.errors import NotFound, UsageError
+from hermetic.errors import Conflict, NotFound, UsageError
 from hermetic.formats import codec, readable
-from hermetic.formats.messages.approvals import AddStatement, ListRequests, RequestList, RequestRow, ShowRequest, StatementRow
+from hermetic.formats.messages.approvals import (
+    AddStatement,
+    ListRequests,
+    RequestList,
+    RequestRow,
+    RequestWithdrawn,
+    ShowRequest,
+    StatementRow,
+    WithdrawRequest,
+)
 from hermetic.formats.messages.base import Pair
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hermetic.access.approvals import Approver, Asked
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
     from hermetic.formats.approval import Statement
 
 PREFIX = 4  # shortest prefix of an id that names a request
-LISTED = 200
+LISTED = 200  # requests in one answer
 
 
 def list_requests(call: Call, request: ListRequests) -> RequestList:
-    """List requests. Raises PolicyDenied."""
+    """List the newest requests, or those before one. Raises PolicyDenied, NotFound."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         found = approvals.requests(session, state=None if request.closed else approvals.OPEN)
         kept = [item for item in found if request.closed or not item.over(call.now_ms)]
-        return RequestList(tuple(row(call, session, item) for item in kept[-LISTED:]))
+        if request.before is not None:
+            last = approvals.asked(session, request.before)
+            kept = [item for item in kept if (item.created_ms, item.id) < (last.created_ms, last.id)]
+        return RequestList(tuple(row(call, session, item) for item in kept[-LISTED:]), older=len(kept) > LISTED)
 
 
 def show_request(call: Call, request: ShowRequest) -> RequestRow:
     """Show a request. Raises NotFound, UsageError, PolicyDenied."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        return row(call, session, _find(session, request.request))
+        return row(call, session, _find(approvals.requests(session), request.request))
 
 
 def add_statement(call: Call, request: AddStatement) -> RequestRow:
@@ -61,8 +76,24 @@ def add_statement(call: Call, request: AddStatement) -> RequestRow:
         return row(call, session, approvals.asked(session, item.id))
 
 
-def _find(session: ReadSession, text: str) -> Asked:
-    found = [item for item in approvals.requests(session) if len(text) >= PREFIX and item.id.startswith(text)]
+def withdraw_request(call: Call, request: WithdrawRequest) -> RequestWithdrawn:
+    """Close a request of the caller's own; others' are not there for them. Raises NotFound, UsageError, Conflict."""
+    if not request.reason.strip():
+        raise UsageError("say why", hint="--reason TEXT goes on record")
+    with unit(call.custodian, "custody.approval.withdrawn", call.now_ms) as work:
+        caller = callers.require(call, work.session)
+        own = [item for item in approvals.requests(work.session) if item.requester_id == caller.id]
+        item = _find(own, request.request)
+        if item.state == approvals.OPEN and item.over(call.now_ms):
+            raise Conflict("this request has expired already", hint="nothing is left to take back")
+        gone = approvals.close(work.session, item, approvals.WITHDRAWN, now_ms=call.now_ms)
+        hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
+        at = work.log(Entry("approval.withdrawn", {"request": gone.id}, hidden))
+    return RequestWithdrawn(gone.id, receipt(call.custodian.generation, work.logged(), at))
+
+
+def _find(requests: Iterable[Asked], text: str) -> Asked:
+    found = [item for item in requests if len(text) >= PREFIX and item.id.startswith(text)]
     if not found:
         raise NotFound(f"no request {text!r}", hint="`hermetic request ls` lists them; four letters of an id are enough")
     if len(found) > 1:
@@ -87,7 +118,7 @@ def row(call: Call, session: ReadSession, item: Asked) -> RequestRow:
         state=approvals.EXPIRED if over else item.state,
         asks=_asks(item.request),
         about=naming.about(call, session, item),
-        statements=tuple(_statement(call, item, (who, said)) for who, said in approvals.said_about(session, item)),
+        statements=tuple(_statement((call, session), item, (who, said)) for who, said in approvals.said_about(session, item)),
     )
 
 
@@ -96,9 +127,11 @@ def _asks(raw: bytes) -> tuple[Pair, ...]:
     return (Pair("asks", codec.name_of(type(asked))), *readable.pairs(asked))
 
 
-def _statement(call: Call, item: Asked, spoken: tuple[Approver, Statement]) -> StatementRow:
-    who, said = spoken
+def _statement(where: tuple[Call, ReadSession], item: Asked, spoken: tuple[Approver, Statement]) -> StatementRow:
+    (call, session), (who, said) = where, spoken
     why = "" if who.active else "is no approver any more"
+    if approvals.silenced(session, who):
+        why = "is disabled"
     if not approvals.says_who(said, item):
         why = "does not name who asks"
     if call.now_ms >= said.expires_ms:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from hermetic.access import approvals
-from hermetic.audit.leaf import Entry
+from hermetic.audit.leaf import Entry, Hidden
 from hermetic.custody import approved, callers
 from hermetic.custody.work import unit
 from hermetic.errors import ApprovalNeeded, PolicyDenied
@@ -35,8 +35,8 @@ def demand(call: Call, caller: Caller, needed: int, what: str) -> None:
         ask(call, caller, needed, what)
 
 
-def ask(call: Call, caller: Caller, needed: int, what: str) -> NoReturn:
-    """Put the request on record, if it is not yet, and say how to approve it.
+def ask(call: Call, caller: Caller, needed: int, what: str, *, data_class: str = "") -> NoReturn:
+    """Put the request on record, if it is not yet, and say how to approve it. `data_class` is told to those who are notified.
 
     Raises ApprovalNeeded; PolicyDenied when an approver has said no; both leave the operation undone.
     """
@@ -52,7 +52,7 @@ def ask(call: Call, caller: Caller, needed: int, what: str) -> NoReturn:
                 hint="`hermetic approver enrol NAME --public-key FILE` makes approvers known",
             )
         if item is None:
-            item = _ask(call, work, caller, (needed, what))
+            item = _ask(call, work, caller, (needed, what, data_class))
         have = len(approvals.in_favour(work.session, item, caller.principal, call.now_ms))
     raise ApprovalNeeded(
         f"{what} needs the approval of {_people(needed)}, and has {have}: request {item.id}",
@@ -60,12 +60,15 @@ def ask(call: Call, caller: Caller, needed: int, what: str) -> NoReturn:
     )
 
 
-def _ask(call: Call, work: Work, caller: Caller, about: tuple[int, str]) -> Asked:
-    needed, what = about
+def _ask(call: Call, work: Work, caller: Caller, about: tuple[int, str, str]) -> Asked:
+    needed, what, data_class = about
     said = (what, request_hash(call.request), codec.encode(call.request))
     item = approvals.ask(work.session, caller.principal, said, needed=needed, now_ms=call.now_ms)
     facts: dict[str, JsonValue] = {"request": item.id, "action": what, "needed": needed, "expires_ms": item.expires_ms}
-    work.log(Entry("approval.asked", facts, {"principal": caller.hidden()}))
+    hidden = {"principal": caller.hidden()}
+    if data_class:
+        hidden["class"] = Hidden(data_class, f"principal:{caller.id}")
+    work.log(Entry("approval.asked", facts, hidden))
     return item
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Leaf
 from hermetic.catalog.values import VersionState
-from hermetic.custody import blast, copied, forgetting, held_up, signing_findings, suites
+from hermetic.custody import blast, copied, forgetting, held_up, outbox, signing_findings, suites
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.certificate import LIMIT, parse_certificate
@@ -46,6 +46,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *_incomplete(session),
         *_incomplete_keys(session),
         *_duties(session, policy),
+        *outbox.notes(session, call.now_ms),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hermetic.custody.handles import HandleTable
+from hermetic.custody.outbox import Outbox
 from hermetic.custody.uses import UseBook
 from hermetic.errors import Conflict, HermeticError
 from hermetic.ids import DomainId, Enforcement  # noqa: TC001 - a value class's fields
@@ -84,6 +85,7 @@ class Custodian:
     roots: RootHome | None = None
     handles: HandleTable = field(default_factory=HandleTable)
     uses: UseBook = field(default_factory=UseBook)
+    outbox: Outbox = field(default_factory=Outbox)
     commits: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unscrubbed: list[bytes] = field(default_factory=list, repr=False)

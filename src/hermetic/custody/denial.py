@@ -26,6 +26,7 @@ from hermetic.ids import check_id
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
+    from hermetic.custody.custodian import Custodian
     from hermetic.custody.decide import Verdict
     from hermetic.db.rows import ReadSession, Session
     from hermetic.formats.canonical import JsonValue
@@ -64,6 +65,7 @@ ABOUT_KEYS = frozenset(
         "enrol-approver",
         "remove-approver",
         "add-statement",
+        "withdraw-request",
         "give-grant",
         "revoke-grant",
         "set-roles",
@@ -177,19 +179,34 @@ def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -
     call.noted.refusal = True
     with custodian.database.write(custodian.row_keys, step="custody.release.denied") as session:
         store = TablesStore(session.connection)
-        if expired := [*expire_grants(session, call.now_ms), *expire_requests(session, call.now_ms)]:
-            custodian.log.append(store, expired, now_ms=custodian.clock())
+        told = _expire(custodian, session, call.now_ms)
         custodian.log.append_denial(store, entry, now_ms=custodian.clock())
     custodian.committed()
+    if told:
+        custodian.outbox.wake.set()
 
 
 def close_overdue(call: Call) -> None:
     """Mark grants and requests that are over by the clock; at the start of a connection, so that every process looks once."""
-    custodian = call.custodian
+    sweep(call.custodian, call.now_ms)
+
+
+def sweep(custodian: Custodian, now_ms: int) -> None:
+    """Mark grants and requests that are over by the clock."""
     with custodian.database.write(custodian.row_keys, step="custody.grant.expired") as session:
-        if expired := [*expire_grants(session, call.now_ms), *expire_requests(session, call.now_ms)]:
-            custodian.log.append(TablesStore(session.connection), expired, now_ms=custodian.clock())
+        told = _expire(custodian, session, now_ms)
     custodian.committed()
+    if told:
+        custodian.outbox.wake.set()
+
+
+def _expire(custodian: Custodian, session: Session, now_ms: int) -> bool:
+    """Do so in a transaction; tell whether somebody is to be told."""
+    expired = [*expire_grants(session, now_ms), *expire_requests(session, now_ms)]
+    if not expired:
+        return False
+    custodian.log.append(TablesStore(session.connection), expired, now_ms=custodian.clock())
+    return custodian.outbox.put(session, expired, domain=custodian.domain, now_ms=now_ms)
 
 
 def _request_id(call: Call) -> str | None:

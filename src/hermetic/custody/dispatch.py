@@ -98,6 +98,7 @@ HANDLERS: dict[str, str] = {
     "list-requests": "approving.list_requests",
     "show-request": "approving.show_request",
     "add-statement": "approving.add_statement",
+    "withdraw-request": "approving.withdraw_request",
     "plan-destruction": "destroying.plan_destruction",
     "announce-destruction": "destroying.announce_destruction",
     "cancel-destruction": "destroying.cancel_destruction",

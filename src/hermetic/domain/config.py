@@ -5,6 +5,8 @@
     stores: {warehouse: {folder: /data/sealed}}      where stores lie that hermetic.yaml only names (store_places.py)
     locations: {lake: s3://bucket/prefix}            where plain locations are that rules mean by `store: lake` (sealed::)
     providers: {openbao:transit/hermetic: {address: https://HOST:8200}}     how roots are reached (providers/settings.py)
+    notify: {chat: {webhook: https://HOST/PATH, key: FILE}}      who is told what waits (notify_settings.py)
+    telemetry: {otlp: https://HOST:4318/v1/metrics}  where a service sends its metrics (telemetry_settings.py)
 
 A command lives here and not in the project because whoever can write the project must not make this user run something.
 """
@@ -22,7 +24,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from hermetic.domain import store_places
+from hermetic.domain import notify_settings, store_places, telemetry_settings
 from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.providers import private_file, settings
 from hermetic.stores.s3_settings import S3Settings
@@ -40,6 +42,8 @@ HEADER = """\
 #           {lake: {kind: s3, bucket: NAME, prefix: hermetic, endpoint: https://HOST, region: NAME, profile: NAME}}
 #   locations: {lake: s3://bucket/prefix}           where plain locations are that rules mean by `store: lake`
 #   providers: {PROVIDER-URI: {NAME: VALUE}}        how a root in an HSM or a key service is reached; never a secret
+#   notify: {chat: {webhook: https://HOST/PATH, key: /etc/hermetic/chat.key}}    who is told what waits for approval
+#   telemetry: {otlp: https://HOST:4318/v1/metrics}                              where a service sends its metrics
 """
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?!.*(?:^|/)\.\.?(?:/|$))(?!.*::)[^@?#\s\\]*")
 # ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
@@ -58,6 +62,8 @@ class UserConfig:
     buckets: dict[str, S3Settings] = field(default_factory=dict)  # stores too
     locations: dict[str, str] = field(default_factory=dict)
     providers: dict[str, dict[str, str]] = field(default_factory=dict)  # settings by provider URI
+    notify: dict[str, notify_settings.Target] = field(default_factory=dict)
+    telemetry: telemetry_settings.Telemetry | None = None
 
     @property
     def places(self) -> dict[str, Path | S3Settings]:
@@ -77,6 +83,10 @@ class UserConfig:
             body["locations"] = dict(self.locations)
         if self.providers:
             body["providers"] = {uri: dict(given) for uri, given in self.providers.items()}
+        if self.notify:
+            body["notify"] = {name: dict(target.given) for name, target in self.notify.items()}
+        if self.telemetry is not None:
+            body["telemetry"] = dict(self.telemetry.given)
         out = io.StringIO()
         out.write(HEADER)
         if body:  # an empty mapping would be written as {}, to which nothing can be added
@@ -134,7 +144,7 @@ def add_provider(folder: Path, uri: str, given: Mapping[str, str]) -> None:
 
 
 def _read(body: Any, file: str) -> UserConfig:
-    body = _mapping(body, {"backup", "anchor", "stores", "locations", "providers"}, file)
+    body = _mapping(body, {"backup", "anchor", "stores", "locations", "providers", "notify", "telemetry"}, file)
     backup = _mapping(body.get("backup", {}), _KEYS["backup"], file)
     anchor = _mapping(body.get("anchor", {}), _KEYS["anchor"], file)
     command = anchor.get("command", [])
@@ -152,6 +162,8 @@ def _read(body: Any, file: str) -> UserConfig:
         buckets={name: place for name, place in places.items() if isinstance(place, S3Settings)},
         locations=_locations(body.get("locations", {}), file),
         providers=_providers(body.get("providers", {}), file),
+        notify=notify_settings.read(body.get("notify", {}), file),
+        telemetry=telemetry_settings.read(body.get("telemetry"), file),
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.custody.custodian import Custodian
+    from hermetic.domain.notifying import Notifier
     from hermetic.domain.port import Port
     from hermetic.domain.project import Project
     from hermetic.formats.messages.base import Request
@@ -121,7 +122,9 @@ class Connection:
         folder = self.home.domain_data(self.project.domain)
         custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings)
         custodian.enforcement = self._enforcement
+        custodian.outbox.wants = tuple(target.wants for target in self.config.notify.values())
         self._roots = custodian.roots
+        self._custodian: Custodian | None = custodian
         place = self.config.backup_place
         backup = None if place is None else BackupKeeper(custodian, folder, place)
         anchor = AnchorCommand(custodian, self.config.anchor_command) if self.config.anchor_command else None
@@ -133,6 +136,7 @@ class Connection:
         from hermetic.domain.unix_port import UnixPort  # noqa: PLC0415 - who has custody in this process does not need sockets
 
         self._roots = None
+        self._custodian = None
         self._port = UnixPort(place, self.project.domain)
 
     def _provider_settings(self) -> Mapping[str, Mapping[str, str]]:
@@ -150,6 +154,14 @@ class Connection:
         if not isinstance(self._roots, HomeRoots):
             raise Unsupported("custody runs elsewhere", hint="run the command where custody runs")
         return self._roots
+
+    def notifier(self) -> Notifier:
+        """Return what delivers notifications, where custody runs in this process. Raises Unsupported elsewhere."""
+        if self._custodian is None:
+            raise Unsupported("custody runs elsewhere", hint="the service there delivers by itself")
+        from hermetic.domain.notifying import Notifier  # noqa: PLC0415 - sockets and mail, which hardly anything needs
+
+        return Notifier(self._custodian, self.config.notify)
 
     def _look_back(self, custodian: Custodian) -> None:
         """Once for each generation: compare the restored log with what was seen of it before. Raises LogTampered."""

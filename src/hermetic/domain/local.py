@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.custody.custodian import Custodian
+    from hermetic.custody.outbox import Outbox
     from hermetic.domain.anchoring import AnchorCommand
     from hermetic.domain.backing import BackupKeeper
     from hermetic.formats.messages.base import KeyBlob, Request
@@ -140,6 +141,11 @@ class LocalPort:
         """Log what services were asked and no unit of work took along; what cannot be logged now waits for the next time."""
         with suppress(HermeticError):
             self._used += uses.record(self._custodian)
+
+    @property
+    def outbox(self) -> Outbox:
+        """What this custody tells outside."""
+        return self._custodian.outbox
 
     def redeem(self, blob: KeyBlob) -> Secret:
         """Return the key behind a handle, once. Raises LeaseEnded."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.domain.connect import keep
 from hermetic.domain.local import LocalPort
+from hermetic.domain.notifying import DeliveryThread
 from hermetic.errors import Denied, NotAuthenticated, Unsupported
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class SeparatedCustody:
         self._port = port
         self.domain = self._connection.project.domain
         self._own, self._nobody = os.geteuid(), nameless_user()
+        self.notifier = self._connection.notifier()
+        self._delivery: DeliveryThread | None = None
+        if self.notifier.configured:
+            self._delivery = DeliveryThread(self.notifier, self._port.outbox.wake)
+            self._delivery.start()
 
     def ask_for(self, user: int, request: Request[Any]) -> object:
         """Answer a request of the operating-system user `user`. Raises HermeticError."""
@@ -57,7 +63,9 @@ class SeparatedCustody:
         return user == self._own or (user != self._nobody and self._port.knows(user))
 
     def close(self) -> None:
-        """Close custody."""
+        """Close custody; what was not delivered waits."""
+        if self._delivery is not None:
+            self._delivery.stop()
         self._connection.close()
 
     def __enter__(self) -> Self:

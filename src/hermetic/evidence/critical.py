@@ -106,6 +106,28 @@ def _together(name: str, classes: str) -> Finding:
     )
 
 
+def _glass(pattern: str, detail: str) -> Finding:
+    grant, _, who = detail.partition(" ")
+    return Finding(
+        "break-glass-open",
+        "high",
+        pattern,
+        f"{who} broke the glass and can open it now",
+        f"hermetic access ls; to end it: hermetic access revoke {grant} --reason WHY",
+    )
+
+
+def _unreviewed(pattern: str, detail: str) -> Finding:
+    grant, _, who = detail.partition(" ")
+    return Finding(
+        "break-glass-unreviewed",
+        "medium",
+        pattern,
+        f"{who} broke the glass, and nobody has looked at what was done",
+        f"hermetic log ls; then, somebody else than {who}: hermetic access review {grant} --finding TEXT",
+    )
+
+
 def _signing_overdue(use: str, days: str) -> Finding:
     return Finding(
         "signing-rotation-overdue",
@@ -156,6 +178,26 @@ def _suite_closed(name: str, suite: str) -> Finding:
     )
 
 
+def _dead(target: str, count: str) -> Finding:
+    return Finding(
+        "notifications-dead",
+        "medium",
+        target,
+        f"{count} notifications were given up, since this target took none of them",
+        "look what its log and `hermetic request notify` say, then hermetic request notify --again",
+    )
+
+
+def _late(target: str, count: str) -> Finding:
+    return Finding(
+        "notifications-late",
+        "low",
+        target,
+        f"{count} notifications have waited for more than an hour",
+        "hermetic request notify, or a service (hermetic serve) that delivers them",
+    )
+
+
 _SIGNED = {"log": "the log", "manifest": "manifests"}
 
 _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
@@ -169,8 +211,12 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "copies-hold-destroyed": _not_forgotten,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
+    "break-glass-open": _glass,
+    "break-glass-unreviewed": _unreviewed,
     "suite-retired": _suite_retired,
     "suite-closed": _suite_closed,
     "signed-by-compromised-key": _doubtful_version,
     "log-signed-by-compromised-key": _doubtful_log,
+    "notifications-dead": _dead,
+    "notifications-late": _late,
 }

@@ -9,6 +9,7 @@ import pwd
 
 import pytest
 
+from hermetic.crypto import x509
 from hermetic.crypto.hpke import PrivateKey
 from hermetic.custody.denial import ABOUT_KEYS
 from hermetic.custody.dispatch import HANDLERS
@@ -18,6 +19,7 @@ from hermetic.formats import codec
 from hermetic.formats.messages import approvals, destruction, domain, keys, packages, policy, roots, signing
 from hermetic.formats.messages import second_factors as factors
 from hermetic.formats.messages.catalogue import ShowVersion
+from hermetic.formats.messages import identity
 from hermetic.ids import Purpose
 from hermetic.policy.bundle import PolicyBundle
 from tests import world as w
@@ -32,6 +34,7 @@ OTHERS = {
     *("hello", "gather-facts", "record-check", "take-backup", "publish-version", "abandon-version", "check-leases", "end-leases"),
     *("recognise-digests", "list-assets", "show-version", "rename-asset", "record-decision", "find-objects", "place-objects"),
     *("trace-lineage", "end-exposure", "list-exposures", "collect-garbage", "start-run", "finish-run", "show-run", "list-runs"),
+    *("list-identities", "show-identity", "list-authorities", "export-trust"),
     *("list-keys", "show-key", "list-signing-keys", "list-suites", "list-roots", "show-policy", "explain", "list-grants"),
     *("list-principals", "list-approvers", "list-requests", "show-request", "plan-destruction", "plan-shred", "show-certificate"),
     *("list-factors", "read-log", "verify-log", "prove-entry", "export-log", "reconcile-log", "record-uses", "list-uses"),
@@ -52,6 +55,10 @@ def _bundle(port, change=lambda text: text):
     files = dict(PolicyBundle.from_bytes(port.ask(policy.ShowPolicy()).bundle).files)
     files["hermetic.yaml"] = change(files["hermetic.yaml"].decode()).encode()
     return PolicyBundle(files=files).to_bytes()
+
+
+def _authority(domain):
+    return x509.root_certificate(x509.AuthorityKey.generate(), "somebody's", domain, x509.Span.of(w.START, 3600))
 
 
 def _recipient():
@@ -94,9 +101,18 @@ def _wrong(port):
         "confirm-webauthn": factors.ConfirmWebauthn(b"x", b"x", b"x", b"x", b"x"),
         "remove-factor": factors.RemoveFactor(NONE, WHY),
         "invite-factor": factors.InviteFactor("nobody here", PrivateKey.generate().public, WHY),
+        "enrol-identity": identity.EnrolIdentity("no name", "person", ("auditor",), WHY),
+        "issue-certificate": identity.IssueCertificate("nobody here", b"no request", 900, WHY),
+        "renew-certificate": identity.RenewCertificate(b"no request"),
+        "revoke-credential": identity.RevokeCredential("nobody here", WHY),
+        "create-authority": identity.CreateAuthority(""),
+        "rotate-authority": identity.RotateAuthority(root=False, reason=WHY),
+        "retire-authority": identity.RetireAuthority(NONE, WHY),
+        "trust-authority": identity.TrustAuthority((b"no certificate",), WHY),
         "enrol-approver": approvals.EnrolApprover("bob", b"no key", WHY),
         "remove-approver": approvals.RemoveApprover("nobody here", WHY),
         "add-statement": approvals.AddStatement(b"no statement"),
+        "withdraw-request": approvals.WithdrawRequest(NONE, WHY),
         "give-grant": policy.GiveGrant("nobody here", "open", "**", (Purpose.TRAIN,), w.START + w.DAY, WHY, None),
         "revoke-grant": policy.RevokeGrant(NONE, WHY),
         "set-roles": policy.SetRoles("nobody", ("no-such-role",), WHY),
@@ -169,6 +185,9 @@ def test_a_refusal_by_policy_names_policies_and_what_was_asked(world):
         "record-copies-destroyed": destruction.RecordCopiesDestroyed(w.START - w.YEAR, WHY),
         "record-recovery": domain.RecordRecovery(root),
         "apply-policy": policy.ApplyPolicy(_bundle(port)),
+        "enrol-identity": identity.EnrolIdentity("bob", "person", ("auditor",), WHY),
+        "create-authority": identity.CreateAuthority(WHY),
+        "trust-authority": identity.TrustAuthority((_authority(world.domain),), WHY),
         "enrol-approver": approvals.EnrolApprover("bob", Person("bob").public, WHY),
         "set-roles": policy.SetRoles("nobody", ("auditor",), WHY),
     }
@@ -182,7 +201,7 @@ def test_a_refusal_by_policy_names_policies_and_what_was_asked(world):
         refused[name] = [(facts, opened) for kind, facts, opened in w.leaves(port)[before:] if kind == "access.denied"]
         assert [facts["asks"] for facts, _ in refused[name]] == [name], name
     by_policy = {name for name, [(facts, _)] in refused.items() if facts["action"] is not None}
-    assert by_policy >= set(good) - {"add-statement", "rotate-signing-key", "change-signing-care", "record-package-destroyed"}
+    assert by_policy >= set(good) - {"renew-certificate"} - {"renew-certificate"} - OWN - {"add-statement", "withdraw-request", "rotate-signing-key", "change-signing-care", "record-package-destroyed"}
     for name in by_policy:
         ((facts, opened),) = refused[name]
         assert facts["reasons"], name

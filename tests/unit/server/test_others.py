@@ -138,6 +138,7 @@ ANSWERED = {
         Denied,
         "one's own, and those who respond to incidents; that a path has an exposure is told to who names the path",
     ),
+    "withdraw-request": (NotFound, "one's own requests; whoever asks about others' is told that there are none"),
     "begin-totp": (Denied, "one's own factors; the first one takes an invitation"),
     "finish-totp": (NotFound, "one's own"),
     "begin-webauthn": (NotFound, "one's own, and there is none"),

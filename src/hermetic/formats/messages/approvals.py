@@ -104,17 +104,19 @@ class RequestRow:
 @message("list-requests")
 @dataclass(frozen=True, slots=True)
 class ListRequests(Request["RequestList"]):
-    """Requests that wait; with `closed` those that do not any more, too."""
+    """Requests that wait; with `closed` those that do not any more, too. `before` is a request's id: older ones only."""
 
     closed: bool = False
+    before: str | None = None
 
 
 @message("request-list")
 @dataclass(frozen=True, slots=True)
 class RequestList:
-    """Requests, oldest first."""
+    """Requests, oldest first; `older` says that there are more before them."""
 
     requests: tuple[RequestRow, ...]
+    older: bool = False
 
 
 @message("show-request")
@@ -131,3 +133,21 @@ class AddStatement(Request[RequestRow]):
     """Hand in what an approver signed. Whoever hands it in does not matter: the signature does."""
 
     statement: bytes
+
+
+@message("request-withdrawn")
+@dataclass(frozen=True, slots=True)
+class RequestWithdrawn:
+    """The request is closed, and stays on record."""
+
+    request: str
+    receipt: Receipt
+
+
+@message("withdraw-request")
+@dataclass(frozen=True, slots=True)
+class WithdrawRequest(Request[RequestWithdrawn]):
+    """Take a request of one's own back: nobody can approve it any more, and nothing can use it. By id, or its unique beginning."""
+
+    request: str
+    reason: str
