@@ -79,12 +79,12 @@ def show_identity(call: Call, request: ShowIdentity) -> Identity:
 
 def enrol_identity(call: Call, request: EnrolIdentity) -> Identity:
     """Make a principal of the service known. Raises UsageError, Conflict, PolicyDenied."""
+    caller = allowed_caller(call, Action.ENROL)
     if request.kind not in PrincipalKind._value2member_map_:
         raise UsageError(f"{request.kind!r} is no kind of principal", hint="person or workload")
     if not _NAME.fullmatch(request.name):
         raise UsageError(f"{request.name[:60]!r} cannot stand in a certificate", hint="letters, digits, dot, dash, underscore")
     _because(request.reason)
-    caller = allowed_caller(call, Action.ENROL)
     with unit(call.custodian, "custody.identity.enrolled", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         current = call.custodian.policy.current(work.session)
@@ -108,9 +108,9 @@ def enrol_identity(call: Call, request: EnrolIdentity) -> Identity:
 
 def issue_certificate(call: Call, request: IssueCertificate) -> CertificateIssued:
     """Issue a certificate. Raises FormatError, SignatureError, UsageError, NotFound, Conflict, PolicyDenied, KeyServiceUnavailable."""
+    caller = allowed_caller(call, Action.ENROL)
     _because(request.reason)
     asked = x509.parse_request(request.csr)
-    caller = allowed_caller(call, Action.ENROL)
     with unit(call.custodian, "custody.certificate.issued", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         whom = _by_text(work.session, request.principal)
@@ -123,11 +123,13 @@ def issue_certificate(call: Call, request: IssueCertificate) -> CertificateIssue
 
 def renew_certificate(call: Call, request: RenewCertificate) -> CertificateIssued:
     """Renew the caller's own certificate. Raises FormatError, SignatureError, Denied, NotAuthenticated, Conflict."""
+    with call.custodian.database.read(call.custodian.row_keys) as session:
+        callers.require(call, session)
+    if call.credential is None:
+        raise Denied("you are not known by a certificate here", hint="`hermetic identity issue` gives one to who is enrolled")
     asked = x509.parse_request(request.csr)
     with unit(call.custodian, "custody.certificate.renewed", call.now_ms) as work:
         caller = callers.require(call, work.session)
-        if call.credential is None:
-            raise Denied("you are not known by a certificate here", hint="`hermetic identity issue` gives one to who is enrolled")
         old = credentials.check(work.session, call.credential, caller.id, now_ms=call.now_ms)
         if old.kind != credentials.CERTIFICATE or "certificate" not in old.about:
             raise Denied("this domain's authority did not issue your certificate", hint="renew it where it came from")
@@ -140,8 +142,8 @@ def renew_certificate(call: Call, request: RenewCertificate) -> CertificateIssue
 
 def revoke_credential(call: Call, request: RevokeCredential) -> CredentialsEnded:
     """End credentials at once. Raises UsageError, NotFound, Conflict, PolicyDenied."""
-    _because(request.reason)
     caller = allowed_caller(call, Action.ENROL)
+    _because(request.reason)
     with unit(call.custodian, "custody.certificate.revoked", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         whose, found = _named(work.session, request.subject)

@@ -188,6 +188,8 @@ def test_a_refusal_by_policy_names_policies_and_what_was_asked(world):
         "enrol-identity": identity.EnrolIdentity("bob", "person", ("auditor",), WHY),
         "create-authority": identity.CreateAuthority(WHY),
         "trust-authority": identity.TrustAuthority((_authority(world.domain),), WHY),
+        "enrol-identity": identity.EnrolIdentity("bob", "person", ("auditor",), WHY),
+        "create-authority": identity.CreateAuthority(WHY),
         "enrol-approver": approvals.EnrolApprover("bob", Person("bob").public, WHY),
         "set-roles": policy.SetRoles("nobody", ("auditor",), WHY),
     }

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from hermetic.access import identity
+from hermetic.crypto import x509
 from hermetic.crypto.hpke import PrivateKey
 from hermetic.crypto.sign import SigningKey
 from hermetic.custody.dispatch import HANDLERS
@@ -36,6 +37,10 @@ from hermetic.policy import defaults
 from tests import world as w
 
 OTHER, STRANGER = 65534, 64999
+
+
+def _authority(domain):
+    return x509.root_certificate(x509.AuthorityKey.generate(), "somebody's", domain, x509.Span.of(w.START, 3600))
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,8 @@ def theirs(tmp_path_factory):
         root=port.ask(ListRoots()).roots[0].root,
         public=PrivateKey.generate().public,
         approver=approver_key.public_file(SigningKey.generate()),
+        csr=x509.new_request(f"spiffe://{world.domain}/person/ana")[1],
+        certificate=_authority(world.domain),
         bundle=defaults.default_bundle(world.domain, "cardio").to_bytes(),
         object=draft.lease.id,
     )
@@ -77,6 +84,7 @@ MEANS = {
     "ref": "ref", "refs": "ref", "name": "name", "old": "name", "pattern": "name", "asset": "asset", "kek": "kek", "root": "root",
     "run": "run", "lease": "lease", "leases": "lease", "path": "path", "recipient": "public", "public": "public", "bundle": "bundle",
     "begin-totp.to": "public", "invite-factor.to": "public", "enrol-approver.public": "approver", "publish-version.object": "object", "shred-versions.versions": "version",
+    "issue-certificate.csr": "csr", "certificates": "certificate", "renew-certificate.csr": "csr",
     "version": "version", "publish-version.version": "draft", "abandon-version.version": "draft", "object": "object",
 }  # fmt: skip
 SAID = {
@@ -90,7 +98,7 @@ SAID = {
     "facts": None, "kind": None, "rename-asset.new": "dataset/c", "explain.principal": None, "plaintext_length": 1, "length": 1000,
     "set-root-state.state": "suspend", "start-run.name": "train", "generated": None,
     "open-versions.run": None, "begin-version.run": None, "begin-version.place": None,
-    "announce-destruction.days": 30, "start": 0, "since": None, "size": 0, "hello.generation": 0,
+    "enrol-identity.kind": "person", "rotate-authority.root": False, "announce-destruction.days": 30, "start": 0, "since": None, "size": 0, "hello.generation": 0,
 }  # fmt: skip
 
 
@@ -147,6 +155,8 @@ ANSWERED = {
     "confirm-webauthn": (Denied, "answers to a challenge of one's own"),
     "list-factors": (None, "one's own"),
     "remove-factor": (NotFound, "an id that is random; what exists is refused by policy where it is somebody else's"),
+    "export-trust": (NotFound, "what clients pin is public; this domain has no authority"),
+    "renew-certificate": (Denied, "one's own certificate, by which a connection was authenticated"),
     "add-statement": (FormatError, "whoever brings it, a statement counts by the signature of an enrolled approver"),
 }
 
