@@ -55,7 +55,7 @@ class Terms:
     expires_ms: int
     reason: str
     uses: int | None = None
-    bytes: int | None = None  # of plaintext; None is any number
+    length: int | None = None  # bytes of plaintext; None is any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def check_terms(terms: Terms, *, now_ms: int) -> None:
         raise UsageError("a grant ends in the future, within a year", hint="say how long, for example --for 8h")
     if terms.uses is not None and terms.uses < 1:
         raise UsageError("a grant is good for one use or more", hint="leave the number out for any number of uses")
-    if terms.bytes is not None and not (terms.action in RELEASES and 0 < terms.bytes <= BYTES_LIMIT):
+    if terms.length is not None and not (terms.action in RELEASES and 0 < terms.length <= BYTES_LIMIT):
         raise UsageError("bytes are counted of what is released", hint=f"--bytes goes with {', '.join(sorted(RELEASES))}")
     if not terms.purposes and terms.action in DATA_ACTIONS:
         raise UsageError("a grant over data names its purposes", hint=f"purposes are: {', '.join(Purpose)}")
@@ -225,7 +225,7 @@ def record(session: Session, terms: Terms, now_ms: int, **more: Any) -> Grant:
         state=ACTIVE,
         created_ms=now_ms,
         reason=terms.reason.strip(),
-        bytes_left=terms.bytes,
+        bytes_left=terms.length,
         **({"kind": None, "approvals": None, "reviewed_ms": None} | more),
     )
     return require(session, grant_id)

@@ -93,6 +93,8 @@ KINDS: Mapping[str, frozenset[str]] = {
         "grant.given": "grant",
         "grant.revoked": "grant",
         "grant.used": "grant",
+        "break-glass.opened": "grant",
+        "break-glass.reviewed": "grant",
         "factor.invited": "factor principal expires_ms",
         "factor.begun": "principal invited",
         "factor.added": "factor principal factor_kind",

@@ -11,7 +11,7 @@ import click
 from hermetic.cli import findings as findings_blocks
 from hermetic.cli.blocks import Block, Facts, Mark, Table
 from hermetic.cli.files import write_new
-from hermetic.cli.options import ANY_PATH, exit_with, output
+from hermetic.cli.options import ANY_PATH, byte_count, exit_with, output
 from hermetic.cli.session import workspace
 from hermetic.cli.words import count, size
 from hermetic.errors import Conflict, UsageError
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 _NEAR, _FAR = 1.1, 2.0  # ratios shown as good up to the one, as worth a look above the other
 
 
-def _bytes(value: str) -> int:
-    """Read `64MiB`, `1GiB` or plain bytes."""
-    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-    number, unit = (value[:-3], units[value[-3:]]) if value[-3:] in units else (value, 1)
-    if not number.isascii() or not number.isdecimal() or not 0 < int(number) * unit < 1 << 50:
-        raise click.BadParameter(f"{value[:40]!r} is not a size: write 64MiB or 1GiB")
-    return int(number) * unit
-
-
 def _numbers(value: str) -> tuple[int, ...]:
     """Read `1,2,8`."""
     words = value.split(",")
@@ -54,7 +45,7 @@ def _words(value: str) -> tuple[str, ...]:
 @click.command()
 @click.argument("file", required=False, type=ANY_PATH)
 @click.option("--like", metavar="REF", help="Synthetic files with the sizes of a version; only the catalogue is read.")
-@click.option("--size", "total", type=_bytes, metavar="SIZE", help="Synthetic bytes in all; 256MiB unless --like says otherwise.")
+@click.option("--size", "total", type=byte_count, metavar="SIZE", help="Synthetic bytes in all; 256MiB unless --like says otherwise.")
 @click.option("--only", "works", type=_words, metavar="WORKS", help="Some of seal,expose,load,lazy,tensors,tensor,epoch,release.")
 @click.option(
     "--suite",

@@ -40,6 +40,15 @@ def days(value: str) -> int:
     return whole
 
 
+def byte_count(value: str) -> int:
+    """Read `64MiB`, `1GiB` or plain bytes; anything else is a usage error."""
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+    number, unit = (value[:-3], units[value[-3:]]) if value[-3:] in units else (value, 1)
+    if not number.isascii() or not number.isdecimal() or not 0 < int(number) * unit < 1 << 50:
+        raise click.BadParameter(f"{value[:40]!r} is not a size: write 64MiB or 1GiB")
+    return int(number) * unit
+
+
 PURPOSES = ", ".join(word.value for word in Purpose)
 PURPOSE = click.Choice([word.value for word in Purpose])
 DATA_CLASS = click.Choice([word.value for word in DataClass])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from hermetic.access import approvals, identity
+from hermetic.access import approvals, broken_glass, identity
 from hermetic.audit.leaf import Leaf
 from hermetic.catalog.values import VersionState
 from hermetic.custody import blast, copied, forgetting, held_up, outbox, signing_findings, suites
@@ -46,6 +46,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *_incomplete(session),
         *_incomplete_keys(session),
         *_duties(session, policy),
+        *_broken_glass(session, call.now_ms),
         *outbox.notes(session, call.now_ms),
     )
 
@@ -124,6 +125,15 @@ def _newest(session: ReadSession, subject: str) -> Certificate | None:
     stored = session.find(tables.certificate, subject=subject)
     newest = max(stored, key=lambda item: (item["made_ms"], item["id"]), default=None)
     return None if newest is None else parse_certificate(parse_envelope(newest["envelope"], limit=LIMIT).payload)
+
+
+def _broken_glass(session: ReadSession, now_ms: int) -> Iterator[Pair]:
+    for grant in broken_glass.broken(session)[:LISTED]:
+        found = identity.find(session, grant.principal_id)
+        who = grant.principal_id if found is None else found.principal.name
+        yield Pair(
+            "break-glass-open" if grant.ended(now_ms) is None else "break-glass-unreviewed", f"{grant.pattern}|{grant.id} {who}"
+        )
 
 
 def _duties(session: ReadSession, policy: InForce) -> Iterator[Pair]:

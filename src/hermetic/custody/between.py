@@ -18,6 +18,7 @@ from hermetic.custody.decide import may
 from hermetic.custody.dispatch import answer
 from hermetic.errors import Conflict, KeyUnusable, NotFound, PolicyDenied, UsageError
 from hermetic.formats import lease_key
+from hermetic.formats.messages.access import BreakGlass
 from hermetic.formats.messages.base import KeyBlob
 from hermetic.formats.messages.catalogue import RecordDecision, RenameAsset
 from hermetic.formats.messages.destruction import ShredVersions
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.formats.messages.versions import Lease
 
-NAMING: Final = (OpenVersions, BeginVersion, RenameAsset, RecordDecision, ShareVersion, ShredVersions, Explain)  # by an asset's name
+NAMING: Final = (OpenVersions, BeginVersion, RenameAsset, RecordDecision, ShareVersion, ShredVersions, Explain, BreakGlass)  # by an asset's name
 HIDDEN: Final = "refused: no policy permits this, or there is no such thing"
 BATCH: Final = 200  # versions in one request: their manifests and sealed keys have to fit into one message
 

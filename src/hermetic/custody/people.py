@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hermetic.access import grants, identity
 from hermetic.access.grants import Terms
 from hermetic.audit.leaf import Entry, Hidden
+from hermetic.custody import disabling
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.work import unit
 from hermetic.errors import NotFound, UsageError
@@ -49,6 +50,7 @@ def give_grant(call: Call, request: GiveGrant) -> GrantRow:
             expires_ms=request.expires_ms,
             reason=request.reason,
             uses=request.uses,
+            length=request.length,
         )
         grant = grants.give(work.session, terms, by=caller.principal, now_ms=call.now_ms)
         subject = f"principal:{grantee.principal.id}"
@@ -58,8 +60,9 @@ def give_grant(call: Call, request: GiveGrant) -> GrantRow:
             "pattern": Hidden(request.pattern, subject),
             "reason": Hidden(request.reason, subject),
         }
-        work.log(Entry("grant.given", {"grant": grant.id, "action": request.action, "expires_ms": grant.expires_ms}, hidden))
-        return _grant_row(work.session, grant, call.now_ms)
+        facts = {"grant": grant.id, "action": request.action, "expires_ms": grant.expires_ms}
+        work.log(Entry("grant.given", {**facts, "uses": grant.uses_left, "length": grant.bytes_left}, hidden))
+        return grant_row(work.session, grant, call.now_ms)
 
 
 def revoke_grant(call: Call, request: RevokeGrant) -> Done:
@@ -78,10 +81,11 @@ def list_grants(call: Call, request: ListGrants) -> GrantList:
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         found = grants.listing(session, now_ms=call.now_ms, ended=request.ended)
-        return GrantList(tuple(_grant_row(session, grant, call.now_ms) for grant in found))
+        return GrantList(tuple(grant_row(session, grant, call.now_ms) for grant in found))
 
 
-def _grant_row(session: ReadSession, grant: Grant, now_ms: int) -> GrantRow:
+def grant_row(session: ReadSession, grant: Grant, now_ms: int) -> GrantRow:
+    """Return a grant as the port tells it."""
     return GrantRow(
         id=grant.id,
         principal=identity.require(session, grant.principal_id).principal.name,
@@ -93,6 +97,10 @@ def _grant_row(session: ReadSession, grant: Grant, now_ms: int) -> GrantRow:
         state=grant.ended(now_ms) or grant.state,
         created_ms=grant.created_ms,
         reason=grant.reason,
+        bytes_left=grant.bytes_left,
+        kind=grant.kind or "",
+        approvals=grant.approvals,
+        reviewed_ms=grant.reviewed_ms,
     )
 
 
@@ -113,6 +121,8 @@ def set_roles(call: Call, request: SetRoles) -> PrincipalRow:
         duties.check_roles(document, request.roles)
         duties.check_principal(current.rulebook.engine, document, request.principal, request.roles)
         known = identity.by_name(work.session, request.principal) or identity.find(work.session, request.principal)
+        if known is not None and not request.roles:
+            return disabling.end(call, work, caller, (known, request.reason)).principal
         if known is not None:
             changed = identity.set_roles(work.session, known.principal.id, request.roles, document=document, by=caller.principal)
         else:

@@ -70,6 +70,7 @@ OPERATIONS: Mapping[Action, Operation] = MappingProxyType(
         Action.APPLY_POLICY: Operation(approvals=1, mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
         Action.ENROL: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
         Action.APPROVE: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
+        Action.BREAK_GLASS: Operation(mfa=_FRESH, enforced_from=Enforcement.SEPARATED),
     }
 )
 

@@ -11,7 +11,7 @@ from hermetic.policy.model import FILE
 if TYPE_CHECKING:
     from hermetic.policy.bundle import PolicyBundle
 
-POLICY_FILES = ("domain-owner.cedar", "grants.cedar", "guards.cedar", "roles.cedar")
+POLICY_FILES = ("break-glass.cedar", "domain-owner.cedar", "grants.cedar", "guards.cedar", "roles.cedar")
 
 
 def document_text(domain: str, project: str) -> str:

@@ -24,6 +24,7 @@ class Action(enum.StrEnum):
     PROMOTE = "promote"  # carry a version into another environment
     SIGN = "sign"  # put the domain's signature on a version
     RENAME = "rename"
+    BREAK_GLASS = "break-glass"  # get a grant in an emergency, because others agree
     CLASSIFY = "classify"  # change class, owner or retention, with a reason on record
     DELETE = "delete"  # shred versions, collect garbage
     READ_CATALOG = "read-catalog"  # names, versions, lineage; no contents
@@ -47,7 +48,7 @@ RELEASES = frozenset({Action.OPEN, Action.EXPOSE, Action.SHARE, Action.PROMOTE})
 DATA_ACTIONS = RELEASES | {Action.SEAL, Action.SIGN}
 """Actions that hand out or use a data key. They need an asset and a purpose, and the obligations of the class apply."""
 
-ASSET_ACTIONS = DATA_ACTIONS | {Action.RENAME, Action.CLASSIFY}
+ASSET_ACTIONS = DATA_ACTIONS | {Action.RENAME, Action.CLASSIFY, Action.BREAK_GLASS}
 """Actions on an asset only."""
 
 PART_OF = {Action.CHANGE_ROOTS: Action.ADMINISTER_KEYS}
@@ -56,8 +57,9 @@ PART_OF = {Action.CHANGE_ROOTS: Action.ADMINISTER_KEYS}
 EITHER_ACTIONS = frozenset({Action.READ_CATALOG, Action.GRANT, Action.APPROVE, Action.DELETE})
 """Actions on an asset, or on the domain."""
 
+_NEVER_GRANTED = {Action.CLASSIFY, Action.BREAK_GLASS}
 GRANTABLE = frozenset(
-    {*ASSET_ACTIONS - {Action.CLASSIFY}, Action.DELETE, Action.READ_CATALOG, Action.READ_LOG, Action.START_RUN, Action.BACKUP}
+    {*ASSET_ACTIONS - _NEVER_GRANTED, Action.DELETE, Action.READ_CATALOG, Action.READ_LOG, Action.START_RUN, Action.BACKUP}
 )
 """Actions that a grant can allow; the shipped policy `granted-access` names the same."""
 

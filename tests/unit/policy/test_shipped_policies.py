@@ -86,6 +86,16 @@ CASES = [
     ("research-lead", "promote internal approved", PERMIT, "lead-promotes-with-approval"),
     ("research-lead", "grant", PERMIT, "lead-grants"),
     ("research-lead", "destroy-keys", FORBID, "data-apart-from-keys"),
+    # emergencies
+    ("ml-engineer", "break-glass internal debug", NOBODY, ""),
+    ("ml-engineer", "break-glass internal debug approved", PERMIT, "glass-is-broken-with-approval"),
+    ("data-steward", "break-glass restricted recover production separated approved", PERMIT, "glass-is-broken-with-approval"),
+    ("research-lead", "break-glass restricted debug approved", FORBID, "no-restricted-glass-to-debug"),
+    ("research-lead", "break-glass internal train approved", NOBODY, ""),
+    ("domain-owner", "break-glass internal debug approved", PERMIT, "owner-breaks-glass-with-approval"),
+    ("domain-owner", "break-glass internal debug approved separated", NOBODY, ""),
+    ("security-engineer", "break-glass internal recover approved separated", NOBODY, ""),
+    ("service", "break-glass internal recover approved", NOBODY, ""),
     # services
     ("service", "open model serve production separated", PERMIT, "service-serves"),
     ("service", "open dataset serve", NOBODY, ""),

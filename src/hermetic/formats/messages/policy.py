@@ -69,7 +69,10 @@ class Explanation:
 @message("give-grant")
 @dataclass(frozen=True, slots=True)
 class GiveGrant(Request["GrantRow"]):
-    """Let `principal` do `action` on assets matching `pattern` until `expires_ms`; `uses` None: any number of times."""
+    """Let `principal` do `action` on assets matching `pattern` until `expires_ms`; `uses` None: any number of times.
+
+    `length` is how many bytes of plaintext may be released under it, None any number.
+    """
 
     principal: str
     action: str
@@ -78,6 +81,7 @@ class GiveGrant(Request["GrantRow"]):
     expires_ms: int
     reason: str
     uses: int | None = None
+    length: int | None = None
 
 
 @message("revoke-grant")
@@ -100,7 +104,7 @@ class ListGrants(Request["GrantList"]):
 @message("grant-row")
 @dataclass(frozen=True, slots=True)
 class GrantRow:
-    """One grant."""
+    """One grant. `kind` is empty, or break-glass: then so many agreed to it, and it waits for its review."""
 
     id: str
     principal: str
@@ -112,6 +116,10 @@ class GrantRow:
     state: str
     created_ms: int
     reason: str
+    bytes_left: int | None = None
+    kind: str = ""
+    approvals: int = 0
+    reviewed_ms: int | None = None
 
 
 @message("grant-list")
