@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hermetic.assets.releases import OpenVersion
     from hermetic.assets.session import Session
     from hermetic.formats.manifest import ManifestObject
+    from hermetic.ids import Environment
     from hermetic.stores.base import RangeSource, Store
 
 
@@ -31,9 +32,9 @@ class Verified:
     bytes: int
 
 
-def verify(session: Session, ref: str) -> Verified:
+def verify(session: Session, ref: str, environment: Environment | None = None) -> Verified:
     """Check signature, openings and every stored byte, without a key. Raises SignatureError, IntegrityError, NotFound."""
-    details = session.ask(ShowVersion(ref))
+    details = session.ask(ShowVersion(ref, environment))
     manifest = verify_details(details, session.connection.pins)
     store = session.store(details.store)
     _check_copy(store, details.ref, details.version, details.manifest)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.errors import UsageError
-from hermetic.ids import check_id
+from hermetic.ids import Environment, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ _here: ContextVar[CurrentRun | None] = ContextVar("hermetic_run", default=None)
 _open: list[CurrentRun] = []
 _lock = threading.Lock()
 _changes = 0
-_read: dict[str, dict[str, None]] = {}  # by domain: references in the order in which they were first read
+_read: dict[str, dict[tuple[str, Environment], None]] = {}  # by domain: what was read where, in the order of the first time
 
 
 @contextmanager
@@ -91,21 +91,28 @@ def note_change() -> None:
         _changes += 1
 
 
-def note_read(domain: str, ref: str) -> None:
+def note_read(domain: str, ref: str, environment: Environment = Environment.DEVELOPMENT) -> None:
     """Say that this process has been given `kind/name@number` in plaintext. A forked child has what its parent had."""
     with _lock:
-        _read.setdefault(domain, {})[ref] = None
+        _read.setdefault(domain, {})[ref, environment] = None
 
 
 def note_renamed(domain: str, old: str, new: str) -> None:
     """Say that an asset has another name now."""
     with _lock:
-        refs = list(_read.get(domain, ()))
-        _read[domain] = {f"{new}@{ref.rpartition('@')[2]}" if ref.rpartition("@")[0] == old else ref: None for ref in refs}
+        known = list(_read.get(domain, ()))
+        _read[domain] = {
+            (f"{new}@{ref.rpartition('@')[2]}" if ref.rpartition("@")[0] == old else ref, where): None for ref, where in known
+        }
 
 
 def read_so_far(domain: str) -> tuple[str, ...]:
     """Return the references of what this process has read, in that order."""
+    return tuple(ref for ref, _ in read_where(domain))
+
+
+def read_where(domain: str) -> tuple[tuple[str, Environment], ...]:
+    """Return the same, each with its environment."""
     with _lock:
         return tuple(_read.get(domain, ()))
 

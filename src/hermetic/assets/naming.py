@@ -16,7 +16,7 @@ from hermetic.policy.document import parse
 if TYPE_CHECKING:
     from hermetic.assets.sealing import Terms
     from hermetic.assets.session import Session
-    from hermetic.ids import AssetName
+    from hermetic.ids import AssetName, Environment
     from hermetic.policy.model import PolicyDocument
     from hermetic.policy.rules import Resolution
 
@@ -67,6 +67,13 @@ def rule_for(session: Session, name: AssetName) -> Resolution | None:
     return rules.match_asset(document_in_force(session), name)
 
 
+def placed(session: Session, name: AssetName) -> Environment:
+    """Return the environment that a name is looked up in where nobody says one: by the rules in force, else the usual one."""
+    document = document_in_force(session)
+    said = rules.match_asset(document, name)
+    return document.environment if said is None or said.placed is None else said.placed
+
+
 def _inside_project(session: Session, path: Path) -> str | None:
     """Return `path` relative to the project with slashes, None if it lies elsewhere."""
     root = Path(os.path.realpath(session.connection.project.root))
@@ -82,6 +89,6 @@ def described_by(terms: Terms, found: Resolution) -> Terms:
         data_class=terms.data_class or found.data_class,
         owner=terms.owner or found.owner,
         project=terms.project or found.project,
-        environment=terms.environment or found.environment,
+        environment=terms.environment or found.placed,
         purposes=terms.purposes if terms.purposes is not None else found.purposes,
     )

@@ -18,7 +18,7 @@ from hermetic.assets.session import now_ms
 from hermetic.assets.staging import object_key
 from hermetic.domain import packages, verify
 from hermetic.errors import Conflict, FormatError
-from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.formats.messages.packages import Shared, ShareVersion
 from hermetic.formats.package import PREFIX, Head, head_length, parse_head
 from hermetic.sealed.copying import copy_verified
@@ -97,7 +97,7 @@ def _terms(session: Session, opened: OpenedPackage, wanted: Wanted) -> Terms:
     """Raises Conflict where the sender's name is that of an asset here: its readers would get the sender's bytes."""
     name, data_class, owner = wanted
     openings = opened.openings
-    if name is None and any(row.latest and row.name == openings.name.value for row in session.ask(ListAssets()).assets):
+    if name is None and any(row.latest and row.name == openings.name.value for row in session.listed()):
         raise Conflict(f"there is a {openings.name.value} here", hint="--as NAME: say which asset it becomes, that one or another")
     return Terms(name=name or openings.name.value, data_class=data_class or openings.data_class.value, owner=owner, parents=())
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hermetic.formats.manifest import Manifest, ManifestObject
     from hermetic.formats.messages.base import Approval
     from hermetic.formats.messages.versions import ExposureTerms, Member, Opened, Released
-    from hermetic.ids import Purpose
+    from hermetic.ids import Environment, Purpose
     from hermetic.stores.base import RangeSource
 
 SHOWN = 10  # member names in an error
@@ -43,6 +43,8 @@ def release(
     run: str | None = None,
     exposure: ExposureTerms | None = None,
     approvals: tuple[Approval, ...] = (),
+    environment: Environment | None = None,
+    promotion: str | None = None,
 ) -> tuple[OpenVersion, ...]:
     """Ask for versions in one request and return them open, in the order asked. `refs` name versions, not members.
 
@@ -58,6 +60,8 @@ def release(
         run=chosen,
         exposure=exposure,
         approvals=approvals,
+        environment=environment,
+        promotion=promotion,
     )
     try:
         opened = session.ask(request)
@@ -75,7 +79,7 @@ def release(
             version.end()
         raise
     for version in versions if exposure is None else ():
-        note_read(session.domain, version.ref)
+        note_read(session.domain, version.ref, version.released.environment)
     return tuple(versions)
 
 

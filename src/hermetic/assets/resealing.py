@@ -48,7 +48,7 @@ def reseal(session: Session, details: VersionDetails, *, purpose: Purpose, label
         parents=(details.ref,),
         retention_days=details.retention_days,
     )
-    (version,) = release(session, (details.ref,), purpose=purpose)
+    (version,) = release(session, (details.ref,), purpose=purpose, environment=details.environment)
     with version, begin(session, terms) as draft:
         for member in version.members:
             with version.reader(member) as reader:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hermetic.assets.current import read_so_far
+from hermetic.assets.current import read_where
 from hermetic.assets.drafts import DraftVersion, Finished
 from hermetic.assets.inputs import InputFile, Inputs, collect
 from hermetic.assets.naming import described
@@ -97,29 +97,34 @@ def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftV
     """Ask for a draft under `terms`, completed from `rules:` for `path` or the name. Raises UsageError without any name."""
     known = described(session, terms, path)
     run = session.run_for(terms.run)
+    parents = terms.parents or ()
+    read = read_where(session.domain) if run is None and path is None and terms.parents is None else ()
     return DraftVersion(
         session,
         BeginVersion(
             request=fresh_id(),
             name=str(AssetName.parse(known.name or "")),
             data_class=word(DataClass, known.data_class) if known.data_class else None,
-            environment=word(Environment, known.environment) if known.environment else None,
+            environment=_environment(session, terms, known),
             owner=known.owner,
             project=known.project,
             purpose=session.purpose_for(terms.purpose, run),
             run=run,
-            parents=_parents(session, terms) if run is None and path is None else terms.parents or (),
+            parents=tuple(ref for ref, _ in read) or parents,
             retention_days=terms.retention_days,
             purposes=known.purposes,
             decision=terms.decision,
             place=terms.place,
             approvals=terms.approvals,
+            parents_in=tuple(where for _, where in read),
         ),
     )
 
 
-def _parents(session: Session, terms: Terms) -> tuple[str, ...]:
-    return read_so_far(session.domain) if terms.parents is None else terms.parents
+def _environment(session: Session, terms: Terms, known: Terms) -> Environment | None:
+    """Return what is said: for this call, else for the connection, else by the rule for the path; None leaves it to custody."""
+    said = terms.environment or session.connection.environment or known.environment
+    return word(Environment, said) if said else None
 
 
 def summary(draft: DraftVersion, finished: Finished, notes: tuple[str, ...]) -> SealedVersion:

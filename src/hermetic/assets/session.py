@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from hermetic.assets.current import current_run
 from hermetic.domain.verify import verify_released
 from hermetic.errors import NotFound, UsageError
-from hermetic.ids import DataClass, Environment, Purpose, RunId, check_id, id_from_bytes
+from hermetic.formats.messages.catalogue import ListAssets
+from hermetic.ids import AssetName, DataClass, Environment, Purpose, RunId, check_id, id_from_bytes
 from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hermetic.domain.connect import Connection
     from hermetic.formats.manifest import Manifest
     from hermetic.formats.messages.base import Request
+    from hermetic.formats.messages.catalogue import AssetRow
     from hermetic.formats.messages.versions import Released
     from hermetic.stores.base import Store
 
@@ -48,6 +50,16 @@ class Session:
     def ask(self, request: Request[Answer]) -> Answer:
         """Send a request to custody."""
         return self.connection.ask(request)
+
+    def listed(self, pattern: str | None = None) -> tuple[AssetRow, ...]:
+        """Return the assets that names mean here, whose names match: those of the environment that is worked in, one for a name."""
+        works = self.connection.environment
+        rows = self.ask(ListAssets(pattern, works)).assets
+        if works is not None or len({row.environment for row in rows}) < 2:
+            return rows
+        from hermetic.assets.naming import placed  # noqa: PLC0415 - names need sessions
+
+        return tuple(row for row in rows if row.environment is placed(self, AssetName.parse(row.name)))
 
     def run_for(self, run: str | None) -> str | None:
         """Return the run that a call belongs to: the one given, else the current one."""

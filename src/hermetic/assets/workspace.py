@@ -51,16 +51,25 @@ if TYPE_CHECKING:
 
 
 def connect(
-    start: PathLike | None = None, *, purpose: Purpose | str | None = None, ask_passphrase: Callable[[], Secret] | None = None
+    start: PathLike | None = None,
+    *,
+    purpose: Purpose | str | None = None,
+    environment: Environment | str | None = None,
+    ask_passphrase: Callable[[], Secret] | None = None,
 ) -> Workspace:
     """Return a workspace on the domain of the project around `start` (default: the working directory), or of HERMETIC_URL.
 
-    `purpose` is declared wherever a call says none and no run is current. `ask_passphrase` is called when the root is locked; without
+    `purpose` is declared wherever a call says none and no run is current. `environment` is the one to work in: names mean what goes by
+    them there, and nothing of another environment is released; by default HERMETIC_ENVIRONMENT, else what hermetic.yaml says.
+    `ask_passphrase` is called when the root is locked; without
     it a locked root raises Locked. Raises NotFound outside a project, Denied for a project that is not the user's.
     """
     chosen = word(Purpose, purpose) if purpose else None
     place = None if start is None else Path(start)
-    return Workspace(open_connection(place, ask_passphrase=ask_passphrase), purpose=chosen)
+    works = word(Environment, environment) if environment else None
+    connection = open_connection(place, ask_passphrase=ask_passphrase)
+    connection.environment = works or connection.environment
+    return Workspace(connection, purpose=chosen)
 
 
 class Workspace(TensorMethods, CheckpointMethods, RunMethods):
@@ -270,9 +279,10 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods):
         chosen = word(Environment, environment) if environment else None
         return self.session.ask(messages.catalogue.ListAssets(pattern, chosen)).assets
 
-    def show(self, ref: str) -> VersionDetails:
+    def show(self, ref: str, *, environment: Environment | str | None = None) -> VersionDetails:
         """Return everything about a version but its bytes and its key."""
-        return self.session.ask(messages.catalogue.ShowVersion(releases.split_member(ref, None)[0]))
+        chosen = word(Environment, environment) if environment else None
+        return self.session.ask(messages.catalogue.ShowVersion(releases.split_member(ref, None)[0], chosen))
 
     def members(self, ref: str) -> tuple[Member, ...]:
         """Return the files of a version, in order of name; asks for no key."""
@@ -282,9 +292,10 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods):
         """Return what a version was made of, or with `descendants` what was made of it."""
         return self.session.ask(messages.catalogue.TraceLineage(ref, descendants))
 
-    def verify(self, ref: str) -> Verified:
+    def verify(self, ref: str, *, environment: Environment | str | None = None) -> Verified:
         """Check the signature and every stored byte of a version, without any key. Raises SignatureError, IntegrityError, NotFound."""
-        return assets.checking.verify(self.session, releases.split_member(ref, None)[0])
+        chosen = word(Environment, environment) if environment else None
+        return assets.checking.verify(self.session, releases.split_member(ref, None)[0], chosen)
 
     def check(self, ref: str, *, purpose: Purpose | str | None = None, run: str | None = None) -> Verified:
         """Decrypt a version to its end and throw the plaintext away. Raises what `open` and reads raise."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli.options import output, purpose
+from hermetic.cli.options import environment, output, purpose
 from hermetic.cli.session import workspace
 from hermetic.errors import UsageError
 
@@ -29,6 +29,7 @@ JSON_LIMIT = 16 * 1024 * 1024  # plaintext bytes that fit into one JSON document
 @click.argument("ref")
 @click.option("--member", metavar="PATH", help="The file inside the version, where it has several.")
 @purpose()
+@environment()
 @output
 def cat(out: Out, *, ref: str, member: str | None, purpose: str | None) -> int:
     """Write the bytes of a version to stdout.

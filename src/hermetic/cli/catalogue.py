@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Mark, Table
-from hermetic.cli.options import ENVIRONMENT, output
+from hermetic.cli.options import ENVIRONMENT, environment, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size
 from hermetic.errors import KeyUnusable, NotFound
@@ -26,7 +26,7 @@ _CLASS_STYLE = {"restricted": "bad", "confidential": "warn"}
 
 @click.command(name="ls")
 @click.argument("pattern", required=False)
-@click.option("--env", "environment", type=ENVIRONMENT, help="Only assets of this environment.")
+@click.option("--environment", "--env", "environment", type=ENVIRONMENT, help="Only assets of this environment.")
 @click.option("--long", "-l", is_flag=True, help="All columns.")
 @output
 def ls(out: Out, *, pattern: str | None, environment: str | None, long: bool) -> int:
@@ -51,8 +51,8 @@ def _versions_of(connection: Connection, row: AssetRow) -> tuple[VersionDetails,
     found: list[VersionDetails] = []
     for number in range(row.latest, max(row.latest - LISTED, 0), -1):
         with suppress(NotFound, KeyUnusable):
-            found.append(connection.ask(ShowVersion(f"{row.name}@{number}")))
-    return tuple(item for item in found if item.asset == row.asset)  # another environment may use the name too
+            found.append(connection.ask(ShowVersion(f"{row.name}@{number}", row.environment)))
+    return tuple(found)
 
 
 def _versions(found: tuple[VersionDetails, ...]) -> Table:
@@ -109,6 +109,7 @@ def _name(row: AssetRow) -> tuple[Mark, Mark]:
 
 @click.command()
 @click.argument("ref")
+@environment()
 @output
 def show(out: Out, *, ref: str) -> int:
     """Show everything about a version but its bytes.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.blocks import Facts, Mark, Table
-from hermetic.cli.options import DATA_CLASS, FINDINGS, days, output, reason
+from hermetic.cli.options import DATA_CLASS, FINDINGS, days, environment, output, reason
 from hermetic.cli.session import connected, workspace
 from hermetic.errors import UsageError
 from hermetic.formats.messages.catalogue import RecordDecision, RenameAsset
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("old")
 @click.argument("new")
+@environment()
 @output
 def rename(out: Out, *, old: str, new: str) -> int:
     """Give an asset another name.
@@ -38,6 +39,7 @@ def rename(out: Out, *, old: str, new: str) -> int:
 @click.option("--class", "data_class", type=DATA_CLASS, help="Its sensitivity from now on.")
 @click.option("--retention", "retention_days", type=days, help="How long it is kept: 30d, 2w.")
 @reason()
+@environment()
 @output
 def decide(out: Out, *, name: str, owner: str | None, data_class: str | None, retention_days: int | None, reason: str) -> int:
     """Change owner, class or retention, with a reason on record."""

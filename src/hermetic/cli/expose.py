@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.blocks import Block, Facts, Mark, Table
-from hermetic.cli.options import ANY_PATH, duration, output, purpose
+from hermetic.cli.options import ANY_PATH, duration, environment, output, purpose
 from hermetic.cli.session import workspace
 from hermetic.cli.words import moment
 from hermetic.errors import UsageError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @purpose()
 @click.option("--end", "ended", type=ANY_PATH, metavar="PATH", help="Remove the plaintext at PATH and record its end.")
 @click.option("--all", "everything", is_flag=True, help="List exposures that are over too.")
+@environment()
 @output
 def expose(
     out: Out,

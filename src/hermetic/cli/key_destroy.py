@@ -8,7 +8,7 @@ import click
 
 from hermetic.cli.blocks import Block, Cell, Facts, Mark, Table
 from hermetic.cli.key_certificates import SHOWN, under_titles, write
-from hermetic.cli.options import ANY_PATH, days, output
+from hermetic.cli.options import ANY_PATH, days, environment, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
 from hermetic.errors import NotFound, UsageError
@@ -100,6 +100,7 @@ def _destroy_due(out: Out) -> int:
 @click.option("--reason", default="", help="Why; it goes on record.")
 @click.option("--dry-run", is_flag=True, help="Show what it would concern; change nothing.")
 @_CERTIFICATE
+@environment()
 @output
 def shred(out: Out, *, refs: tuple[str, ...], reason: str, dry_run: bool, file: Path | None, **more: Unpack[_More]) -> int:
     """Shred versions: their keys are overwritten, and nothing opens them again.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.blocks import Line, Mark
-from hermetic.cli.options import output
+from hermetic.cli.options import environment, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.formats.messages.catalogue import TraceLineage
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("ref")
 @click.option("--descendants", is_flag=True, help="What was made of it, instead of what it was made of.")
+@environment()
 @output
 def lineage(out: Out, *, ref: str, descendants: bool) -> int:
     """Show what a version was made of.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.mounting import NEW_HELP, Asked
-from hermetic.cli.options import PURPOSE, output
+from hermetic.cli.options import PURPOSE, environment, output
 from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--new", "new", multiple=True, metavar="PATH=NAME", help=NEW_HELP)
 @click.option("--purpose", type=PURPOSE, metavar="PURPOSE", help="The declared reason; else HERMETIC_PURPOSE.")
 @click.option("--name", default="shell", show_default=True, help="The name of the run that the shell is.")
+@environment()
 @output
 def mount(out: Out, *, mounts: tuple[str, ...], new: tuple[str, ...], purpose: str | None, name: str) -> int:
     """Open a shell that sees versions as plain files.

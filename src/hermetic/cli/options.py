@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from hermetic.formats.findings import Finding
 
+WORKING = "HERMETIC_ENVIRONMENT"  # as domain.working says, which `--help` does not load
 FINDINGS = 7  # FindingsError.exit_code; findings are a result, so they are returned, not raised
 _Command = TypeVar("_Command", bound="Callable[..., object]")
 
@@ -71,6 +73,27 @@ def output(function: Callable[..., int | None]) -> Callable[..., int | None]:
 def purpose(help_text: str = f"The declared reason: {PURPOSES}.") -> Callable[[_Command], _Command]:
     """Return the option --purpose."""
     return click.option("--purpose", type=PURPOSE, metavar="PURPOSE", help=help_text)
+
+
+def environment() -> Callable[[_Command], _Command]:
+    """Return the option --environment: the command, and what it starts, works there, as with HERMETIC_ENVIRONMENT."""
+    text = "The environment to work in; else HERMETIC_ENVIRONMENT, else what hermetic.yaml says."
+    return click.option("--environment", type=ENVIRONMENT, expose_value=False, callback=_work_in, help=text)
+
+
+def _work_in(context: click.Context, _parameter: click.Parameter, chosen: str | None) -> None:
+    if chosen is None:
+        return
+    before = os.environ.get(WORKING)
+    os.environ[WORKING] = chosen
+
+    def put_back() -> None:
+        if before is None:
+            os.environ.pop(WORKING, None)
+        else:
+            os.environ[WORKING] = before
+
+    context.call_on_close(put_back)
 
 
 def passphrase_file(what: str = "passphrase") -> Callable[[_Command], _Command]:

@@ -8,7 +8,7 @@ import click
 
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.lazy import Group
-from hermetic.cli.options import ANY_PATH, DATA_CLASS, days, output, passphrase_file, reason
+from hermetic.cli.options import ANY_PATH, DATA_CLASS, days, environment, output, passphrase_file, reason
 from hermetic.cli.passphrase import asker
 from hermetic.cli.session import connected, workspace
 from hermetic.cli.words import moment, size
@@ -77,6 +77,7 @@ def sender(out: Out, *, file: Path) -> int:
 @click.option("--to", "recipients", type=ANY_PATH, multiple=True, required=True, metavar="FILE", help="A recipient's public file.")
 @click.option("--days", "good_for", type=days, default="30d", show_default=True, help="How long it can be opened.")
 @reason()
+@environment()
 @output
 def create(out: Out, *, ref: str, file: Path, recipients: tuple[Path, ...], good_for: int, reason: str) -> int:
     """Seal a version to people and write it into the new FILE.

@@ -11,7 +11,7 @@ import click
 from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark
 from hermetic.cli.files import write_new
 from hermetic.cli.lazy import Group
-from hermetic.cli.options import ANY_PATH, output, purpose
+from hermetic.cli.options import ANY_PATH, environment, output, purpose
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, ShowPolicy
@@ -106,6 +106,7 @@ def apply(out: Out, *, dry_run: bool) -> int:
 @click.argument("ref")
 @purpose("The reason that would be declared.")
 @click.option("--principal", metavar="WHO", help="Somebody else than you.")
+@environment()
 @output
 def explain(out: Out, *, action: str, ref: str, purpose: str | None, principal: str | None) -> int:
     """Say why an action would be allowed or refused.

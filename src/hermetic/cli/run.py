@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.mounting import Asked, around, mount_options
-from hermetic.cli.options import PURPOSE, output
+from hermetic.cli.options import PURPOSE, environment, output
 from hermetic.cli.session import workspace
 from hermetic.errors import UsageError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @mount_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@environment()
 @output
 def run(
     out: Out,

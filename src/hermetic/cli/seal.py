@@ -48,7 +48,7 @@ class Terms(TypedDict):
 @click.option("--class", "data_class", type=DATA_CLASS, help="Sensitivity.")
 @click.option("--owner", metavar="WHO", help="The person who answers for the asset.")
 @click.option("--project", metavar="NAME", help="The project whose keys protect it.")
-@click.option("--env", "environment", type=ENVIRONMENT, help="The environment it belongs to.")
+@click.option("--environment", "--env", "environment", type=ENVIRONMENT, help="The environment it belongs to.")
 @purpose("The declared reason; ingest if nothing else is said.")
 @click.option("--retention", "retention_days", type=days, help="How long it is kept: 30d, 2w.")
 @click.option("--decision", metavar="WHY", help="Why its class may be below that of what it was made of; recorded.")

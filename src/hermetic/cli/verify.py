@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hermetic.cli.blocks import Facts, Mark
-from hermetic.cli.options import output
+from hermetic.cli.options import environment, output
 from hermetic.cli.session import workspace
 from hermetic.cli.words import count, size
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
+@environment()
 @output
 def verify(out: Out, *, refs: tuple[str, ...]) -> int:
     """Check signature and ciphertext of a version, without its data key.

@@ -8,7 +8,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, exposures, leftovers, lineage, runs, usage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import callers
+from hermetic.custody import callers, environments
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle, strictest_copies
 from hermetic.custody.decide import allowed_caller, may, still_the_same
@@ -42,7 +42,7 @@ from hermetic.formats.messages.catalogue import (
     VersionDetails,
 )
 from hermetic.formats.messages.versions import Recognised, RecogniseDigests
-from hermetic.ids import AssetName, KekId, KeyState, Ref, VersionId
+from hermetic.ids import AssetName, KekId, KeyState, VersionId
 from hermetic.keys import kek as keks
 from hermetic.policy import globs
 from hermetic.policy.request import Action
@@ -111,7 +111,7 @@ def show_version(call: Call, request: ShowVersion) -> VersionDetails:
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
-        asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment, deleted=True)
+        asset, version = environments.find(session, policy, request.ref, request.environment, deleted=True)
         return _details(session, asset, version, policy)
 
 
@@ -169,10 +169,11 @@ def rename_asset(call: Call, request: RenameAsset) -> Done:
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        resource = as_resource(assets.require(session, old, policy.document.environment), None, policy)
+        where = environments.of_name(policy, old, request.environment)
+        resource = as_resource(assets.require(session, old, where), None, policy)
     caller = allowed_caller(call, Action.RENAME, resource)
     with unit(call.custodian, "custody.rename.committed", call.now_ms) as work:
-        asset = assets.require(work.session, old, policy.document.environment)
+        asset = assets.require(work.session, old, where)
         still_the_same(call, work.session, caller, as_resource(asset, None, call.custodian.policy.current(work.session)))
         assets.rename(work.session, asset, new)
         subject = f"asset:{asset.id}"
@@ -189,10 +190,11 @@ def record_decision(call: Call, request: RecordDecision) -> Decided:
     with call.custodian.database.read(call.custodian.row_keys) as session:
         callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        resource = as_resource(assets.require(session, name, policy.document.environment), None, policy)
+        where = environments.of_name(policy, name, request.environment)
+        resource = as_resource(assets.require(session, name, where), None, policy)
     caller = allowed_caller(call, Action.CLASSIFY, resource)
     with unit(call.custodian, "custody.decision.committed", call.now_ms) as work:
-        asset = assets.require(work.session, name, policy.document.environment)
+        asset = assets.require(work.session, name, where)
         still_the_same(call, work.session, caller, as_resource(asset, None, call.custodian.policy.current(work.session)))
         because = Because(request.reason, caller.name, call.now_ms)
         changed: list[JsonValue] = []
@@ -217,7 +219,7 @@ def trace_lineage(call: Call, request: TraceLineage) -> Lineage:
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
-        _, start = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
+        _, start = environments.find(session, policy, request.ref, request.environment)
         walk = lineage.descendants if request.descendants else lineage.ancestors
         edges = walk(session, start.id)
         ids = dict.fromkeys([start.id, *(end for edge in edges for end in (edge.child, edge.parent))])

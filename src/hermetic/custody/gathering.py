@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hermetic.custody.inforce import InForce
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.destruction import PlanShred
+    from hermetic.ids import Environment
 
     Found = tuple[Asset, Version]
 
@@ -31,7 +32,7 @@ LISTED = 1000  # notes in an answer
 
 def gather(session: ReadSession, policy: InForce, request: PlanShred) -> tuple[list[Found], list[str]]:
     """Return the versions of a project and of subjects, and what people should know about them."""
-    wanted = frozenset(map(check_subject, request.subjects))
+    wanted, here = frozenset(map(check_subject, request.subjects)), request.environment or policy.document.environment
     found: list[Found] = []
     notes: list[str] = []
     if not wanted and request.project is None:
@@ -41,7 +42,7 @@ def gather(session: ReadSession, policy: InForce, request: PlanShred) -> tuple[l
         subjects = of_labels(labels_of(version)) if wanted else frozenset()
         if not of_project and not subjects & wanted:
             continue
-        if asset.environment is not policy.document.environment:
+        if asset.environment is not here:
             notes.append(f"{asset.name}@{version.number} in {asset.environment.value} is not shredded from here")
             continue
         found.append((asset, version))
@@ -51,7 +52,7 @@ def gather(session: ReadSession, policy: InForce, request: PlanShred) -> tuple[l
     return found, notes[:LISTED]
 
 
-def with_derived(session: ReadSession, policy: InForce, found: list[Found]) -> tuple[list[Found], list[str]]:
+def with_derived(session: ReadSession, here: Environment, found: list[Found]) -> tuple[list[Found], list[str]]:
     """Return versions and everything that was made of them, and what of that is out of reach."""
     have = {version.id for _, version in found}
     children = {edge.child for _, version in found for edge in lineage.descendants(session, version.id)} - have
@@ -61,7 +62,7 @@ def with_derived(session: ReadSession, policy: InForce, found: list[Found]) -> t
         asset = assets.get(session, version.asset_id)
         if version.state is not VersionState.PUBLISHED or asset.name.kind is Kind.SCRATCH:
             continue
-        if asset.environment is policy.document.environment:
+        if asset.environment is here:
             more.append((asset, version))
         else:
             notes.append(f"{ref_of(session, child)} in {asset.environment.value} is not shredded from here")

@@ -32,7 +32,7 @@ def about(call: Call, session: ReadSession, item: Asked) -> tuple[Pair, ...]:
     request: Any = codec.decode(item.request)
     policy = call.custodian.policy.current(session)
     return (
-        *_things(session, request, policy.document.environment),
+        *_things(session, request, getattr(request, "environment", None) or policy.document.environment),
         Pair("asked by", _principal(session, item.requester_id)),
         Pair("policy in force", f"{policy.digest.hex()}, applied by {spelled(policy.applied_by)}"),
         Pair("approvals are for", f"{item.action}: {item.needed} of {len(_others(session, item))} who could give them"),

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.access import approvals, identity
 from hermetic.audit.leaf import Entry
-from hermetic.catalog import versions
-from hermetic.custody import asking, callers, factor_age, keyhomes
+from hermetic.custody import asking, callers, environments, factor_age, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.callers import Caller
 from hermetic.custody.decide import Question, allowed_caller, as_request, matching_grants, still_the_same, whole_domain
@@ -19,7 +18,7 @@ from hermetic.db import tables
 from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
-from hermetic.ids import Purpose, Ref
+from hermetic.ids import Purpose
 from hermetic.policy import duties
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
@@ -113,7 +112,7 @@ def explain(call: Call, request: Explain) -> Explanation:
         factor_age.look(call, session)
         purpose, length = request.purpose, 0
         if action in ASSET_ACTIONS:
-            asset, version = versions.resolve(session, Ref.parse(request.ref), policy.document.environment)
+            asset, version = environments.find(session, policy, request.ref, request.environment)
             resource = as_resource(asset, version, policy)  # type: ignore[assignment]
             purpose, length = _purpose(action, purpose, policy, version.data_class), version.length or 0
         question = Question(caller, action, resource, policy, purpose, length=length)

@@ -9,7 +9,7 @@ from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, ver
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
-from hermetic.custody import callers, denial, suites
+from hermetic.custody import callers, denial, environments, suites
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle
 from hermetic.custody.decide import Question, consume_grant, decide
@@ -131,7 +131,9 @@ def _add_parents(work: Work, version: Version, request: PublishVersion) -> None:
     run = None if version.run_id is None else runs.get(work.session, version.run_id)
     asset = assets.get(work.session, version.asset_id)
     before = {edge.parent for edge in lineage.parents_of(work.session, version.id)}
-    parents = [item for item in parents_of(work.session, run, request.parents, asset.environment) if item not in before]
+    places = (asset.environment,) * len(request.parents)
+    parents = [item for item in parents_of(work.session, run, request.parents, places) if item not in before]
+    environments.require_own(work.session, parents, asset.environment)
     strictest = strictest_of(lineage.parent_classes(work.session, parents))
     if strictest is not None and strictest.rank > max(version.data_class.rank, _decided_about(work.session, version)):
         raise Conflict(

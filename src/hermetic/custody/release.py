@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import exposures
 from hermetic.catalog.locations import place_of
-from hermetic.custody import callers, denial, leasing, unwrapping
+from hermetic.custody import callers, denial, environments, leasing, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
-from hermetic.custody.resolve import Memo, Resolved, again, as_resource, resolve
+from hermetic.custody.resolve import Memo, Resolved, again, as_resource
 from hermetic.custody.views import members_of, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
@@ -111,8 +111,9 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
     run = callers.live_run(session, caller, request.run)
-    memo: Memo = {}
-    found = tuple(resolve(session, text, policy.document.environment, memo) for text in request.refs)
+    works, memo = environments.declared(policy, run, request.environment), Memo()
+    found = tuple(environments.open_in(session, policy, text, works, memo=memo) for text in request.refs)
+    environments.require_one(found)
     purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
     for item in found:
         item.check_open(purpose)

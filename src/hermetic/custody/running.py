@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, runs, versions
 from hermetic.catalog.values import Asset, NewAsset, NewDraft, RunState, Version, VersionState
-from hermetic.custody import callers, denial, leasing, publishing, unwrapping
+from hermetic.custody import callers, denial, environments, leasing, publishing, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.cataloguing import ref_of
-from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, domain_resource, may, still_the_same
+from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, may, still_the_same
 from hermetic.custody.newkeys import new_key
 from hermetic.custody.resolve import again, resolve_version
 from hermetic.custody.work import unit
@@ -26,7 +26,7 @@ from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.runs import FinishRun, ListRuns, OpenScratch, RunList, RunRow, RunStarted, Scratch, ShowRun, StartRun
 from hermetic.ids import AssetName, DataClass, Kind, RunId, VersionId, check_id
-from hermetic.policy.request import Action
+from hermetic.policy.request import Action, DomainResource
 
 if TYPE_CHECKING:
     from hermetic.catalog.values import Run
@@ -57,7 +57,10 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
     with call.custodian.database.read(call.custodian.row_keys) as session:
         caller = callers.require(call, session)
         policy = call.custodian.policy.current(session)
-        verdict = decide(call, session, Question(caller, Action.START_RUN, domain_resource(call), policy, request.purpose))
+        works = request.environment or policy.document.environment
+        environments.require_distance(call, policy, works)
+        resource = DomainResource(call.custodian.domain, works)
+        verdict = decide(call, session, Question(caller, Action.START_RUN, resource, policy, request.purpose))
     denial.refuse_unless(call, caller, verdict)
     caller = replace(caller, policies=verdict.policies, saw=verdict.saw)
     with unit(call.custodian, "custody.run.started", call.now_ms) as work:
@@ -69,12 +72,13 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
             purpose=request.purpose,
             principal=caller.name,
             now_ms=call.now_ms,
-            details={"facts": facts, "inputs": [], **({"decisions": decided} if decided else {})},
+            details={"facts": facts, "inputs": [], environments.KEPT: works.value, **({"decisions": decided} if decided else {})},
         )
         hidden = {"principal": caller.hidden(), "name": Hidden(request.name, f"principal:{caller.id}")}
         if decided:
             hidden["decisions"] = Hidden(decided, f"principal:{caller.id}")
-        work.log(Entry("run.started", {"run": run.id, "purpose": run.purpose.value, "request": request.request}, hidden))
+        said = {"run": run.id, "purpose": run.purpose.value, "environment": works.value, "request": request.request}
+        work.log(Entry("run.started", {**said}, hidden))
     return RunStarted(run.id, receipt(call.custodian.generation, work.logged()))
 
 
@@ -114,7 +118,8 @@ def _judge(call: Call, session: ReadSession, request: OpenScratch) -> Verdict:
     policy = call.custodian.policy.current(session)
     run = callers.live_run(session, caller, check_id(request.run))
     purpose = None if run is None else run.purpose
-    return decide(call, session, Question(caller, Action.START_RUN, domain_resource(call), policy, purpose, run))
+    resource = DomainResource(call.custodian.domain, environments.of_run(policy, run))
+    return decide(call, session, Question(caller, Action.START_RUN, resource, policy, purpose, run))
 
 
 def _release(call: Call, request: OpenScratch, verdict: Verdict) -> Scratch:
@@ -216,15 +221,15 @@ def _space(call: Call, work: Work, question: Question) -> tuple[Asset, Version, 
     caller, policy, run = question.caller, question.policy, question.run
     if run is None:
         raise NotFound("scratch belongs to a run")
-    name = AssetName(Kind.SCRATCH, run.id)
-    asset = assets.find(work.session, name, policy.document.environment)
+    name, works = AssetName(Kind.SCRATCH, run.id), environments.of_run(policy, run) or policy.document.environment
+    asset = assets.find(work.session, name, works)
     if asset is not None:
         return asset, versions.list_versions(work.session, asset, numbered=False)[-1], None
     asset = assets.create(
         work.session,
         NewAsset(
             name=name,
-            environment=policy.document.environment,
+            environment=works,
             data_class=DataClass.RESTRICTED,
             owner=caller.name,
             project=policy.document.project,

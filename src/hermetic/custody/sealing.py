@@ -14,7 +14,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, lineage, versions
 from hermetic.catalog.locations import PLACE
 from hermetic.catalog.values import Asset, Because, NewAsset, NewDraft, Version
-from hermetic.custody import callers, denial, leasing
+from hermetic.custody import callers, denial, environments, leasing
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, Verdict, consume_grant, decide
 from hermetic.custody.newkeys import NewKey, new_key
@@ -136,9 +136,10 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     asked, located = request, request.data_class if request.place is not None and request.decision is None else None
     request = _decided(request if located is None else replace(request, data_class=None), run, name)
     said = rules.match_asset(policy.document, name)
-    environment = request.environment or (policy.document.environment if said is None else said.environment)
+    environment = environments.target_of(policy, name, run, request.environment)
     asset = assets.find(session, name, environment)
-    parents = parents_of(session, run, request.parents, policy.document.environment)
+    parents = parents_of(session, run, request.parents, environments.places_of(request.parents, request.parents_in, environment))
+    environments.require_own(session, parents, environment)
     own = strictest_of((), asset.data_class if asset else (said.data_class if said else None), located)
     floor = strictest_of(lineage.parent_classes(session, parents), own)
     data_class = _class_of(request, floor, own)
@@ -179,9 +180,9 @@ def _class_of(request: BeginVersion, floor: DataClass | None, own: DataClass | N
     return lineage.derived_class(() if floor is None else (floor,), asked, request.decision)
 
 
-def parents_of(session: ReadSession, run: Run | None, refs: tuple[str, ...], environment: Environment) -> tuple[VersionId, ...]:
+def parents_of(session: ReadSession, run: Run | None, refs: tuple[str, ...], places: tuple[Environment, ...]) -> tuple[VersionId, ...]:
     """Return what a version is made from: what its run has read so far, and what the caller names."""
-    named = [versions.resolve(session, Ref.parse(text), environment)[1].id for text in refs]
+    named = [versions.resolve(session, Ref.parse(text), place)[1].id for text, place in zip(refs, places, strict=True)]
     read = [] if run is None else [VersionId(item) for item in (run.details or {}).get("inputs", [])]
     return tuple(dict.fromkeys((*read, *named)))
 

@@ -15,10 +15,10 @@ from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import fresh_id
 from hermetic.crypto import hpke
 from hermetic.crypto.mac import sha256
-from hermetic.custody import callers, leasing, unwrapping
+from hermetic.custody import callers, environments, leasing, unwrapping
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
-from hermetic.custody.resolve import again, as_resource, resolve
+from hermetic.custody.resolve import again, as_resource
 from hermetic.custody.views import openings_of
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, FormatError, HermeticError, Unsupported, UsageError
@@ -51,7 +51,7 @@ def share_version(call: Call, request: ShareVersion) -> Shared:
     with custodian.database.read(custodian.row_keys) as session:
         callers.require(call, session)
         policy = custodian.policy.current(session)
-        item = resolve(session, request.ref, policy.document.environment)
+        item = environments.open_in(session, policy, request.ref, request.environment)
         resource = as_resource(item.asset, item.version, policy)
     if item.version.id != request.version or Ref.parse(request.ref).number is None:
         raise Conflict(f"{request.ref} means another version than when this was asked", hint="run the command again")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import decisions, versions
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import approved, blast, callers, certifying, forgetting, gathering, remains, unfinished
+from hermetic.custody import approved, blast, callers, certifying, environments, forgetting, gathering, remains, unfinished
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, recheck
 from hermetic.custody.finishing import certify
@@ -48,12 +48,12 @@ def plan_shred(call: Call, request: PlanShred) -> ShredPlan:
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
-        found = _of_refs(call, session, request.refs)
+        found = _of_refs(call, session, request)
         more, notes = gathering.gather(session, policy, request)
         named = {version.id for _, version in found}
         found += [pair for pair in more if pair[1].id not in named]
         if request.derived:
-            found, left = gathering.with_derived(session, policy, found)
+            found, left = gathering.with_derived(session, request.environment or policy.document.environment, found)
             notes += left
         if not found:
             raise NotFound("nothing to shred", hint="`hermetic ls` lists what there is")
@@ -69,7 +69,7 @@ def _meant(call: Call, session: ReadSession, request: ShredVersions) -> list[tup
     for text in request.refs:
         if Ref.parse(text).number is None:
             raise UsageError(f"{text} names no version", hint=f"write {text}@NUMBER; `hermetic ls {text}` lists them")
-    found = _of_refs(call, session, request.refs)
+    found = _of_refs(call, session, request)
     for text, (_, version), version_id in zip(request.refs, found, request.versions, strict=True):
         if version.id != version_id:
             raise Conflict(
@@ -79,12 +79,11 @@ def _meant(call: Call, session: ReadSession, request: ShredVersions) -> list[tup
     return found
 
 
-def _of_refs(call: Call, session: ReadSession, refs: tuple[str, ...]) -> list[tuple[Asset, Version]]:
+def _of_refs(call: Call, session: ReadSession, request: PlanShred | ShredVersions) -> list[tuple[Asset, Version]]:
     policy = call.custodian.policy.current(session)
     found = []
-    for text in dict.fromkeys(refs):
-        ref = Ref.parse(text)
-        asset, version = versions.resolve(session, ref, policy.document.environment, deleted=True)
+    for text in dict.fromkeys(request.refs):
+        asset, version = environments.find(session, policy, text, request.environment, deleted=True)
         if version.state is VersionState.DELETED:
             raise KeyUnusable(gone(session, asset, version), hint="`hermetic key certificate` shows the certificate")
         found.append((asset, version))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from hermetic.domain import config, project, store_places
+from hermetic.domain import config, project, store_places, working
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
 from hermetic.domain.home import Home, check_places, private_folder
@@ -85,6 +85,7 @@ class Connection:
     ) -> None:
         self.project, self.home, self._ask = found, home, ask
         self._place, self._enforcement = place, enforcement
+        self.environment = working.declared()
         self.config = config.load(home.domain_config(found.domain))
         check_places(found.root, home, self.config.backup_place)
         self.stores: Mapping[str, Store] = _stores(found, self.config)
@@ -181,9 +182,11 @@ class Connection:
     def ask(self, request: Request[Answer]) -> Answer:
         """Ask custody, verify the receipt, and move the pins. Raises HermeticError."""
         port = self.port
+        request = working.placed(request, self.environment)
         before = self.pins.pins
         answer = port.ask(request)
         self.pins.check_answer(request, answer, before)
+        working.check(request, answer)
         return answer
 
     def close(self) -> None:

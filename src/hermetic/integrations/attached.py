@@ -22,7 +22,7 @@ from hermetic.assets.pending import RunDrafts, has_pending
 from hermetic.assets.releases import OpenVersion, release
 from hermetic.assets.scratch import ScratchSpace
 from hermetic.errors import Conflict, IntegrityError, InvalidName, LeaseEnded, NotFound, UsageError
-from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVersion
+from hermetic.formats.messages.catalogue import RenameAsset, ShowVersion
 from hermetic.ids import Ref
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Attached:
 
     def below(self, prefix: str) -> tuple[AssetRow, ...]:
         """Return the assets whose names start with `prefix` and a slash; all for an empty prefix."""
-        rows = self.session.ask(ListAssets(f"{prefix}/**" if prefix else None)).assets
+        rows = self.session.listed(f"{prefix}/**" if prefix else None)
         return tuple(row for row in rows if row.latest)
 
     def locate(self, place: Place) -> tuple[View, str] | None:

@@ -38,6 +38,7 @@ class Resolution:
     owner: str | None
     purposes: tuple[Purpose, ...] | None
     line: int
+    placed: Environment | None = None  # what the rules themselves say of `environment`; None: nothing
 
     @property
     def kind(self) -> Kind:
@@ -91,14 +92,16 @@ def _asset_rule(document: PolicyDocument, name: AssetName) -> Rule | None:
 def _merged(document: PolicyDocument, name: AssetName, first: Rule, second: Rule | None) -> Resolution:
     rules = [first] if second is None else [first, second]
     limits = [rule.purposes for rule in rules if rule.purposes is not None]
+    placed = next((rule.environment for rule in rules if rule.environment is not None), None)
     return Resolution(
         name=name,
         data_class=max((rule.data_class for rule in rules), key=lambda data_class: data_class.rank),
-        environment=next((rule.environment for rule in rules if rule.environment is not None), document.environment),
+        environment=document.environment if placed is None else placed,
         project=next((rule.project for rule in rules if rule.project is not None), document.project),
         owner=next((rule.owner for rule in rules if rule.owner is not None), None),
         purposes=tuple(purpose for purpose in Purpose if all(purpose in limit for limit in limits)) if limits else None,
         line=first.place.line,
+        placed=placed,
     )
 
 

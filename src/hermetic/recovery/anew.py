@@ -99,7 +99,7 @@ def _versions(h: Workspace) -> Iterator[VersionDetails]:
     for asset in h.list():
         for number in range(1, asset.latest + 1):
             try:
-                details = h.show(f"{asset.name}@{number}")
+                details = h.show(f"{asset.name}@{number}", environment=asset.environment)
             except NotFound:
                 continue
             if details.state == "published":
@@ -109,5 +109,5 @@ def _versions(h: Workspace) -> Iterator[VersionDetails]:
 def _anew(h: Workspace, details: VersionDetails) -> Anew:
     start = time.monotonic()
     sealed = reseal(h.session, details, purpose=Purpose.RECOVER, label=LABEL)
-    h.verify(sealed.ref)  # what was written is what was meant
+    h.verify(sealed.ref, environment=details.environment)  # what was written is what was meant
     return Anew(details.ref, sealed.ref, sealed.bytes, time.monotonic() - start)

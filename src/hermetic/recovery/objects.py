@@ -80,7 +80,7 @@ def _published(connection: Connection) -> Iterator[VersionDetails]:
     for row in connection.ask(ListAssets()).assets:
         for number in range(1, row.latest + 1):
             try:
-                yield connection.ask(ShowVersion(f"{row.name}@{number}"))
+                yield connection.ask(ShowVersion(f"{row.name}@{number}", row.environment))
             except NotFound:
                 continue  # deleted: its key is gone, nobody needs the bytes
 

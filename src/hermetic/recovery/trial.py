@@ -29,7 +29,7 @@ from hermetic.domain.restore import restore_domain
 from hermetic.domain.vouching import Vouching
 from hermetic.errors import LogTampered, Unsupported
 from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
-from hermetic.ids import Purpose
+from hermetic.ids import Environment, Purpose
 from hermetic.recovery.objects import objects_store
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def _open_something(root: Path, home: Home, objects: Store | None) -> tuple[str,
         published = [row for row in work.list() if row.latest]
         if not published:
             return NOTHING, 0
-        smallest = min(published, key=lambda row: (row.length == 0, row.length))  # an empty one would prove little
+        # what production holds is not opened in one's own process; an empty one would prove little
+        smallest = min(published, key=lambda row: (row.environment is Environment.PRODUCTION, row.length == 0, row.length))
+        work.connection.environment = smallest.environment
         done = work.check(f"{smallest.name}@{smallest.latest}", purpose=Purpose.RECOVER)
         return done.ref, done.bytes
 

@@ -60,6 +60,7 @@ class ShowVersion(Request["VersionDetails"]):
     """Everything about a version but its key."""
 
     ref: str
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("version-details")
@@ -110,6 +111,7 @@ class RenameAsset(Request[Done]):
 
     old: str
     new: str
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("trace-lineage")
@@ -119,6 +121,7 @@ class TraceLineage(Request["Lineage"]):
 
     ref: str
     descendants: bool = False
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,7 @@ class RecordDecision(Request["Decided"]):
     data_class: DataClass | None = None
     retention_days: int | None = None
     fallback: int | None = None
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("decided")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Done, Receipt, Request
+from hermetic.ids import Environment
 
 
 @message("blast-radius")
@@ -118,6 +119,7 @@ class PlanShred(Request["ShredPlan"]):
     project: str | None = None
     subjects: tuple[str, ...] = ()
     derived: bool = False
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("shred-plan")
@@ -143,6 +145,7 @@ class ShredVersions(Request["Shredded"]):
     refs: tuple[str, ...]
     versions: tuple[str, ...]
     reason: str
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("shredded")

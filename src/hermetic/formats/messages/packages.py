@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Receipt, Request
-from hermetic.ids import DataClass
+from hermetic.ids import DataClass, Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class ShareVersion(Request["Shared"]):
     recipients: tuple[RecipientKey, ...]
     days: int
     reason: str
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("shared")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Done, Receipt, Request
-from hermetic.ids import Purpose
+from hermetic.ids import Environment, Purpose
 
 
 @message("show-policy")
@@ -53,6 +53,7 @@ class Explain(Request["Explanation"]):
     ref: str
     purpose: Purpose | None = None
     principal: str | None = None
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
 
 
 @message("explanation")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Pair, Receipt, Request
 from hermetic.formats.messages.versions import Lease
-from hermetic.ids import DataClass, Purpose
+from hermetic.ids import DataClass, Environment, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class StartRun(Request["RunStarted"]):
     facts: tuple[Pair, ...] = ()
     recipient: bytes | None = None
     decisions: tuple[ClassDecision, ...] = ()
+    environment: Environment | None = None  # what it reads and writes is there; None: what hermetic.yaml says
 
 
 @message("run-started")

@@ -76,6 +76,8 @@ class OpenVersions(Request["Opened"]):
     exposure: ExposureTerms | None = None
     recipient: bytes | None = None
     approvals: tuple[Approval, ...] = ()
+    environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
+    promotion: str | None = None  # the promotion that it is released for, of the one version named
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class BeginVersion(Request["Draft"]):
     place: str | None = None  # its objects go to locations there (messages.locations), members are their keys; None: into a store
     recipient: bytes | None = None
     approvals: tuple[Approval, ...] = ()
+    parents_in: tuple[Environment, ...] = ()  # where each of `parents` was read; empty: all of them where this version goes
+    promotion: str | None = None  # the promotion that this version is the copy of
 
 
 @message("draft")

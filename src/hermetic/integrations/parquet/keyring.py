@@ -17,7 +17,7 @@ from hermetic.assets.releases import release
 from hermetic.crypto.secret import Secret
 from hermetic.domain.leases import boot_ms
 from hermetic.errors import IntegrityError, InvalidName, NotFound, UsageError
-from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.ids import AssetName, Kind
 from hermetic.integrations.parquet.wrapping import Place, parse, unwrap, wrap
 
@@ -138,7 +138,7 @@ class Keyring:
         with suppress(NotFound):
             if self._session.ask(ShowVersion(f"{name}@{place.number}")).asset == place.asset:
                 return name
-        for row in self._session.ask(ListAssets(f"{Kind.SECRET.value}/**")).assets:
+        for row in self._session.listed(f"{Kind.SECRET.value}/**"):
             if row.asset == place.asset:
                 return check_name(row.name)
         raise NotFound(f"the column key {name} of this file is not in this domain", hint="`hermetic ls 'secret/**'` lists what is")
