@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.access import identity
 from hermetic.access import identity
-from hermetic.crypto import sign
 from hermetic.db import tables
 from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, SignatureError, UsageError
 from hermetic.formats.approval import LIMIT, PAYLOAD_TYPE, Statement, parse_statement
 from hermetic.formats.dsse import parse_envelope
 from hermetic.ids import id_from_bytes
+from hermetic.keys import approver_key, webauthn_approver
 
 if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession, Session
@@ -232,6 +232,8 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
         raise Denied("nobody approves their own request", hint="ask another approver")
     if session.get(tables.approval, (item.id, who.key_id)) is not None:
         raise Conflict(f"{who.name} has answered this request already")
+    if approver_key.is_authenticator(who.public):
+        _counted_on(session, who, raw)
     session.insert(
         tables.approval,
         request_id=item.id,
@@ -242,6 +244,21 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
         expires_ms=said.expires_ms,
     )
     return item, who, said
+
+
+def _counted_on(session: ReadSession, who: Approver, raw: bytes) -> None:
+    """An authenticator's count of signatures grows from statement to statement. Raises SignatureError."""
+
+    def count(statement: bytes) -> int:
+        return webauthn_approver.count_of(who.public, parse_envelope(statement, limit=LIMIT).signature)
+
+    seen = max((count(row["statement"]) for row in session.find(tables.approval, approver_id=who.key_id)), default=0)
+    new = count(raw)
+    if (new or seen) and new <= seen:
+        raise SignatureError(
+            "the authenticator's count of signatures went back: this answer is an old one, or the authenticator was copied",
+            hint=f"if {who.name} did not hand it in late, `hermetic approver remove {who.name}`",
+        )
 
 
 def says_who(said: Statement, item: Asked) -> bool:
@@ -266,7 +283,7 @@ def _verified(session: ReadSession, raw: bytes) -> tuple[Approver, Statement]:
         who = approver(session, envelope.key_id)
     except NotFound as error:
         raise SignatureError("signed with a key that is no approver's", hint=error.hint) from None
-    sign.verify(who.public, envelope.signature, envelope.signed_bytes())
+    approver_key.verify(who.public, envelope.signature, envelope.signed_bytes())
     said = parse_statement(envelope.payload)
     if said.approver != who.key_id:
         raise SignatureError("the approval names another key than signed it")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hermetic.access import approvals
+from hermetic.access import approvals, second_factors
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody import callers, naming
+from hermetic.custody import callers, factor_age, naming
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.work import unit
-from hermetic.errors import Conflict, NotFound, UsageError
+from hermetic.errors import ApprovalNeeded, Conflict, NotFound, UsageError
 from hermetic.formats import codec, readable
 from hermetic.formats.messages.approvals import (
     AddStatement,
@@ -26,6 +26,8 @@ from hermetic.formats.messages.approvals import (
     WithdrawRequest,
 )
 from hermetic.formats.messages.base import Pair
+from hermetic.keys import approver_key
+from hermetic.policy.obligations import second_factor_for
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ def add_statement(call: Call, request: AddStatement) -> RequestRow:
     with unit(call.custodian, "custody.approval.given", call.now_ms) as work:
         caller = callers.require(call, work.session)
         item, who, said = approvals.add(work.session, request.statement, domain=call.custodian.domain, now_ms=call.now_ms)
+        if said.verdict == "approve":
+            _second_factor(call, work.session, who)
         if said.verdict == "deny":
             item = approvals.close(work.session, item, approvals.DENIED, now_ms=call.now_ms)
         subject = f"approver:{who.key_id}"
@@ -90,6 +94,24 @@ def withdraw_request(call: Call, request: WithdrawRequest) -> RequestWithdrawn:
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         at = work.log(Entry("approval.withdrawn", {"request": gone.id}, hidden))
     return RequestWithdrawn(gone.id, receipt(call.custodian.generation, work.logged(), at))
+
+
+def _second_factor(call: Call, session: ReadSession, who: Approver) -> None:
+    """Return if the policy asks no second factor for approving, or the approver showed one. Raises ApprovalNeeded.
+
+    An authenticator is one: it verified the person for this very statement. For a key file its holder shows one to custody, as the
+    principal they are here; a no is taken without.
+    """
+    oldest = second_factor_for(call.custodian.policy.current(session).document, Action.APPROVE, call.enforcement)
+    if oldest is None or approver_key.is_authenticator(who.public):
+        return
+    shown = None if who.principal_id is None else second_factors.last_shown_ms(session, who.principal_id)
+    age = factor_age.age_of(call, session, shown)
+    if age is None or age > oldest:
+        raise ApprovalNeeded(
+            f"approving needs a second factor of {who.name} from the last {oldest // 60_000} minutes",
+            hint="the approver: `hermetic identity confirm`, then repeat; or approve with an authenticator (`--webauthn`)",
+        )
 
 
 def _find(requests: Iterable[Asked], text: str) -> Asked:

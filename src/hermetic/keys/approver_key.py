@@ -8,6 +8,7 @@
         proof       Ed25519 over "hermetic/v1/approver-public" LF, then `public`: whoever hands it in has the private half
 
 `key` is the key's id: the first 16 bytes of SHA-256 of the public key, as every id is written. The domain keeps the public half only.
+An approver may have an authenticator instead (`webauthn_approver`): `parse_public`, `key_id_of` and `verify` take either.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from hermetic.errors import FormatError, UsageError, WrongKey
 from hermetic.formats import canonical
 from hermetic.formats.binary_text import to_base64url
 from hermetic.ids import id_from_bytes
-from hermetic.keys import documents
+from hermetic.keys import documents, webauthn_approver
 from hermetic.keys.passphrase_wrap import MINIMUM
 from hermetic.keys.stretching import costs_from_json, costs_to_json, stretched
 
@@ -51,10 +52,25 @@ class ApproverKey:
 
 
 def key_id_of(public: bytes) -> str:
-    """Return the id of a public key. Raises FormatError for other than 32 bytes."""
-    if len(public) != sign.PUBLIC:
+    """Return the id of a public key: 32 bytes, or what is kept of an authenticator. Raises FormatError."""
+    if is_authenticator(public):
+        webauthn_approver.parse_kept(public)
+    elif len(public) != sign.PUBLIC:
         raise FormatError("an approver's public key has 32 bytes")
     return id_from_bytes(mac.sha256(public)[:16])
+
+
+def is_authenticator(public: bytes) -> bool:
+    """Whether what is kept of an approver is an authenticator's public half."""
+    return len(public) > sign.PUBLIC
+
+
+def verify(public: bytes, signature: bytes, signed: bytes) -> bytes:
+    """Return `signed` if the approver signed it. Raises SignatureError, FormatError."""
+    if not is_authenticator(public):
+        return sign.verify(public, signature, signed)
+    webauthn_approver.verify(public, signature, signed)
+    return signed
 
 
 def create(passphrase: Secret, parameters: Argon2Parameters | None = None) -> tuple[bytes, bytes]:
@@ -84,6 +100,8 @@ def public_file(signing: SigningKey) -> bytes:
 
 def parse_public(raw: bytes) -> bytes:
     """Return the public key in a public file. Raises FormatError, SignatureError when the proof is not that key's."""
+    if webauthn_approver.is_public_file(raw):
+        return webauthn_approver.parse_public(raw)
     document = documents.parse(raw, PUBLIC_FORMAT, _PUBLIC_FIELDS, limit=LIMIT)
     public = document.binary("public", length=sign.PUBLIC)
     if document.identifier("key") != key_id_of(public):

@@ -183,6 +183,12 @@ def most_approvals(document: PolicyDocument, enforcement: Enforcement) -> int:
     return max((count for item in asked for count in (item.approvals, *item.approvals_in.values())), default=0)
 
 
+def second_factor_for(document: PolicyDocument, action: Action, enforcement: Enforcement) -> int | None:
+    """Return how old a second factor may be for an operation on the domain at this enforcement level, None if none is asked."""
+    operation = document.operations.get(action)
+    return None if operation is None or enforcement.rank < operation.enforced_from.rank else operation.mfa
+
+
 def loosened(old: PolicyDocument, new: PolicyDocument) -> int:
     """Return how many approvals the strictest demand asks for that `old` makes and `new` would lower; 0 if none is lowered."""
     pairs = [
