@@ -61,7 +61,7 @@ def ls(session: ReadSession) -> tuple[Authority, ...]:
     rows = session.find(tables.authority)
     roots = {row["key_id"] for row in rows if row["parent_id"] is None}
     found = [_authority(row, roots) for row in rows]
-    return tuple(sorted(found, key=lambda item: (item.created_ms, item.id)))
+    return tuple(sorted(found, key=lambda item: (item.created_ms, not item.anchor, item.id)))
 
 
 def believed(session: ReadSession) -> tuple[Authority, ...]:

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "approve": Entry("Say yes to a request, with your own key.", "request", "approve"),
         "deny": Entry("Say no to a request, with your own key.", "request", "deny"),
         "approver": Entry("Approvers: enrol, list, remove; make a key to sign with.", "approver", "approver"),
+        "identity": Entry("Who may call the service: certificates, authorities, second factors.", "identity", "identity"),
         "access": Entry("Who may do what: grants and roles.", "access", "access"),
         "policy": Entry("The policy in force: show, apply, explain.", "policy", "policy"),
         "log": Entry("The tamper-evident log: read, verify, prove, export, compare.", "log", "log"),

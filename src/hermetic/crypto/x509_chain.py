@@ -75,6 +75,13 @@ def parts_of(uri: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+def check_leaf(der: bytes, *, at_ms: int) -> Certificate:
+    """Return a client's certificate that is good as far as it goes by itself; who signed it is not looked at. Raises as `verify`."""
+    leaf = parse(der)
+    _leaf(leaf, at_ms, CLIENT)
+    return leaf
+
+
 def check_authority(der: bytes, *, at_ms: int) -> Certificate:
     """Return a certificate that may be trusted as an authority. Raises NotAuthenticated, FormatError."""
     found = parse(der)
