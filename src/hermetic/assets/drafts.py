@@ -16,7 +16,7 @@ import heapq
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from hermetic.assets.current import note_change
@@ -119,6 +119,11 @@ class DraftVersion:
     def add_member(self, member: str) -> MemberWriter:
         """Begin a member whose content comes as a stream."""
         return MemberWriter(self, check_member(member))
+
+    def note_former(self, member: str, digest: bytes) -> None:
+        """Say what the digest of a finished member's content is under the algorithm of the version that it was sealed anew from."""
+        with self._lock:
+            self._records[member] = replace(self._records[member], former=digest)
 
     def stage_object(self, member: str) -> StagedObject:
         """Begin an object. A member that is there already is replaced. Raises Conflict if it is being written just now."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from hermetic.assets.releases import release
 from hermetic.assets.sealing import Terms, begin, summary
+from hermetic.formats.suites import suite
+from hermetic.sealed.content import PIECE, ContentDigest
 
 if TYPE_CHECKING:
     from hermetic.assets.drafts import DraftVersion
@@ -19,14 +21,25 @@ _PIECE = 4 * 1024 * 1024  # bytes
 
 
 def copy_member(reader: ObjectReader, draft: DraftVersion) -> None:
-    """Seal what an open object holds as a member of `draft`, under the same path. Raises IntegrityError, StorageError, LeaseEnded."""
+    """Seal what an open object holds as a member of `draft`, under the same path. Raises IntegrityError, StorageError, LeaseEnded.
+
+    Where the two have digests of different algorithms, custody is told both, so that it can see that the content is the same.
+    """
     writer = draft.add_member(reader.metadata.name)
+    algorithm = reader.header.suite.digest
+    former = None if algorithm == suite(draft.draft.suite).digest else ContentDigest(algorithm)
+    if former is not None:
+        former.pieces.reserve(-(-reader.length // PIECE))
     try:
         buffer = memoryview(bytearray(min(_PIECE, max(1, reader.length))))
         for offset in range(0, reader.length, buffer.nbytes):
             count = reader.readinto_at(offset, buffer[: reader.length - offset])
             writer.write(buffer[:count])
-        writer.finish()
+            for start in range(0, count if former is not None else 0, PIECE):
+                former.add((offset + start) // PIECE, buffer[start : min(start + PIECE, count)])  # type: ignore[union-attr]
+        record = writer.finish()
+        if former is not None:
+            draft.note_former(record.member, former.finish(reader.length))
     except BaseException:
         writer.abort()
         raise

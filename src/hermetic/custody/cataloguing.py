@@ -15,7 +15,7 @@ from hermetic.custody.decide import allowed_caller, may, still_the_same
 from hermetic.custody.due import do_due
 from hermetic.custody.publishing import abandon
 from hermetic.custody.resolve import as_resource, gone
-from hermetic.custody.views import labels_of, members_of, openings_of, suites_of
+from hermetic.custody.views import anew_of, labels_of, members_of, openings_of, suites_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.errors import Denied, NotFound, UsageError
@@ -154,6 +154,7 @@ def _details(session: ReadSession, asset: Asset, version: Version, policy: InFor
         place=place_of(version),
         gone=gone(session, asset, version) if version.state is VersionState.DELETED else "",
         suites=suites_of(version),
+        anew=anew_of(version),
     )
 
 

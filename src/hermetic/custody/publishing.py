@@ -9,7 +9,7 @@ from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, ver
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
-from hermetic.custody import callers, denial, environments, suites
+from hermetic.custody import anew, callers, denial, environments, suites
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle
 from hermetic.custody.decide import Question, consume_grant, decide
@@ -32,6 +32,7 @@ from hermetic.signing import manifests
 
 if TYPE_CHECKING:
     from hermetic.catalog.values import Asset, Place, Version
+    from hermetic.custody.anew import Contents
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.custodian import Custodian
@@ -64,7 +65,9 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
         members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
-        version = versions.set_details(work.session, version, encode_details(version, members, request.labels, named))
+        held = anew.borne_out(work.session, (asset, version, place.number), request.labels, _contents(call.custodian, request))
+        details = {**encode_details(version, members, request.labels, named), **({"anew": list(held)} if held else {})}
+        version = versions.set_details(work.session, version, details)
         published = versions.publish(work.session, version, _publication(call, request, (raw, openings), place))
         fingerprints.add(work.session, _fingerprints(call.custodian, version, request))
         work.log(_entry(asset, published, caller, raw))
@@ -206,6 +209,16 @@ def _fingerprints(custodian: Custodian, version: Version, request: PublishVersio
         for item in request.objects
         if item.digest
     ]
+
+
+def _contents(custodian: Custodian, request: PublishVersion) -> set[Contents]:
+    """Return what the files are by keyed fingerprint, under the digests of this suite and under those of the one before."""
+    found = set()
+    for digests in ([item.digest for item in request.objects], [item.former or item.digest for item in request.objects]):
+        if all(digests):
+            handles = (digest_handle(custodian, digest) for digest in digests)
+            found.add(frozenset(zip((member_handle(custodian, item.member) for item in request.objects), handles, strict=True)))
+    return found
 
 
 def member_handle(custodian: Custodian, member: str) -> bytes:

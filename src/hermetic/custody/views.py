@@ -76,6 +76,11 @@ def suites_of(version: Version) -> tuple[str, ...]:
     return tuple(name for name, suite in SUITES.items() if suite.digest in digests)
 
 
+def anew_of(version: Version) -> tuple[int, ...]:
+    """Return the numbers of the earlier versions that this one holds sealed anew, as custody found when it was published."""
+    return tuple(int(number) for number in (version.details or {}).get("anew", []))
+
+
 def labels_of(version: Version) -> tuple[tuple[str, ...], ...]:
     """Return a version's labels."""
     return tuple(tuple(label) for label in (version.details or {}).get("labels", []))

@@ -1,19 +1,19 @@
 """Versions sealed anew: each as the next version of its asset, with a new data key, new ciphertext, a new signature, and verified.
 
 `compromise` does that for what a stolen key could open, `suites` for what a retired suite sealed. What was sealed anew says in its
-labels of what, so that whoever is interrupted goes on, and nothing is done twice. Who may write an asset may still label another
-version of it, with files of the same names and lengths, as if it were that: what is passed over is counted (`before`).
+labels of what, so that whoever is interrupted goes on, and nothing is done twice. Labels are for everybody to write; which of them
+are true, custody says (`custody.anew`). What is passed over is counted (`before`).
 """
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING
 
 from hermetic.assets.resealing import reseal
 from hermetic.errors import HermeticError, NotFound
+from hermetic.formats.sealed_anew import LABEL
 from hermetic.ids import Purpose
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from hermetic.assets.workspace import Workspace
     from hermetic.formats.findings import Finding
     from hermetic.formats.messages.catalogue import VersionDetails
-
-LABEL: Final = "sealed-anew-from"
-_NUMBERED: Final = re.compile(r".*@[1-9][0-9]{0,8}")
-
-_Copied: TypeAlias = tuple[str, int, tuple[tuple[str, int], ...]]
-"""A version by asset and number, and its files by path and length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +45,12 @@ class Affected:
 def find(h: Workspace, wanted: Callable[[VersionDetails], bool]) -> Affected:
     """Return the published versions that are wanted and were not sealed anew yet."""
     found: list[VersionDetails] = []
-    done: set[_Copied] = set()
+    done: set[tuple[str, int]] = set()
     for details in _versions(h):
-        done |= _copied(details)
+        done |= {(details.asset, number) for number in details.anew}
         if wanted(details):
             found.append(details)
-    left = [details for details in found if (details.asset, details.number, _files(details)) not in done]
+    left = [details for details in found if (details.asset, details.number) not in done]
     return Affected(left, len(found) - len(left))
 
 
@@ -79,20 +73,6 @@ def seal_all(
             failed.append(failure(details.ref, error))
         advance(1)
     return anew, failed
-
-
-def _copied(details: VersionDetails) -> set[_Copied]:
-    """Return which versions this one holds, by its labels. Anybody who seals writes labels, and assets are renamed.
-
-    So a label counts only for an earlier version of the same asset, with the same files.
-    """
-    refs = [label[1] for label in details.labels if label[0] == LABEL]
-    numbers = {int(text.rpartition("@")[2]) for text in refs if _NUMBERED.fullmatch(text)}
-    return {(details.asset, number, _files(details)) for number in numbers if number < details.number}
-
-
-def _files(details: VersionDetails) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted((member.path, member.length) for member in details.members))
 
 
 def _versions(h: Workspace) -> Iterator[VersionDetails]:

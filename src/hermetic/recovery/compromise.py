@@ -22,7 +22,7 @@ from hermetic.formats.findings import Finding
 from hermetic.formats.messages.keys import ChangeKeyState, ShowKey
 from hermetic.ids import KeyState
 from hermetic.recovery import anew
-from hermetic.recovery.anew import LABEL, Anew
+from hermetic.recovery.anew import Anew
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hermetic.errors import HermeticError
     from hermetic.formats.messages.keys import KeyRow
 
-__all__ = ["LABEL", "Anew", "Report", "compromise"]
+__all__ = ["Anew", "Report", "compromise"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from hermetic import steps
 from hermetic.assets.workspace import Workspace
 from hermetic.errors import HermeticError, KeyUnusable
 from hermetic.formats.messages import keys
+from hermetic.formats.sealed_anew import LABEL
 from hermetic.ids import DataClass, Purpose
-from hermetic.recovery.compromise import LABEL, compromise
+from hermetic.recovery.compromise import compromise
 from tests import world as w
 
 
@@ -125,13 +126,35 @@ def test_killed_at_its_steps_it_goes_on(h, world, step):
         assert file.read() == b"2"
 
 
-@pytest.mark.parametrize(("name", "content"), [("dataset/other", b"2"), ("dataset/patients", b"other")])
-def test_a_label_that_anybody_writes_keeps_nothing_from_being_sealed_anew(h, name, content):
+@pytest.mark.parametrize(
+    ("name", "content", "purpose"),
+    [
+        ("dataset/other", b"2", "recover"),
+        ("dataset/patients", b"other", "recover"),
+        ("dataset/patients", b"7", "recover"),  # as long as what it claims to be
+        ("dataset/patients", b"2", "ingest"),  # the same, by somebody who may seal
+    ],
+)
+def test_a_label_that_anybody_writes_keeps_nothing_from_being_sealed_anew(h, name, content, purpose):
     data_class = h.show(name).data_class
-    h.seal(content, name=name, data_class=data_class, member="data", labels=[(LABEL, "dataset/patients@3"), (LABEL, "@x")])
+    labels = [(LABEL, "dataset/patients@3"), (LABEL, "dataset/patients@99"), (LABEL, "@x")]
+    h.seal(content, name=name, data_class=data_class, member="data", labels=labels, purpose=purpose)
+    assert h.show(name).anew == ()
     report = compromise(h, kek_of(h), "stolen")
     assert report.before == 0
     assert "dataset/patients@3" in [one.old for one in report.anew]
+
+
+def test_without_fingerprints_of_both_no_label_counts(h, world):
+    w.sql(world, "DELETE FROM fingerprint WHERE version_id = ?", h.show("dataset/patients@2").version)
+    risk = h.show("model/risk@1").version
+    w.sql(world, "DELETE FROM fingerprint WHERE digest_h = (SELECT min(digest_h) FROM fingerprint WHERE version_id = ?)", risk)
+    compromise(h, kek_of(h), "stolen")
+    assert [h.show(f"dataset/patients@{number}").anew for number in (3, 4, 5, 6)] == [(), (1,), (), (3,)]
+    assert h.show("model/risk@2").anew == ()
+    report = compromise(h, kek_of(h), "stolen", go_on=True)
+    assert report.before == 2
+    assert [one.old for one in report.anew] == ["dataset/patients@2", "model/risk@1"]
 
 
 def test_after_a_rename_labels_go_with_the_asset(h, world):

@@ -14,7 +14,6 @@ from hermetic.formats.messages.suites import ListSuites
 from hermetic.formats.messages.versions import PublishVersion
 from hermetic.formats.suites import APPROVED_SUITE, DEFAULT_SUITE
 from hermetic.recovery import suites
-from hermetic.recovery.anew import LABEL
 from hermetic.stores.local import LocalStore
 from tests import world as w
 

@@ -102,6 +102,7 @@ class VersionDetails:
     place: str | None = None
     gone: str = ""  # since when it is shredded, and by whom
     suites: tuple[str, ...] = ()  # those of its objects, or where nobody noted them those that they may have
+    anew: tuple[int, ...] = ()  # the earlier versions of its asset that it holds, sealed anew: by label, and by equal fingerprints
 
 
 @message("rename-asset")

@@ -40,6 +40,7 @@ class ObjectRecord:
     plaintext_length: int
     digest: bytes  # of the plaintext (hermetic.sealed.content, under `algorithm`); custody keeps only a keyed fingerprint of it
     suite: str = ""  # name of its suite; empty from writers that do not say
+    former: bytes = b""  # of what is sealed anew with another `algorithm`: the digest of the plaintext under the one before
 
 
 @dataclass(frozen=True, slots=True)
