@@ -12,6 +12,7 @@ from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.suites import ListSuites
 from hermetic.formats.messages.versions import PublishVersion
+from hermetic.formats.sealed_anew import LABEL
 from hermetic.formats.suites import APPROVED_SUITE, DEFAULT_SUITE
 from hermetic.recovery import suites
 from hermetic.stores.local import LocalStore
