@@ -174,7 +174,7 @@ def _text(text: str) -> str:
 def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -> None:
     """Append a denial, or count it with an equal one of the last seconds; durable on return."""
     about_key = asks_for_key(call)
-    facts = {**facts, "asks": _asks(call), "enforcement": call.custodian.enforcement.value}
+    facts = {**facts, "asks": _asks(call), "enforcement": call.enforcement.value}
     if about_key:
         facts["request"] = _request_id(call)
     entry = Entry("release.denied" if about_key else "access.denied", facts, hidden)
