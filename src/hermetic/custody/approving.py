@@ -154,8 +154,6 @@ def _statement(where: tuple[Call, ReadSession], item: Asked, spoken: tuple[Appro
     why = "" if who.active else "is no approver any more"
     if approvals.silenced(session, who):
         why = "is disabled"
-    if approvals.silenced(session, who):
-        why = "is disabled"
     if not approvals.says_who(said, item):
         why = "does not name who asks"
     if call.now_ms >= said.expires_ms:

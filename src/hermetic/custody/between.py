@@ -20,7 +20,7 @@ from hermetic.errors import Conflict, KeyUnusable, NotFound, PolicyDenied, Usage
 from hermetic.formats import lease_key
 from hermetic.formats.messages.access import BreakGlass
 from hermetic.formats.messages.base import KeyBlob
-from hermetic.formats.messages.catalogue import RecordDecision, RenameAsset
+from hermetic.formats.messages.catalogue import RecordDecision, RenameAsset, ShowVersion, TraceLineage
 from hermetic.formats.messages.destruction import ShredVersions
 from hermetic.formats.messages.packages import ShareVersion
 from hermetic.formats.messages.policy import Explain, Explanation
@@ -32,7 +32,18 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.formats.messages.versions import Lease
 
-NAMING: Final = (OpenVersions, BeginVersion, RenameAsset, RecordDecision, ShareVersion, ShredVersions, Explain, BreakGlass)  # by an asset's name
+NAMING: Final = (  # by an asset's name
+    OpenVersions,
+    BeginVersion,
+    RenameAsset,
+    RecordDecision,
+    ShareVersion,
+    ShredVersions,
+    Explain,
+    BreakGlass,
+    ShowVersion,
+    TraceLineage,
+)
 HIDDEN: Final = "refused: no policy permits this, or there is no such thing"
 BATCH: Final = 200  # versions in one request: their manifests and sealed keys have to fit into one message
 

@@ -17,6 +17,7 @@ from hermetic.custody.publishing import abandon
 from hermetic.custody.resolve import as_resource, gone
 from hermetic.custody.views import anew_of, labels_of, members_of, openings_of, suites_of
 from hermetic.custody.work import unit
+from hermetic.custody.workspaces import catalogue
 from hermetic.db import tables
 from hermetic.errors import Denied, NotFound, UsageError
 from hermetic.formats.messages.base import Done
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
     from hermetic.custody.work import Work
+    from hermetic.custody.workspaces import Sight
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
     from hermetic.keys.kek import Kek
@@ -60,11 +62,12 @@ DIGESTS = 10_000  # in one request
 
 
 def list_assets(call: Call, request: ListAssets) -> AssetList:
-    """List assets that match."""
-    allowed_caller(call, Action.READ_CATALOG)
+    """List assets that match, as far as the caller sees them."""
+    sight = catalogue(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
-        rows = [asset_row(session, asset, policy) for asset in assets.list_assets(session, environment=request.environment)]
+        found = assets.list_assets(session, environment=request.environment)
+        rows = [asset_row(session, asset, policy) for asset in found if sight.sees(session, asset)]
     kept = [row for row in rows if request.pattern is None or globs.matches(request.pattern, row.name)]
     return AssetList(tuple(sorted((row for row in kept if not row.name.startswith("scratch/")), key=lambda row: row.name)))
 
@@ -107,21 +110,23 @@ def _key_of(session: ReadSession, version: Version) -> tuple[dict[str, Any], Kek
 
 
 def show_version(call: Call, request: ShowVersion) -> VersionDetails:
-    """Show a version. Raises NotFound."""
-    allowed_caller(call, Action.READ_CATALOG)
+    """Show a version. Raises NotFound, PolicyDenied."""
+    sight = catalogue(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
         asset, version = environments.find(session, policy, request.ref, request.environment, deleted=True)
-        return _details(session, asset, version, policy)
+        sight.require(session, asset)
+        return _details(session, asset, version, sight)
 
 
-def _details(session: ReadSession, asset: Asset, version: Version, policy: InForce) -> VersionDetails:
+def _details(session: ReadSession, asset: Asset, version: Version, sight: Sight) -> VersionDetails:
     key = session.find(tables.data_key, version_id=version.id)[-1]
     kek = keks.get(session, KekId(key["kek_id"]))
     count, last = usage.of_version(session, version.id)
     retention = asset.retention_days
     if retention is None:
-        retention = policy.document.classes[version.data_class].retention_days
+        retention = sight.policy.document.classes[version.data_class].retention_days
+    parents = (edge.parent for edge in lineage.parents_of(session, version.id))
     return VersionDetails(
         ref=f"{asset.name}@{version.number}",
         name=str(asset.name),
@@ -147,7 +152,7 @@ def _details(session: ReadSession, asset: Asset, version: Version, policy: InFor
         manifest=version.manifest or b"",
         openings=openings_of(version),
         members=members_of(version),
-        parents=tuple(ref_of(session, edge.parent) for edge in lineage.parents_of(session, version.id)),
+        parents=tuple(ref_of(session, parent) for parent in parents if sight.sees_version(session, parent)),
         labels=labels_of(version),
         releases=count,
         last_release_ms=last,
@@ -216,13 +221,15 @@ def record_decision(call: Call, request: RecordDecision) -> Decided:
 
 
 def trace_lineage(call: Call, request: TraceLineage) -> Lineage:
-    """Walk the lineage of a version."""
-    allowed_caller(call, Action.READ_CATALOG)
+    """Walk the lineage of a version; what the caller does not see is left out."""
+    sight = catalogue(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
         _, start = environments.find(session, policy, request.ref, request.environment)
         walk = lineage.descendants if request.descendants else lineage.ancestors
-        edges = walk(session, start.id)
+        sight.require(session, assets.get(session, start.asset_id))
+        ends = [(edge, (edge.child, edge.parent)) for edge in walk(session, start.id)]
+        edges = [edge for edge, both in ends if all(sight.sees_version(session, end) for end in both)]
         ids = dict.fromkeys([start.id, *(end for edge in edges for end in (edge.child, edge.parent))])
         nodes = tuple(_node(session, version_id) for version_id in ids)
     return Lineage(nodes, tuple(LineageEdge(edge.child, edge.parent) for edge in edges))
@@ -314,9 +321,9 @@ def recognise_digests(call: Call, request: RecogniseDigests) -> Recognised:
     """Tell which plaintext digests belong to known versions; of several with the same bytes the one of the strictest class."""
     if len(request.digests) > DIGESTS:
         raise UsageError(f"a request names at most {DIGESTS} digests", hint="send several requests")
-    allowed_caller(call, Action.READ_CATALOG)
+    sight = catalogue(call)
     handles = [digest_handle(call.custodian, digest) for digest in request.digests]
     with call.custodian.database.read(call.custodian.row_keys) as session:
         found = strictest_copies(session, handles)
-        refs = {handle: ref_of(session, version.id) for handle, version in found.items()}
+        refs = {handle: ref_of(session, item.id) for handle, item in found.items() if sight.sees_version(session, item.id)}
     return Recognised(tuple(refs.get(handle, "") for handle in handles))

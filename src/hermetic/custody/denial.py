@@ -69,9 +69,6 @@ ABOUT_KEYS = frozenset(
         "give-grant",
         "revoke-grant",
         "set-roles",
-        "disable-principal",
-        "break-glass",
-        "review-grant",
         "enrol-identity",
         "issue-certificate",
         "renew-certificate",
@@ -80,6 +77,9 @@ ABOUT_KEYS = frozenset(
         "rotate-authority",
         "retire-authority",
         "trust-authority",
+        "disable-principal",
+        "break-glass",
+        "review-grant",
     }
 )
 """Requests that hand out no key to the caller, and change keys or who decides about them: a refusal of any kind is on record."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, runs, versions
 from hermetic.catalog.values import RunState, VersionState, fresh_id
-from hermetic.custody import callers, unwrapping
-from hermetic.custody.decide import Question, decide, domain_resource
+from hermetic.custody import callers, unwrapping, workspaces
+from hermetic.custody.decide import Question, decide
 from hermetic.custody.resolve import Resolved, as_resource, resolve_version
 from hermetic.db import tables
 from hermetic.errors import Denied, NotFound, PolicyDenied, UsageError
@@ -215,7 +215,8 @@ def _questions(
     resource = as_resource(item.asset, item.version, policy)
     own = None if item.version.run_id is None else runs.get(session, item.version.run_id)
     if item.asset.name.kind is Kind.SCRATCH:
-        yield Question(caller, Action.START_RUN, domain_resource(call), policy, purpose, own)
+        for place in workspaces.run_places(call, caller, None):
+            yield Question(caller, Action.START_RUN, place, policy, purpose, own)
     elif item.version.state is VersionState.DRAFT:
         yield Question(caller, Action.SEAL, resource, policy, purpose, own)
     else:

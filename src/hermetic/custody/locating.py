@@ -16,6 +16,7 @@ from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.views import members_of
 from hermetic.custody.work import unit
+from hermetic.custody.workspaces import catalogue
 from hermetic.errors import Conflict, InvalidName, NotFound, UsageError
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.locations import FindObjects, ObjectAt, ObjectFound, ObjectsFound, PlaceObjects
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hermetic.catalog.values import Asset, Version
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
+    from hermetic.custody.workspaces import Sight
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
 
@@ -38,9 +40,9 @@ _REASON = "moved, copied or removed through sealed::"
 def find_objects(call: Call, request: FindObjects) -> ObjectsFound:
     """Say what objects are and whether they belong where they lie. Raises PolicyDenied, RowTampered."""
     _check(request.objects)
-    allowed_caller(call, Action.READ_CATALOG)
+    sight = catalogue(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        looking = _Looking(session, call.custodian.policy.current(session))
+        looking = _Looking(session, call.custodian.policy.current(session), sight)
         return ObjectsFound(tuple(looking.found(item) for item in request.objects))
 
 
@@ -136,8 +138,8 @@ def _published(session: ReadSession, item: ObjectAt) -> Version | None:
 class _Looking:
     """One request to find objects: what was read of assets is kept for its other objects."""
 
-    def __init__(self, session: ReadSession, policy: InForce) -> None:
-        self._session, self._policy = session, policy
+    def __init__(self, session: ReadSession, policy: InForce, sight: Sight | None = None) -> None:
+        self._session, self._policy, self._sight = session, policy, sight
         self._locations: dict[AssetId, Locations] = {}
 
     def found(self, item: ObjectAt) -> ObjectFound:
@@ -187,6 +189,8 @@ class _Looking:
 
     def _described(self, state: str, version: Version, index: int, *, instead: Standing | None = None) -> ObjectFound:
         asset = assets.get(self._session, version.asset_id)
+        if self._sight is not None and not self._sight.sees(self._session, asset):
+            return ObjectFound("unknown")
         member = next((item for item in members_of(version) if item.index == index), None)
         return ObjectFound(
             state,

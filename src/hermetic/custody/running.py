@@ -16,17 +16,18 @@ from hermetic.catalog.values import Asset, NewAsset, NewDraft, RunState, Version
 from hermetic.custody import callers, denial, environments, leasing, publishing, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.cataloguing import ref_of
-from hermetic.custody.decide import Question, allowed_caller, consume_grant, decide, may, still_the_same
+from hermetic.custody.decide import Question, allowed_caller, consume_grant, may, still_the_same
 from hermetic.custody.newkeys import new_key
 from hermetic.custody.resolve import again, resolve_version
 from hermetic.custody.work import unit
+from hermetic.custody.workspaces import decide_anywhere, run_places
 from hermetic.db import tables
 from hermetic.errors import Conflict, HermeticError, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.runs import FinishRun, ListRuns, OpenScratch, RunList, RunRow, RunStarted, Scratch, ShowRun, StartRun
 from hermetic.ids import AssetName, DataClass, Kind, RunId, VersionId, check_id
-from hermetic.policy.request import Action, DomainResource
+from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
     from hermetic.catalog.values import Run
@@ -59,8 +60,10 @@ def start_run(call: Call, request: StartRun) -> RunStarted:
         policy = call.custodian.policy.current(session)
         works = request.environment or policy.document.environment
         environments.require_distance(call, policy, works)
-        resource = DomainResource(call.custodian.domain, works)
-        verdict = decide(call, session, Question(caller, Action.START_RUN, resource, policy, request.purpose))
+        places = run_places(call, caller, works)
+        verdict = decide_anywhere(
+            call, session, (Question(caller, Action.START_RUN, place, policy, request.purpose) for place in places)
+        )
     denial.refuse_unless(call, caller, verdict)
     caller = replace(caller, policies=verdict.policies, saw=verdict.saw)
     with unit(call.custodian, "custody.run.started", call.now_ms) as work:
@@ -118,8 +121,8 @@ def _judge(call: Call, session: ReadSession, request: OpenScratch) -> Verdict:
     policy = call.custodian.policy.current(session)
     run = callers.live_run(session, caller, check_id(request.run))
     purpose = None if run is None else run.purpose
-    resource = DomainResource(call.custodian.domain, environments.of_run(policy, run))
-    return decide(call, session, Question(caller, Action.START_RUN, resource, policy, purpose, run))
+    places = run_places(call, caller, environments.of_run(policy, run))
+    return decide_anywhere(call, session, (Question(caller, Action.START_RUN, place, policy, purpose, run) for place in places))
 
 
 def _release(call: Call, request: OpenScratch, verdict: Verdict) -> Scratch:

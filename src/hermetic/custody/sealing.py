@@ -20,6 +20,7 @@ from hermetic.custody.decide import Question, Verdict, consume_grant, decide
 from hermetic.custody.newkeys import NewKey, new_key
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
+from hermetic.custody.workspaces import require_parents
 from hermetic.errors import Conflict, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.versions import BeginVersion, Draft
@@ -140,6 +141,8 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     asset = assets.find(session, name, environment)
     parents = parents_of(session, run, request.parents, environments.places_of(request.parents, request.parents_in, environment))
     environments.require_own(session, parents, environment)
+    named = parents_of(session, None, request.parents, environments.places_of(request.parents, request.parents_in, environment))
+    require_parents(call, session, caller, named)
     own = strictest_of((), asset.data_class if asset else (said.data_class if said else None), located)
     floor = strictest_of(lineage.parent_classes(session, parents), own)
     data_class = _class_of(request, floor, own)
