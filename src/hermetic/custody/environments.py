@@ -133,9 +133,9 @@ def places_of(refs: Sequence[str], said: Sequence[Environment], environment: Env
 def require_distance(call: Call, policy: InForce, environment: Environment) -> None:
     """Raise PolicyDenied where custody is nearer to its callers than an environment allows."""
     least = policy.document.environments[environment].require_enforcement
-    if call.custodian.enforcement.rank < least.rank:
+    if call.enforcement.rank < least.rank:
         raise PolicyDenied(
-            f"{environment.value} needs {least.value} enforcement, this is {call.custodian.enforcement.value}",
+            f"{environment.value} needs {least.value} enforcement, this is {call.enforcement.value}",
             hint="start `hermetic serve` under another user id",
             reasons=("enforcement",),
         )
