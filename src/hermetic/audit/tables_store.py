@@ -34,12 +34,11 @@ _CHECKPOINT_TYPES = (int, bytes, str, int)
 class TablesStore:
     """A LogStore over a SQLAlchemy connection (SQLite, or PostgreSQL through psycopg). Lives as long as the transaction."""
 
-    __slots__ = ("_percent", "_postgresql", "_raw")
+    __slots__ = ("_percent", "_raw")
 
     def __init__(self, connection: Connection) -> None:
         self._raw: Any = connection.connection.dbapi_connection
         self._percent = connection.dialect.paramstyle != "qmark"
-        self._postgresql = connection.dialect.name == "postgresql"
 
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         cursor = self._raw.cursor()
@@ -51,9 +50,7 @@ class TablesStore:
             self._raw.cursor().executemany(statement.replace("?", "%s") if self._percent else statement, rows)
 
     def lock(self) -> None:
-        """SQLite's writers are alone already (BEGIN IMMEDIATE); PostgreSQL's wait here for one another."""
-        if self._postgresql:
-            self._run("SELECT pg_advisory_xact_lock(?)", (0x4865726D,))
+        """See LogStore. A session that writes is alone already: BEGIN IMMEDIATE, or the advisory lock taken at begin."""
 
     def generations(self) -> list[int]:
         """See LogReader."""

@@ -40,6 +40,7 @@ ROOTS = {
     "--root-setting", "settings", metavar="NAME=VALUE", multiple=True, help="How the root's provider is reached; kept in config.yaml."
 )
 @click.option("--project", metavar="NAME", help="Name of the project; made from the folder's name if nothing is said.")
+@click.option("--database", metavar="URL", help="An empty database of a PostgreSQL server: postgresql://HOST/NAME. Never a password.")
 @click.option("--backup", type=ANY_PATH, metavar="DIR", help="Where an encrypted copy of custody is kept up to date.")
 @passphrase_file()
 @passphrase_file("recovery-passphrase")
@@ -50,6 +51,7 @@ def init(
     root: str | None,
     settings: tuple[str, ...],
     project: str | None,
+    database: str | None,
     backup: Path | None,
     passphrase_file: Path | None,
     recovery_passphrase_file: Path | None,
@@ -76,6 +78,7 @@ def init(
         backup=place.resolve() if place is not None else None,
         recovery_passphrase=recovery,
         settings=parsed_settings(settings),
+        database=database,
     )
     if project is None and name != folder.name:
         out.warn(f"the project is called {name}, since names have no other signs; --project NAME gives it another")

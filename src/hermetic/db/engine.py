@@ -1,16 +1,17 @@
-"""The custody database on SQLite: opened only where it is safe, written by one at a time, read by all.
+"""The custody database: opened only where it is safe, written by one at a time, read by all.
 
-    database = Database.create(path)                     # folder 0700, file 0600, schema of this release
-    database = Database.open(path)
+    database = Database.create(place)                    # a path: folder 0700, file 0600, schema of this release
+    database = Database.open(place)                      # or a PostgresPlace: a database on a server
     with database.write(keys, step="custody.release.intent") as session:
         session.insert(tables.lease, …)                  # committed and durable at the end of the block, or not at all
     with database.read(keys) as session:
         session.require(tables.asset, asset_id)          # one snapshot, taken on entry
 
-Invariants:
-1. A commit that returned is on disk: write-ahead log, `synchronous=FULL`, local file system, all asserted (`link`, `filesystems`).
-2. Only the effective user can have written the files (`files`); what they say is still believed only by row MAC (`rows`).
-3. Writers queue at a lock file across threads and processes; readers never wait for writers, nor writers for readers.
+Invariants of both kinds; what each does for them stands in `sqlite` and `postgres.database`:
+1. A commit that returned is on disk. What that depends on is asserted, and a place where it does not hold is refused.
+2. What the rows say is believed only by row MAC (`rows`), whoever could write them.
+3. Writers queue across threads and processes (and hosts, on a server), so that there is one order of commits; readers never wait for
+   writers, nor writers for readers.
 4. A thread has at most one session of a database: a nested one would wait for itself.
 5. A fork takes no connection along: connections are closed before, and a child born in the middle of a transaction is refused.
 6. The schema revision is compared in every transaction, so that a process that outlives a migration stops instead of guessing.
@@ -20,78 +21,103 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from hermetic import steps
-from hermetic.db import files, filesystems, forks, upkeep
+from hermetic.db import filesystems, forks
 from hermetic.db.faults import driver_errors
-from hermetic.db.link import Link
+from hermetic.db.postgres.place import PostgresPlace
 from hermetic.db.rows import ReadSession, Session
-from hermetic.db.schema import check_revision, dialect_statements
-from hermetic.db.writerlock import WriterLock
-from hermetic.errors import HermeticError, IntegrityError, StorageError
+from hermetic.db.schema import check_revision
+from hermetic.errors import HermeticError, IntegrityError, StorageError, Unsupported
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from hermetic.db.columns import RowKeys
+    from hermetic.db.links import Link
+    from hermetic.db.postgres.database import PostgresDatabase
 
 TIMEOUT_S = 10.0  # to wait for a turn to write
+
+DatabasePlace: TypeAlias = Path | PostgresPlace
+
+
+class Queue(Protocol):
+    """Where writers wait for their turn."""
+
+    def acquire(self) -> None:
+        """Wait for our turn. Raises Conflict after the timeout."""
+
+    def release(self) -> None:
+        """Let the next one in."""
+
+    def close(self) -> None:
+        """Close what nobody of this process uses."""
+
+    def forget(self) -> None:
+        """Let go in a forked child, without a word to whoever holds the turn."""
 
 
 class Database:
     """One custody database. Threads may share it; after a fork the child's copy opens connections of its own."""
 
-    def __init__(self, path: Path, *, timeout_s: float, unsafe: Mapping[int, str]) -> None:
+    searched: ClassVar[bool] = True
+    """Whether `scrub` searches all that there is for bytes that were deleted, or the rows only: certificates say which."""
+
+    def __init__(self, queue: Queue, *, timeout_s: float) -> None:
         """Use `open` or `create`."""
-        self.path = path
         self._timeout_s = timeout_s
-        self._lock = WriterLock(path.with_name(path.name + ".lock"), timeout_s)
+        self._lock = queue
         self._idle: dict[bool, deque[Link]] = {True: deque(), False: deque()}  # by "may write"
         self._gate = forks.Gate(self._close_idle, self._lock.forget)
-        self._file = _identity(files.check_owned(path))
-        filesystems.check(path.parent, unsafe)
 
-    @classmethod
-    def open(cls, path: Path, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Self:
+    @staticmethod
+    def open(place: DatabasePlace, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Database:
         """Open an existing database.
 
-        Raises NotFound; Denied when others own or can write it; StorageError on an unsafe file system, a full or read-only disk;
-        Unsupported when a newer release wrote it, or an older one and it needs `hermetic migrate`; IntegrityError when it is damaged.
+        Raises NotFound; Denied when others own or can write it, or the server does not let us in; StorageError on an unsafe file
+        system, a full or read-only disk, a server that is away or loses commits; Unsupported when a newer release wrote it, or an
+        older one and it needs `hermetic migrate`; IntegrityError when it is damaged.
         """
-        database = cls(path.absolute(), timeout_s=timeout_s, unsafe=unsafe)
-        with database.read(None):
-            return database
+        if isinstance(place, PostgresPlace):
+            return _server().opened(place, timeout_s=timeout_s)
+        from hermetic.db.sqlite import SqliteDatabase  # noqa: PLC0415 - it is built on this module
 
-    @classmethod
-    def create(cls, path: Path, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Self:
-        """Create the folder (0700) and an empty database (0600) with the schema of this release, all at once or not at all.
+        return SqliteDatabase.opened(place, timeout_s=timeout_s, unsafe=unsafe)
 
-        Raises Conflict when the file exists; otherwise as `open`.
+    @staticmethod
+    def create(place: DatabasePlace, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Database:
+        """Create an empty database with the schema of this release, all at once or not at all.
+
+        A file comes with its folder (0700) and has mode 0600; on a server, the database has to be there, and empty.
+        Raises Conflict when there is one; otherwise as `open`.
         """
-        from hermetic.db import migrate  # noqa: PLC0415 - Alembic is for init and migrate only
+        if isinstance(place, PostgresPlace):
+            return _server().created(place, timeout_s=timeout_s)
+        from hermetic.db.sqlite import SqliteDatabase  # noqa: PLC0415 - as above
 
-        path = path.absolute()
-        with _making(path, timeout_s, unsafe) as temporary:
-            migrate.build(temporary)
-        steps.reached("db.create.renamed")
-        return cls.open(path, timeout_s=timeout_s, unsafe=unsafe)
+        return SqliteDatabase.created(place, timeout_s=timeout_s, unsafe=unsafe)
 
-    @classmethod
+    @staticmethod
     def from_snapshot(
-        cls, path: Path, data: bytes, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE
-    ) -> Self:
-        """Write what `snapshot_bytes` gave to a new file, durable and checked, and open it; an older schema is migrated on the way.
+        place: DatabasePlace, data: bytes, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE
+    ) -> Database:
+        """Write what `snapshot_bytes` gave, of either kind, to a new database, durable and checked, and open it.
 
-        Raises Conflict when the file exists; IntegrityError when the bytes are no whole database; otherwise as `open`.
+        An older schema is migrated on the way. Raises Conflict when there is one; IntegrityError when the bytes are no whole database;
+        otherwise as `open`.
         """
-        path = path.absolute()
-        with _making(path, timeout_s, unsafe) as temporary:
-            upkeep.install(temporary, data)
-        steps.reached("db.restore.renamed")
-        return cls.open(path, timeout_s=timeout_s, unsafe=unsafe)
+        if isinstance(place, PostgresPlace):
+            return _server().created(place, timeout_s=timeout_s, data=data)
+        from hermetic.db.sqlite import SqliteDatabase  # noqa: PLC0415 - as above
+
+        return SqliteDatabase.created(place, timeout_s=timeout_s, unsafe=unsafe, data=data)
+
+    def again(self) -> Database:
+        """Open the same database once more, for whoever needs a session of its own. Raises as `open`."""
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def write(self, keys: RowKeys | None, *, step: str = "db.commit", merge: bool = True) -> Iterator[Session]:
@@ -134,54 +160,30 @@ class Database:
             return session.whole_database()
 
     def checkpoint(self) -> None:
-        """Bring the write-ahead log into the database file as far as no reader needs it, beside readers and writers; takes no turn."""
-        with self._gate.entered(), self._borrowed(write=True) as link, driver_errors():
-            link.raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        """Tidy up after large changes, beside readers and writers; takes no turn."""
+        raise NotImplementedError
 
     def checkpoint_truncate(self) -> None:
-        """Bring the write-ahead log into the database file, sync, and cut it to nothing, so that deleted bytes are gone from it too.
-
-        Raises Conflict when a reader holds on to an old snapshot for longer than the timeout; StorageError when the log is not empty.
-        """
-        with self._exclusive() as link:
-            upkeep.truncate_log(link, self.path)
-        steps.reached("db.checkpoint.truncated")
+        """Take deleted bytes out of the database's own log, as far as that can be done. Raises Conflict, StorageError."""
+        raise NotImplementedError
 
     def scrub(self, gone: Iterable[bytes]) -> None:
-        """Make sure that these bytes (of deleted or overwritten rows) are nowhere in the database file nor in its log.
+        """Make sure that these bytes (of deleted or overwritten rows) are nowhere that can be searched (`searched`).
 
-        SQLite's secure_delete is not enough: moving rows between pages can leave a copy behind. The files are searched, rebuilt
-        (VACUUM) if anything is found, and searched again. Takes memory for one copy of the database.
         Raises UsageError for fewer than 16 bytes to look for; otherwise as `checkpoint_truncate`.
         """
-        with self._exclusive() as link:
-            upkeep.scrub(link, self.path, gone)
-        steps.reached("db.scrub.done")
+        raise NotImplementedError
 
     def rebuild(self) -> None:
-        """Write the database anew without free pages, and empty its log: for deleted bytes that nobody knows any more.
+        """Write the database anew without what was deleted: for deleted bytes that nobody knows any more.
 
         Raises as `checkpoint_truncate`.
         """
-        with self._exclusive() as link:
-            upkeep.rebuild(link, self.path)
-        steps.reached("db.rebuild.done")
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close all connections; the object may be used again, and opens new ones."""
         self._close_idle()
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[Link]:
-        """Lend a connection outside of any transaction while no other writer is at work."""
-        with self._gate.entered():
-            self._lock.acquire()
-            try:
-                with self._borrowed(write=True) as link, driver_errors():
-                    yield link
-            finally:
-                if not self._gate.foreign():
-                    self._lock.release()
 
     @contextlib.contextmanager
     def _transaction(self, *, write: bool, step: str, merge: bool = True) -> Iterator[Link]:
@@ -203,7 +205,6 @@ class Database:
     @contextlib.contextmanager
     def _borrowed(self, *, write: bool) -> Iterator[Link]:
         """Lend an idle connection, or a new one; it is kept for the next one unless something about it failed."""
-        self._check_in_place()
         link = self._take(write=write)
         keep = False
         try:
@@ -223,19 +224,8 @@ class Database:
                 link.close()
 
     def _take(self, *, write: bool) -> Link:
-        try:
-            return self._idle[write].pop()
-        except IndexError:
-            return Link(self.path, timeout_s=self._timeout_s, read_only=not write, statements=dialect_statements())
-
-    def _check_in_place(self) -> None:
-        """Refuse to go on with a file that was replaced: connections would still write to the one that is gone."""
-        try:
-            found = _identity(self.path.stat(follow_symlinks=False))
-        except OSError:
-            found = (0, 0)
-        if found != self._file:
-            raise StorageError("the database file was replaced or removed while it was open", hint="start this process again")
+        """Return an idle connection or a new one."""
+        raise NotImplementedError
 
     def _close_idle(self) -> None:
         for links in self._idle.values():
@@ -244,21 +234,12 @@ class Database:
         self._lock.close()
 
 
-@contextlib.contextmanager
-def _making(path: Path, timeout_s: float, unsafe: Mapping[int, str]) -> Iterator[Path]:
-    """Lend a temporary file that becomes `path`, one maker at a time."""
-    files.make_folder(path.parent)
-    files.check_folder(path.parent)
-    filesystems.check(path.parent, unsafe)
-    lock = WriterLock(path.with_name(path.name + ".lock"), timeout_s)
-    lock.acquire()
+def _server() -> type[PostgresDatabase]:
+    """Return the kind that is on a server. Raises Unsupported where its driver is missing."""
     try:
-        with files.appearing(path) as temporary:
-            yield temporary
-    finally:
-        lock.release()
-        lock.close()
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+        from hermetic.db.postgres.database import PostgresDatabase as Kind  # noqa: PLC0415 - optional
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in {"psycopg", "psycopg_binary", "psycopg_c"}:
+            raise
+        raise Unsupported("PostgreSQL needs psycopg", hint="pip install 'hermetic[postgresql]'") from None
+    return Kind

@@ -20,7 +20,7 @@ from hermetic.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hermetic.db.link import Link
+    from hermetic.db.links import Link
 
 WAIT_S = 5.0  # for transactions of other threads, before a fork
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hermetic.db.faults import CORRUPT_HINT, DRIVER_ERRORS, driver_errors
+from hermetic.db.tables import SCHEMA_KEY
 from hermetic.errors import FormatError, IntegrityError, StorageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x48524D43  # "HRMC", PRAGMA application_id of every custody database
 _STATEMENTS_KEPT = 512
+_REVISION = "SELECT value FROM meta WHERE key = ?"
 _MERGED_PAGES = 1000  # of write-ahead log, SQLite's own default
 
 # setting, value written, value read back
@@ -39,7 +41,7 @@ _SETTINGS: tuple[tuple[str, str, object], ...] = (
 
 
 class Driver(sqlite3.Connection):
-    """The driver's connection in autocommit, which only `Link` takes in and out of transactions.
+    """The driver's connection in autocommit, which only `SqliteLink` takes in and out of transactions.
 
     SQLAlchemy and Alembic call `commit` and `rollback` and set `isolation_level` (which commits, in the driver): here, all do nothing.
     """
@@ -59,7 +61,7 @@ class Driver(sqlite3.Connection):
         """Do nothing."""
 
 
-class Link:
+class SqliteLink:
     """A connection. `raw` is the driver's; `sqlalchemy()` wraps the same connection for SQLAlchemy Core."""
 
     def __init__(self, path: Path, *, timeout_s: float, read_only: bool, statements: Statements) -> None:
@@ -74,6 +76,8 @@ class Link:
         except BaseException:
             self.raw.close()
             raise
+        self.execute = self.raw.execute
+        self.executemany = self.raw.executemany
 
     def _prepare(self, *, read_only: bool) -> None:
         for name, written, expected in (*_SETTINGS, ("query_only", "ON" if read_only else "OFF", int(read_only))):
@@ -97,6 +101,11 @@ class Link:
         """Begin a transaction: writers take SQLite's write lock at once, so that nothing has to be upgraded later."""
         self.raw.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
+    def revision(self) -> Any:
+        """Return what the database says about its schema."""
+        row = self.raw.execute(_REVISION, (SCHEMA_KEY,)).fetchone()
+        return None if row is None else row[0]
+
     def merge_at_commit(self, *, wanted: bool) -> None:
         """Let commits bring a long write-ahead log into the database file, as SQLite does by itself, or not."""
         if wanted is not self._merges:
@@ -111,6 +120,14 @@ class Link:
         """Undo the transaction, if SQLite has not already done so by itself."""
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
+
+    def alive(self) -> bool:
+        """Whether the connection looks usable; a file never hangs up."""
+        return True
+
+    def whole(self) -> bytes:
+        """Return a copy of every page of the database as this transaction sees it."""
+        return self.raw.serialize()
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""

@@ -14,7 +14,8 @@ from alembic.util import CommandError
 from hermetic import steps
 from hermetic.db import files, filesystems
 from hermetic.db.faults import CORRUPT_HINT, driver_errors
-from hermetic.db.link import APPLICATION_ID, Driver, Link, connect, wrap
+from hermetic.db.link import APPLICATION_ID, Driver, SqliteLink, connect, wrap
+from hermetic.db.postgres.place import PostgresPlace
 from hermetic.db.schema import dialect_statements, stored_revision
 from hermetic.db.tables import SCHEMA_KEY, SCHEMA_REVISION
 from hermetic.db.writerlock import WriterLock
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from hermetic.db.engine import DatabasePlace
+
 PACKAGE = "hermetic.db:migrations"
 
 
@@ -36,17 +39,23 @@ def build(path: Path) -> None:
         try:
             raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
             raw.execute("PRAGMA journal_mode=WAL").fetchall()
-            _run(raw)
+            bring_up(raw)
         finally:
             raw.close()
 
 
-def upgrade(path: Path, *, timeout_s: float = 10.0, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> tuple[int, int]:
+def upgrade(place: DatabasePlace, *, timeout_s: float = 10.0, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> tuple[int, int]:
     """Migrate an existing database in place; return (revision before, revision now). Take a backup first.
 
     Raises as `Database.open`; Conflict when the database stays in use.
     """
-    path = path.absolute()
+    if isinstance(place, PostgresPlace):
+        from hermetic.db.postgres import build as server  # noqa: PLC0415 - psycopg is optional
+
+        before = server.upgrade(place, timeout_s=timeout_s)
+        steps.reached("db.migrate.committed")
+        return before, SCHEMA_REVISION
+    path = place.absolute()
     filesystems.check(path.parent, unsafe)
     files.check_owned(path)
     lock = WriterLock(path.with_name(path.name + ".lock"), timeout_s)
@@ -62,7 +71,7 @@ def upgrade(path: Path, *, timeout_s: float = 10.0, unsafe: Mapping[int, str] = 
 
 def upgrade_file(path: Path, *, timeout_s: float = 10.0) -> int:
     """Migrate a file that nobody else writes; return the revision it had. Raises Unsupported for a newer one."""
-    link = Link(path, timeout_s=timeout_s, read_only=False, statements=dialect_statements())
+    link = SqliteLink(path, timeout_s=timeout_s, read_only=False, statements=dialect_statements())
     try:
         with driver_errors():
             before = stored_revision(link)
@@ -71,14 +80,15 @@ def upgrade_file(path: Path, *, timeout_s: float = 10.0) -> int:
                     f"the database has schema {before}, from a newer release", hint="install that release, or a newer one"
                 )
             if before < SCHEMA_REVISION:
-                link.raw.execute("PRAGMA foreign_keys=OFF").fetchall()  # tables are rebuilt; `_run` checks at the end
-                _run(link.raw)
+                link.raw.execute("PRAGMA foreign_keys=OFF").fetchall()  # tables are rebuilt; `bring_up` checks at the end
+                bring_up(link.raw)
     finally:
         link.close()
     return before
 
 
-def _run(raw: Driver) -> None:
+def bring_up(raw: Driver) -> None:
+    """Run every migration that is missing over a connection that is in no transaction. Raises IntegrityError."""
     raw.execute("BEGIN IMMEDIATE")
     try:
         command.upgrade(config(wrap(raw)), "head")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hermetic.db.columns import RowKeys
     from hermetic.db.layout import Layout
-    from hermetic.db.link import Link
+    from hermetic.db.links import Link
     from hermetic.db.protect import Row
 
 Key = str | int | bytes | tuple[str | int | bytes, ...]
@@ -119,9 +119,9 @@ class ReadSession:
         return found
 
     def whole_database(self) -> bytes:
-        """Return a copy of every page of the database as this transaction sees it."""
+        """Return a copy of the whole database as this transaction sees it, as an SQLite file."""
         with driver_errors():
-            return self._live().raw.serialize()
+            return self._live().whole()
 
     def end(self) -> None:
         """Make the session unusable; called when its block is left."""
@@ -143,8 +143,8 @@ class ReadSession:
         return None
 
     def _fetch(self, shape: Layout, sql: str, parameters: Sequence[Any]) -> list[Sequence[Any]]:
-        raw = self._live().raw
-        return self._guarded(shape, lambda: raw.execute(sql, parameters).fetchall())
+        link = self._live()
+        return self._guarded(shape, lambda: link.execute(sql, parameters).fetchall())
 
     def _guarded(self, shape: Layout, call: Callable[..., T], *arguments: Any) -> T:
         try:
@@ -213,10 +213,10 @@ class Session(ReadSession):
             raise _moved(shape)
 
     def _execute(self, shape: Layout, sql: str, parameters: Sequence[Any]) -> int:
-        return self._guarded(shape, self._live().raw.execute, sql, parameters).rowcount
+        return int(self._guarded(shape, self._live().execute, sql, parameters).rowcount)
 
     def _execute_many(self, shape: Layout, sql: str, parameters: Sequence[Sequence[Any]]) -> int:
-        return self._guarded(shape, self._live().raw.executemany, sql, parameters).rowcount
+        return int(self._guarded(shape, self._live().executemany, sql, parameters).rowcount)
 
 
 def _missing(shape: Layout, key: Key) -> NotFound:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from hermetic.db.faults import CORRUPT_HINT
 from hermetic.db.statements import Statements
-from hermetic.db.tables import SCHEMA_KEY, SCHEMA_REVISION
+from hermetic.db.tables import SCHEMA_REVISION
 from hermetic.errors import IntegrityError, Unsupported
 
 if TYPE_CHECKING:
-    from hermetic.db.link import Link
-
-_QUERY = "SELECT value FROM meta WHERE key = ?"
+    from hermetic.db.links import Link
 
 
 @functools.cache
@@ -26,10 +24,14 @@ def dialect_statements() -> Statements:
 
 def stored_revision(link: Link) -> int:
     """Return the revision that the database says it has. Raises IntegrityError when it says nothing sensible."""
-    row = link.raw.execute(_QUERY, (SCHEMA_KEY,)).fetchone()
-    if row is None or not isinstance(row[0], str) or not row[0].isascii() or not row[0].isdecimal() or len(row[0]) > 9:
+    return as_revision(link.revision())
+
+
+def as_revision(value: object) -> int:
+    """Return the revision that `meta` holds. Raises IntegrityError for nothing sensible."""
+    if not isinstance(value, str) or not value.isascii() or not value.isdecimal() or len(value) > 9:
         raise IntegrityError("the database does not say which schema it has", hint=CORRUPT_HINT)
-    return int(row[0])
+    return int(value)
 
 
 def check_revision(link: Link) -> None:

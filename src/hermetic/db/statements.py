@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.engine.interfaces import Dialect
 
     from hermetic.db.layout import Layout
@@ -28,8 +30,10 @@ class Statement:
 class Statements:
     """The compiled statements of one dialect. Threads may share it: at worst two compile the same text."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, mark: str = "?", types: Mapping[type, str] | None = None) -> None:
+        """`mark` stands for a parameter; `types` are written behind it where the database cannot tell them from the statement."""
         self._dialect = dialect
+        self._mark, self._types = mark, types
         self._kept: dict[tuple[Any, ...], Statement] = {}
 
     def insert(self, shape: Layout) -> Statement:
@@ -74,7 +78,7 @@ class Statements:
         column = shape.table.c[name]
         query = sa.select(shape.table).where(*_is(shape, names), column > sa.bindparam("after")).order_by(column)
         text = str(query.compile(dialect=self._dialect))
-        statement = self._kept[key] = Statement(f"{text} LIMIT ?")  # SQLAlchemy would add an OFFSET of its own
+        statement = self._kept[key] = Statement(f"{text} LIMIT {self._typed(int)}")  # SQLAlchemy would add an OFFSET of its own
         return statement
 
     def values_of(self, shape: Layout, column: str, count: int) -> Statement:
@@ -102,11 +106,14 @@ class Statements:
         table = quote(shape.name)
         places = [f"{quote(name)} = given.column{at}" for at, name in enumerate(written, 1)]
         tests = [f"{table}.{quote(name)} = given.column{at}" for at, name in enumerate(tested, len(written) + 1)]
-        row = f"({', '.join('?' * (len(written) + len(tested)))})"
+        row = f"({', '.join(self._typed(shape.types[name]) for name in (*written, *tested))})"
         rows = ", ".join([row] * count)
         text = f"UPDATE {table} SET {', '.join(places)} FROM (VALUES {rows}) AS given WHERE {' AND '.join(tests)}"  # noqa: S608 - our own names
         statement = self._kept[key] = Statement(text)
         return statement
+
+    def _typed(self, kind: type) -> str:
+        return self._mark if self._types is None else f"{self._mark}::{self._types[kind]}"
 
     def _keep(self, key: tuple[Any, ...], element: sa.sql.ClauseElement, shape: Layout | None = None) -> Statement:
         compiled: Any = element.compile(dialect=self._dialect)

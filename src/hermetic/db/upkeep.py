@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.db.faults import CORRUPT_HINT, driver_errors
 from hermetic.db.files import storage_errors, sync
-from hermetic.db.link import Link
+from hermetic.db.link import SqliteLink
 from hermetic.db.schema import dialect_statements, stored_revision
 from hermetic.db.tables import SCHEMA_REVISION
 from hermetic.errors import Conflict, IntegrityError, StorageError, Unsupported, UsageError
@@ -15,6 +15,8 @@ from hermetic.errors import Conflict, IntegrityError, StorageError, Unsupported,
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from hermetic.db.links import Link
 
 SHORTEST = 16  # bytes looked for; shorter ones occur by chance, and the last ones count as all, since long values span pages
 _HEADER = b"SQLite format 3\0"
@@ -79,7 +81,7 @@ def install(path: Path, data: bytes) -> None:
 
 
 def _checked_revision(path: Path) -> int:
-    link = Link(path, timeout_s=1.0, read_only=True, statements=dialect_statements())
+    link = SqliteLink(path, timeout_s=1.0, read_only=True, statements=dialect_statements())
     try:
         with driver_errors():
             problems = link.raw.execute("PRAGMA integrity_check(1)").fetchall()

@@ -5,6 +5,7 @@
     stores: {warehouse: {folder: /data/sealed}}      where stores lie that hermetic.yaml only names (store_places.py)
     locations: {lake: s3://bucket/prefix}            where plain locations are that rules mean by `store: lake` (sealed::)
     providers: {openbao:transit/hermetic: {address: https://HOST:8200}}     how roots are reached (providers/settings.py)
+    database: {url: postgresql://HOST/hermetic}      where the custody database is, if not in a file here (db/postgres/place.py)
     notify: {chat: {webhook: https://HOST/PATH, key: FILE}}      who is told what waits (notify_settings.py)
     telemetry: {otlp: https://HOST:4318/v1/metrics}  where a service sends its metrics (telemetry_settings.py)
 
@@ -24,6 +25,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from hermetic.db.postgres.place import PostgresPlace
 from hermetic.domain import notify_settings, store_places, telemetry_settings
 from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.providers import private_file, settings
@@ -42,13 +44,14 @@ HEADER = """\
 #           {lake: {kind: s3, bucket: NAME, prefix: hermetic, endpoint: https://HOST, region: NAME, profile: NAME}}
 #   locations: {lake: s3://bucket/prefix}           where plain locations are that rules mean by `store: lake`
 #   providers: {PROVIDER-URI: {NAME: VALUE}}        how a root in an HSM or a key service is reached; never a secret
+#   database: {url: postgresql://HOST/hermetic}     where custody's database is, if not in a file here; never a password
 #   notify: {chat: {webhook: https://HOST/PATH, key: /etc/hermetic/chat.key}}    who is told what waits for approval
 #   telemetry: {otlp: https://HOST:4318/v1/metrics}                              where a service sends its metrics
 """
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?!.*(?:^|/)\.\.?(?:/|$))(?!.*::)[^@?#\s\\]*")
 # ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
 _YAML_ERRORS = (YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
-_KEYS = {"backup": {"place", "objects"}, "anchor": {"command"}}
+_KEYS = {"backup": {"place", "objects"}, "anchor": {"command"}, "database": {"url"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class UserConfig:
     buckets: dict[str, S3Settings] = field(default_factory=dict)  # stores too
     locations: dict[str, str] = field(default_factory=dict)
     providers: dict[str, dict[str, str]] = field(default_factory=dict)  # settings by provider URI
+    database: PostgresPlace | None = None  # None: a file in the custody home
     notify: dict[str, notify_settings.Target] = field(default_factory=dict)
     telemetry: telemetry_settings.Telemetry | None = None
 
@@ -87,6 +91,8 @@ class UserConfig:
             body["notify"] = {name: dict(target.given) for name, target in self.notify.items()}
         if self.telemetry is not None:
             body["telemetry"] = dict(self.telemetry.given)
+        if self.database is not None:
+            body["database"] = {"url": str(self.database)}
         out = io.StringIO()
         out.write(HEADER)
         if body:  # an empty mapping would be written as {}, to which nothing can be added
@@ -144,7 +150,7 @@ def add_provider(folder: Path, uri: str, given: Mapping[str, str]) -> None:
 
 
 def _read(body: Any, file: str) -> UserConfig:
-    body = _mapping(body, {"backup", "anchor", "stores", "locations", "providers", "notify", "telemetry"}, file)
+    body = _mapping(body, {"backup", "anchor", "stores", "locations", "providers", "database", "notify", "telemetry"}, file)
     backup = _mapping(body.get("backup", {}), _KEYS["backup"], file)
     anchor = _mapping(body.get("anchor", {}), _KEYS["anchor"], file)
     command = anchor.get("command", [])
@@ -162,9 +168,20 @@ def _read(body: Any, file: str) -> UserConfig:
         buckets={name: place for name, place in places.items() if isinstance(place, S3Settings)},
         locations=_locations(body.get("locations", {}), file),
         providers=_providers(body.get("providers", {}), file),
+        database=_database(body.get("database"), file),
         notify=notify_settings.read(body.get("notify", {}), file),
         telemetry=telemetry_settings.read(body.get("telemetry"), file),
     )
+
+
+def _database(value: Any, file: str) -> PostgresPlace | None:
+    if value is None:
+        return None
+    url = _mapping(value, _KEYS["database"], file).get("url")
+    try:
+        return PostgresPlace.parse(url if isinstance(url, str) and _is_plain(url) else "")
+    except UsageError as error:
+        raise ConfigError(f"database.url: {error.message}", hint=error.hint, file=file) from None
 
 
 def _providers(value: Any, file: str) -> dict[str, dict[str, str]]:

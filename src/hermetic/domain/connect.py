@@ -121,7 +121,7 @@ class Connection:
 
     def _embedded(self) -> Custodian:
         folder = self.home.domain_data(self.project.domain)
-        custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings)
+        custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings, server=self.config.database)
         custodian.enforcement = self._enforcement
         custodian.outbox.wants = tuple(target.wants for target in self.config.notify.values())
         self._roots = custodian.roots

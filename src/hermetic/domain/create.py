@@ -1,7 +1,7 @@
 """A new domain: custody home first, project files last, so that a crash leaves no project without custody.
 
     1  root and domain secret            <data>/<domain>/root-*.json, domain.json
-    2  database                          custody.db with keys, owner, policy and the first log entries, in one transaction
+    2  database                          custody.db or a server's: keys, owner, policy, first log entries, in one transaction
     3  settings and pins                 <config>/<domain>/config.yaml, pins.json
     4  the first backup copy
     5  policies/, .gitignore, store folder, and hermetic.yaml as the very last
@@ -28,6 +28,7 @@ from hermetic.custody import copied, uses
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.db.engine import Database
+from hermetic.db.postgres.place import PostgresPlace
 from hermetic.domain import config
 from hermetic.domain.backing import BackupKeeper
 from hermetic.domain.home import PROJECT_FILE, Home, check_places, private_folder
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.custody.custodian import Custodian
+    from hermetic.db.engine import DatabasePlace
     from hermetic.keys.provider import Provider
     from hermetic.policy.bundle import PolicyBundle
 
@@ -72,7 +74,7 @@ class Created:
     findings: tuple[Finding, ...]
 
 
-def create_domain(
+def create_domain(  # noqa: PLR0913 - what a new domain can be told, all by keyword
     root: Path,
     *,
     provider_uri: str,
@@ -82,12 +84,16 @@ def create_domain(
     recovery_passphrase: Secret | None = None,
     home: Home | None = None,
     settings: Mapping[str, str] | None = None,
+    database: str | None = None,
 ) -> Created:
     """Make a domain whose project lies in `root`; `settings` are the provider's, and are kept in config.yaml.
+
+    `database` is the URL of an empty PostgreSQL database; without it, custody's database is a file.
 
     Raises Conflict when there is one, UsageError, ConfigError (project name, places), Denied, StorageError, Unsupported.
     """
     root = root.absolute()
+    server = None if database is None else PostgresPlace.parse(database)
     _check_root(root)
     home = home or Home.locate(os.environ)
     check_places(root, home, backup)
@@ -105,10 +111,12 @@ def create_domain(
         with contextlib.suppress(OSError):  # no passphrase, no keyring: leave no empty folder; what has something in it stays
             folder.rmdir()
         raise
-    _database(folder, domain, (keys, provider), bundle)  # 2
+    stands = server or folder / DATABASE
+    _database(stands, domain, (keys, provider), bundle)  # 2
     place = private_folder(home.domain_config(domain))
-    config.save(place, config.UserConfig(backup_place=backup, providers={provider_uri: given} if given else {}))  # 3
-    custodian = custodian_of(folder, domain, (keys, {provider.root_id: provider}))
+    providers = {provider_uri: given} if given else {}
+    config.save(place, config.UserConfig(backup_place=backup, providers=providers, database=server))  # 3
+    custodian = custodian_of(stands, domain, (keys, {provider.root_id: provider}))
     try:
         uses.record(custodian)
         _pin(custodian, place)
@@ -156,10 +164,10 @@ def _custody(place: Place, uri: str, ask: Callable[..., Secret] | None) -> tuple
     return provider, DomainKeys.from_secret(secret)
 
 
-def _database(folder: Path, domain: DomainId, have: tuple[DomainKeys, Provider], bundle: PolicyBundle) -> None:
+def _database(place: DatabasePlace, domain: DomainId, have: tuple[DomainKeys, Provider], bundle: PolicyBundle) -> None:
     keys, provider = have
     now = wall_ms()
-    database = Database.create(folder / DATABASE)
+    database = Database.create(place)
     anchors = Anchors(domain, {provider.root_id: provider})
     with database.write(keys.row_keys(), step="init.domain.committed") as plain:
         session = TrackedSession(plain)

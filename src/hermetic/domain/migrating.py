@@ -1,4 +1,4 @@
-"""Bring the custody database of a project's domain to the schema of this release.."""
+"""Bring the custody database of a project's domain to the schema of this release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.db import migrate
 from hermetic.db.tables import SCHEMA_REVISION
-from hermetic.domain import project
+from hermetic.domain import config, project
 from hermetic.domain.home import Home
 from hermetic.domain.opening import DATABASE
 
@@ -22,6 +22,7 @@ def migrate_domain(start: Path, *, home: Home | None = None) -> tuple[int, int]:
     Conflict (in use), StorageError, IntegrityError.
     """
     found = project.load(project.find_root(start))
-    path = (home or Home.locate(os.environ)).domain_data(found.domain) / DATABASE
-    before, _ = migrate.upgrade(path)
+    home = home or Home.locate(os.environ)
+    server = config.load(home.domain_config(found.domain)).database
+    before, _ = migrate.upgrade(server or home.domain_data(found.domain) / DATABASE)
     return before, SCHEMA_REVISION

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.crypto.sign import SigningKey
     from hermetic.db.columns import RowKeys
+    from hermetic.db.engine import DatabasePlace
+    from hermetic.db.postgres.place import PostgresPlace
     from hermetic.domain.root_home import Settings
     from hermetic.ids import DomainId
     from hermetic.keys.provider import Provider, RootId
@@ -46,15 +48,19 @@ def open_custodian(
     settings: Callable[[], Settings],
     *,
     clock: Callable[[], int] = wall_ms,
+    server: PostgresPlace | None = None,
 ) -> Custodian:
-    """Open custody in this process. Raises NotFound, Locked, KeyServiceUnavailable, IntegrityError, StorageError."""
+    """Open custody in this process; `server` is where its database is, if not in the folder.
+
+    Raises NotFound, Locked, KeyServiceUnavailable, IntegrityError, StorageError.
+    """
     home = HomeRoots(folder, domain, settings)
     keys = DomainKeys.from_secret(home.domain_secret(ask))
-    return custodian_of(folder, domain, (keys, home.providers), clock=clock, home=home)
+    return custodian_of(server or folder / DATABASE, domain, (keys, home.providers), clock=clock, home=home)
 
 
 def custodian_of(
-    folder: Path,
+    place: DatabasePlace,
     domain: DomainId,
     have: tuple[DomainKeys, Mapping[RootId, Provider]],
     *,
@@ -63,7 +69,7 @@ def custodian_of(
 ) -> Custodian:
     """Build the custodian of an existing database; without a `home` its roots cannot be changed."""
     keys, providers = have
-    database = Database.open(folder / DATABASE)
+    database = Database.open(place)
     try:
         made = _custodian(database, domain, (keys, Anchors(domain, providers, Away(boot_ms))), clock)
     except BaseException:
@@ -111,7 +117,7 @@ def _renewing(database: Database, row_keys: RowKeys, anchors: Anchors) -> Callab
     """
 
     def renew(public: bytes) -> SigningKey | None:
-        apart = Database.open(database.path)
+        apart = database.again()
         try:
             with apart.read(row_keys) as session:
                 active = secret_keys.active(session, secret_keys.LOG_SIGNING)

@@ -66,7 +66,7 @@ def test_create_leaves_nothing_when_it_fails(path, monkeypatch):
     def fail(raw):
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(migrate, "_run", fail)
+    monkeypatch.setattr(migrate, "bring_up", fail)
     with pytest.raises(StorageError):
         Database.create(path)
     assert [file.name for file in path.parent.iterdir()] == ["custody.db.lock"]
