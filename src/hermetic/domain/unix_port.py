@@ -58,7 +58,7 @@ class UnixTransport:
     """Frames over a Unix socket. Thread safe."""
 
     keyed = False
-    pauses = (0.0,)
+    pauses: tuple[float, ...] = (0.0,)
 
     def __init__(self, path: Path) -> None:
         self._path, self.where = path, str(path)

@@ -1,0 +1,207 @@
+"""The port to custody on another machine: HTTPS with mutual TLS 1.3 (enforcement level `service`).
+
+    port = HttpsPort(ServicePlace("custody.clinic.example", 8443), domain, paths)
+    port.ask(Hello())
+
+Connections are kept and used again, one for each thread that asks at the same time; a certificate that was renewed on disk is shown on
+new ones, without a restart. The service's name is checked, and its certificate has to lead to an authority that this user pinned.
+
+Each request for keys carries a signature by the key of the certificate that this connection showed (`formats.recipient_proof`).
+"Too much at once" (429, 503 with Retry-After) means that nothing was begun: it is tried again for a while, never together with others.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hermetic.domain.https_identity import present, version_of
+from hermetic.domain.remote import Broken, RemotePort, away, stalled
+from hermetic.domain.unix_port import still_open
+from hermetic.errors import Denied, FormatError, KeyServiceUnavailable, NotAuthenticated
+from hermetic.formats.codec import MESSAGE_LIMIT
+
+if TYPE_CHECKING:
+    import socket
+
+    from hermetic.domain.https_identity import IdentityPaths, Presented
+    from hermetic.domain.remote import Message
+
+DIAL_S: Final = 10.0
+BUSY_S: Final = 30.0  # how long custody may be too busy
+WAIT_S: Final = 5.0  # the longest wait between two tries
+IDLE: Final = 8  # connections kept
+KEPT_S: Final = 60.0  # for how long: the service hangs up later than that
+MEDIA: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlace:
+    """Where the service is: a name or an address that its certificate names, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}"
+
+
+class HttpsPort(RemotePort):
+    """Custody behind HTTPS. Thread safe; useless in a forked child, which dials anew."""
+
+    def __init__(self, place: ServicePlace, domain: str, paths: IdentityPaths) -> None:
+        """Nothing is dialled yet. Raises ConfigError, Denied, FormatError for an identity that cannot be used."""
+        super().__init__(HttpsTransport(place, domain, paths), domain)
+
+
+class _Line:
+    """A connection, and what was shown on it."""
+
+    def __init__(self, shown: Presented, connection: http.client.HTTPSConnection) -> None:
+        self.shown, self.connection, self.used = shown, connection, time.monotonic()
+
+    @property
+    def open(self) -> bool:
+        """Whether it is worth sending on."""
+        channel: socket.socket | None = self.connection.sock
+        return channel is not None and time.monotonic() - self.used < KEPT_S and still_open(channel)
+
+
+class HttpsTransport:
+    """Messages by POST. Thread safe."""
+
+    keyed = True
+    pauses: tuple[float, ...] = (0.1, 0.5)
+
+    def __init__(self, place: ServicePlace, domain: str, paths: IdentityPaths) -> None:
+        self._place, self._domain, self._paths = place, domain, paths
+        self.where = str(place)
+        self._lock = threading.Lock()
+        self._idle: list[_Line] = []
+        self._shown = present(paths)
+
+    def once(self, message: Message) -> bytes:
+        """Raises Broken when a connection that was there broke, KeyServiceUnavailable when none can be made, or custody is too busy.
+
+        Raises NotAuthenticated when the service does not take the certificate, Denied when its own is not one of the domain's.
+        """
+        until = time.monotonic() + BUSY_S
+        while True:
+            answer, retry_after = self._sent(message)
+            if retry_after is None:
+                return answer
+            if time.monotonic() + retry_after > until:
+                raise KeyServiceUnavailable(f"custody at {self.where} is too busy; nothing was begun", hint="try again later")
+            time.sleep(min(retry_after, WAIT_S) * random.uniform(0.5, 1.5))  # noqa: S311 - spreads those who wait
+
+    def close(self) -> None:
+        """Hang up."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.connection.close()
+
+    def _sent(self, message: Message) -> tuple[bytes, float | None]:
+        """Return the answer, and after how many seconds to try again where there was none."""
+        line = self._taken() or self._dialled()
+        keep = False
+        try:
+            channel = line.connection.sock
+            channel.settimeout(message.within)
+            line.connection.request("POST", f"/v1/{message.name}", message.raw, self._headers(message, line.shown))
+            said = line.connection.getresponse()
+            body = said.read(MESSAGE_LIMIT + 1)
+            keep = not said.will_close and said.isclosed()
+        except TimeoutError:
+            raise stalled(self.where) from None
+        except ssl.SSLError as error:
+            raise self._alert(error) or Broken(f"TLS failed ({error.reason})") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Broken(f"the connection broke ({type(error).__name__})") from None
+        finally:
+            if keep:
+                self._keep(line)
+            else:
+                line.connection.close()
+        return self._understood(said, body)
+
+    def _understood(self, said: http.client.HTTPResponse, body: bytes) -> tuple[bytes, float | None]:
+        if said.status in {429, 503} and (after := said.headers.get("Retry-After", "")).isdecimal():
+            return b"", min(float(after), BUSY_S)
+        if said.headers.get_content_type() != MEDIA:
+            raise KeyServiceUnavailable(
+                f"what answers at {self.where} is not custody (HTTP {said.status})", hint="does something stand in front of it?"
+            )
+        if len(body) > MESSAGE_LIMIT:
+            raise FormatError(f"an answer of custody has at most {MESSAGE_LIMIT} bytes")
+        return body, None
+
+    def _headers(self, message: Message, shown: Presented) -> dict[str, str]:
+        headers = {"Content-Type": MEDIA, "Accept": MEDIA}
+        if message.key is not None:
+            headers["Idempotency-Key"] = message.key
+        if message.recipient is not None and message.request is not None:
+            headers["Hermetic-Recipient-Proof"] = shown.proof(self._domain, message.request, message.recipient)
+        return headers
+
+    # -- connections
+
+    def _presented(self) -> Presented:
+        """Return what to show now; connections that showed something else are not used again."""
+        version = version_of(self._paths)
+        with self._lock:
+            if version != self._shown.version:
+                self._shown = present(self._paths)
+            return self._shown
+
+    def _taken(self) -> _Line | None:
+        """Return a kept connection that is still open, and showed the certificate of now."""
+        shown = self._presented()
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                line = self._idle.pop()
+            if line.shown is shown and line.open:
+                return line
+            line.connection.close()
+
+    def _keep(self, line: _Line) -> None:
+        line.used = time.monotonic()
+        with self._lock:
+            if len(self._idle) < IDLE:
+                self._idle.append(line)
+                return
+        line.connection.close()
+
+    def _dialled(self) -> _Line:
+        shown = self._presented()
+        connection = http.client.HTTPSConnection(self._place.host, self._place.port, timeout=DIAL_S, context=shown.context)
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            raise Denied(
+                f"what answers at {self.where} has no certificate that you believe: {error.verify_message}",
+                hint="ask who runs custody; do not go on before you know",
+            ) from None
+        except ssl.SSLError as error:
+            connection.close()
+            raise self._alert(error) or away(self.where, f"TLS failed ({error.reason})") from None
+        except OSError as error:
+            connection.close()
+            raise away(self.where, error.strerror or str(error)) from None
+        return _Line(shown, connection)
+
+    def _alert(self, error: ssl.SSLError) -> NotAuthenticated | None:
+        """Return the service's no to this certificate, where an error of TLS is that."""
+        reason = error.reason or ""
+        if "ALERT" not in reason or not ("CERT" in reason or "UNKNOWN_CA" in reason):
+            return None
+        return NotAuthenticated(f"custody at {self.where} does not take your certificate ({reason.lower()})", hint="is it in date?")
