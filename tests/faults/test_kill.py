@@ -1,8 +1,8 @@
 """kill -9 at every named durable step of what Hermetic does (docs/adr/0005). `checking` says what must hold afterwards.
 
-Each step of each scenario once in `make test`. HERMETIC_KILLS=N (make soak: 3) kills at N of its occurrences: the first, the last and
-some between. HERMETIC_KILL_TABLE names a file that gets a line for each kill, which scripts/kill_table.py sums up and compares with
-the names in the code.
+Each step once in `make test`, in the scenario that `step_homes` names. HERMETIC_KILLS=N (make soak: 3) kills at N occurrences of each
+step of each scenario: the first, the last and some between. HERMETIC_KILL_TABLE names a file that gets a line for each kill, which
+scripts/kill_table.py sums up and compares with the names in the code.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from scripts import kill_table
+from tests.faults import step_homes
 from tests.faults.places import Zygote, copy_template
 from tests.faults.recovery import recover
 from tests.faults.scenarios import SCENARIOS
@@ -39,7 +40,8 @@ def occurrences(times: int, rounds: int, chance: random.Random) -> list[int]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_killed_at_every_step(scenario: str, half: int, template: Path, zygote: Zygote, tmp_path: Path) -> None:
     counts = dry_run(scenario, template, zygote, tmp_path / "dry")
-    for step in sorted(counts)[half::HALVES]:
+    steps = sorted(counts) if ROUNDS > 1 else step_homes.tried(scenario, list(counts))
+    for step in steps[half::HALVES]:
         for occurrence in occurrences(counts[step], ROUNDS, random.Random(step)):
             root = tmp_path / "place"
             copy_template(template, root, scenario)
@@ -71,11 +73,10 @@ def test_killed_at_any_moment(scenario: str, template: Path, zygote: Zygote, tmp
 
 def test_every_named_step_is_reached(template: Path, zygote: Zygote, tmp_path: Path) -> None:
     """A step that nothing reaches was never tested; `kill_table.ELSEWHERE` says why for the few that cannot occur here."""
-    reached: set[str] = set()
-    for scenario in SCENARIOS:
-        reached |= set(dry_run(scenario, template, zygote, tmp_path / scenario))
-    missing = kill_table.missing(reached)
+    reached = {scenario: set(dry_run(scenario, template, zygote, tmp_path / scenario)) for scenario in SCENARIOS}
+    missing = kill_table.missing(set().union(*reached.values()))
     assert not missing, "\n".join(missing)
+    assert not step_homes.stale(reached), "run `python -m tests.faults.step_homes`: some steps are tried nowhere"
 
 
 def dry_run(scenario: str, template: Path, zygote: Zygote, root: Path) -> collections.Counter[str]:
