@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli.blocks import Facts, Line, Mark
+from hermetic.cli.blocks import Cell, Facts, Line, Mark
 from hermetic.cli.files import write_new
 from hermetic.cli.options import ANY_PATH, output
 from hermetic.cli.session import connected
@@ -112,8 +112,9 @@ def _told(out: Out, made: ClientIdentity) -> int:
 
     found, prints = made.certificate(), fingerprints(made.pinned())
     document = {"principal": found.uris[0], "not_after_ms": found.end_ms, "chain": str(made.chain), "authorities": prints}
-    facts = [("for", Mark(found.uris[0], "name")), ("until", moment(found.end_ms)), ("kept in", str(made.chain.parent))]
-    out.emit(document, Facts([*facts, *(("believes", text) for text in prints)]))
+    facts: list[tuple[str, Cell]] = [("for", Mark(found.uris[0], "name")), ("until", moment(found.end_ms))]
+    facts += [("kept in", str(made.chain.parent)), *(("believes", text) for text in prints)]
+    out.emit(document, Facts(facts))
     return 0
 
 

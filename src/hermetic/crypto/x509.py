@@ -236,10 +236,10 @@ def server_certificate(issuer: Issuer, uri: str, names: Sequence[str], *, span: 
     """
     if not names:
         raise UsageError("a server's certificate needs a name", hint="the host name or address that clients use")
+    known = [*map(_host, names), x509.UniformResourceIdentifier(uri)]
     key = ec.generate_private_key(ec.SECP256R1())
     above = parse(issuer.certificate)
     builder = _leaf(names[0][:64], above.raw.subject, key.public_key(), span, use=SERVER)
-    known = [*map(_host, names), x509.UniformResourceIdentifier(uri)]
     builder = builder.add_extension(x509.SubjectAlternativeName(known), critical=False)
     return _signed(builder, above.raw.public_key(), issuer.key), _private_pem(key)
 

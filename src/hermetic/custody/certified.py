@@ -19,7 +19,7 @@ from hermetic.catalog.values import fresh_id
 from hermetic.crypto import x509
 from hermetic.custody import authorising, authority_keys, callers
 from hermetic.custody.decide import allowed_caller, still_the_same
-from hermetic.custody.identities import issued, lifetime_ms
+from hermetic.custody.identities import issued, lifetime_ms, sweep
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, Denied, NotFound, PolicyDenied, UsageError
 from hermetic.formats.binary_text import from_base64url, to_base64url
@@ -182,6 +182,7 @@ def _issue(call: Call, work: Work, wanted: _Wanted, said: tuple[str, Caller, dic
     )
     credentials.add(work.session, row)
     work.log(issued(kind, row, caller.policies, hidden))
+    sweep(work)
     return _answer(work.session, row)
 
 

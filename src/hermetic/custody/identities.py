@@ -15,6 +15,7 @@ from hermetic.access.credentials import Credential
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog.values import fresh_id
 from hermetic.crypto import x509, x509_chain
+from hermetic.crypto.mac import sha256
 from hermetic.custody import authority_keys
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, FormatError, NotAuthenticated
@@ -27,16 +28,24 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.crypto.x509_chain import Believed
     from hermetic.custody.custodian import Custodian
+    from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
 
 SERVICE_SECONDS: Final = 24 * 3600  # how long a certificate of the service is good: it is made anew when it is asked for
 DAY_MS: Final = 86_400_000
+SWEPT: Final = 100  # certificates marked as expired at a time
 
 
 def vouch_certificate(custodian: Custodian, der: bytes) -> tuple[str, str]:
     """Return principal id and credential id of a client certificate. Raises NotAuthenticated, RowTampered, StorageError."""
     now_ms = custodian.clock()
+    with custodian.database.read(custodian.row_keys) as session:
+        known = credentials.by_fingerprint(session, sha256(der))
+        over = known is not None and (known.state, known.state_at(now_ms)) == (credentials.ACTIVE, credentials.EXPIRED)
+    if over:
+        with unit(custodian, "custody.credential.expired", now_ms) as work:
+            sweep(work)
     with custodian.database.read(custodian.row_keys) as session:
         believed, above = _believed(custodian, session, der, now_ms)
         identity.authenticated(session, believed.uri)
@@ -78,6 +87,15 @@ def trusted_authorities(custodian: Custodian) -> tuple[bytes, ...]:
     """
     with custodian.database.read(custodian.row_keys) as session:
         return tuple(item.certificate for item in authorities.believed(session) if item.anchor)
+
+
+def sweep(work: Work) -> None:
+    """Mark certificates whose time was seen to be over: they stay so when the clock is set back afterwards."""
+    found = credentials.overdue(work.session, work.now_ms, limit=SWEPT)
+    for item in found:
+        credentials.end(work.session, item, credentials.EXPIRED, now_ms=work.now_ms)
+    if found:
+        work.log(Entry("credential.expired", {"count": len(found)}))
 
 
 def lifetime_ms(custodian: Custodian, session: ReadSession) -> int:
