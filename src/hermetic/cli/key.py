@@ -118,7 +118,7 @@ def rotate(out: Out, *, kek: str, rewrapping: bool, reason: str) -> int:
     """
     with connected() as connection:
         changed = connection.ask(RotateKey(kek, reason))
-        moved = _rewrap(connection, out, changed.key) if rewrapping else 0
+        moved = _rewrap(connection, out, changed.key, reason) if rewrapping else 0
         row = connection.ask(ShowKey(changed.key.kek))
     out.emit({"key": row, "moved": moved, "log_index": changed.receipt.index}, *_changed("rotated", row, moved))
     return 0
@@ -126,14 +126,15 @@ def rotate(out: Out, *, kek: str, rewrapping: bool, reason: str) -> int:
 
 @key.command()
 @click.argument("kek")
+@reason(required=False)
 @output
-def rewrap(out: Out, *, kek: str) -> int:
+def rewrap(out: Out, *, kek: str, reason: str) -> int:
     """Move data keys to the key's newest version.
 
     Resumable: an interrupted campaign goes on where it stopped.
     """
     with connected() as connection:
-        moved = _rewrap(connection, out, connection.ask(ShowKey(kek)))
+        moved = _rewrap(connection, out, connection.ask(ShowKey(kek)), reason)
         row = connection.ask(ShowKey(kek))
     out.emit({"key": row, "moved": moved}, *_changed("rewrapped", row, moved))
     return 0
@@ -196,13 +197,13 @@ def _change(out: Out, kek: str, verb: str, reason: str) -> int:
     return 0
 
 
-def _rewrap(connection: Connection, out: Out, row: KeyRow) -> int:
+def _rewrap(connection: Connection, out: Out, row: KeyRow, reason: str) -> int:
     """Ask for batches until nothing is left; return how many data keys moved."""
     todo = sum(version.data_keys for version in row.versions[:-1])
     moved = 0
     with out.progress("rewrapping", todo) as advance:
         while True:
-            answer = connection.ask(RewrapKey(row.kek, _REQUEST))
+            answer = connection.ask(RewrapKey(row.kek, _REQUEST, reason))
             moved += answer.moved
             advance(answer.moved)
             if not answer.left:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals
 from hermetic.audit.leaf import Entry, Leaf
 from hermetic.custody import campaigns
+from hermetic.custody.lateness import late_ms
 from hermetic.db import tables
 from hermetic.errors import Conflict, RowTampered
 from hermetic.formats.messages.base import request_hash
@@ -37,9 +38,13 @@ def can_be_asked(call: Call) -> bool:
 def waiting(call: Call, session: ReadSession, caller: Caller) -> Asked | None:
     """Return the caller's newest request for exactly this, unless its time is over; a denied one counts until then."""
     found = approvals.newest(session, request_hash(call.request), caller.principal)
-    if found is None or found.state not in {approvals.OPEN, approvals.DENIED} or call.now_ms >= found.expires_ms:
+    if found is None or found.state not in {approvals.OPEN, approvals.DENIED}:
         return None
-    return found
+    return found if _late(call, session) < found.expires_ms else None
+
+
+def _late(call: Call, session: ReadSession) -> int:
+    return late_ms(call.custodian, session, call.now_ms)
 
 
 def in_favour(call: Call, session: ReadSession, caller: Caller, scope: str = "") -> tuple[Approver, ...]:
@@ -47,8 +52,13 @@ def in_favour(call: Call, session: ReadSession, caller: Caller, scope: str = "")
     if not can_be_asked(call):
         return ()
     item = waiting(call, session, caller)
-    voices = () if item is None else approvals.in_favour(session, item, caller.principal, call.now_ms)
+    voices = () if item is None else _voices(call, session, caller, item)
     return max(campaigns.covering(call, session, caller, scope), voices, key=len)
+
+
+def _voices(call: Call, session: ReadSession, caller: Caller, item: Asked) -> tuple[Approver, ...]:
+    """Return who is in favour: a clock before the request's making is wrong, one that was set back brings nothing back."""
+    return () if item.over(call.now_ms) else approvals.in_favour(session, item, caller.principal, _late(call, session))
 
 
 def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
@@ -65,7 +75,7 @@ def use(call: Call, session: Any, caller: Caller, needed: int = 0) -> int:
         if needed:
             raise Conflict("the approvals were used or ended meanwhile", hint="run the command again: it asks anew")
         return 0
-    voices = approvals.in_favour(session, item, caller.principal, call.now_ms)
+    voices = _voices(call, session, caller, item)
     if len(voices) < max(needed, 1):
         if needed:
             raise Conflict("the approvals were used or ended meanwhile", hint="run the command again: it asks anew")

@@ -76,7 +76,7 @@ def _unapproved(call: Call, session: ReadSession) -> Iterator[Pair]:
 def _held_up(call: Call, session: ReadSession) -> Iterator[Pair]:
     for kek_id, number in destruction.due(session, now_ms=call.now_ms)[:LISTED]:
         version = keks.get(session, kek_id).version(number)
-        problem = blast.copies_may_hold(session, version.updated_ms)
+        problem = blast.copies_of_key(session, version)
         needed = destruction.count_data_keys(session, kek_id, number)
         why = f"{needed} data keys hang on it" if needed else problem or held_up.why(session, (kek_id, number))
         yield Pair("destruction-held-up", f"{kek_id}/{number}|{why or 'it was not done, and left no record of why'}")

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from hermetic.audit.leaf import Leaf
+from hermetic.audit.tree import leaf_hash
 from hermetic.catalog import assets, exposures, lineage, versions
 from hermetic.catalog.values import VersionState
 from hermetic.custody import copied, remains
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
+from hermetic.formats.certificate import Logged
 from hermetic.formats.fields import whole_number
 from hermetic.formats.messages.destruction import BlastRadius
 from hermetic.ids import KekId, VersionId
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
     from hermetic.catalog.values import Version
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
-    from hermetic.formats.certificate import Logged
+    from hermetic.keys.kek import KekVersion
 
+NEVER_MS = 2**63  # a moment that no word covers
 LISTED = 1000  # names in each list of an answer
 COPIES = "copies-destroyed-before"  # row of `setting`: {ms, who, at_ms, generation, size}; the last two say how long the log was then
 
@@ -97,6 +101,20 @@ def vouched_after(session: ReadSession, log: Logged) -> bool:
     if not isinstance(value, dict):
         return False
     return (value.get("generation", 0), value.get("size", 0)) > (log.generation, log.index)
+
+
+def copies_of_key(session: ReadSession, version: KekVersion) -> str:
+    """Return why a copy from before the destruction of a KEK version was announced may need it; empty when none does.
+
+    Who vouches does so after the announcement, by the log as well as by the clock. One that the log does not show covers nothing.
+    """
+    leaf = tables.log_leaf
+    query = sa.select(leaf.c.generation, leaf.c.idx, leaf.c.leaf).where(leaf.c.kind == "key.destruction-announced")
+    for generation, index, raw in session.connection.execute(query.order_by(leaf.c.generation.desc(), leaf.c.idx.desc())):
+        facts = Leaf.parse(bytes(raw)).facts
+        if (facts.get("key"), facts.get("number")) == (version.kek_id, version.number):
+            return copies_may_hold(session, version.updated_ms, Logged(int(generation), int(index), leaf_hash(bytes(raw))))
+    return copies_may_hold(session, NEVER_MS)
 
 
 def copies_may_hold(session: ReadSession, since_ms: int, log: Logged | None = None) -> str:

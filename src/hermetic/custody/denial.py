@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from hermetic.access import approvals, grants
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
-from hermetic.custody import seen
+from hermetic.custody import campaigns, seen
+from hermetic.custody.lateness import late_ms
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
 from hermetic.errors import ApprovalNeeded, Denied, HermeticError, IntegrityError, InvalidName, LogTampered
@@ -205,7 +206,8 @@ def sweep(custodian: Custodian, now_ms: int) -> None:
 
 def _expire(custodian: Custodian, session: Session, now_ms: int) -> bool:
     """Do so in a transaction; tell whether somebody is to be told."""
-    expired = [*expire_grants(session, now_ms), *expire_requests(session, now_ms)]
+    late = late_ms(custodian, session, now_ms)
+    expired = [*expire_grants(session, now_ms), *expire_requests(session, late), *expire_campaigns(session, late)]
     if not expired:
         return False
     custodian.log.append(TablesStore(session.connection), expired, now_ms=custodian.clock())
@@ -218,6 +220,12 @@ def _request_id(call: Call) -> str | None:
         return check_id(getattr(call.request, "request", ""))
     except InvalidName:
         return None
+
+
+def any_overdue(call: Call, session: ReadSession) -> bool:
+    """Whether `sweep` would find something."""
+    late = late_ms(call.custodian, session, call.now_ms)
+    return bool(overdue_grants(session, call.now_ms) or approvals.overdue(session, late) or campaigns.overdue(session, late))
 
 
 def overdue_grants(session: ReadSession, now_ms: int) -> list[str]:
@@ -249,4 +257,14 @@ def expire_requests(session: Session, now_ms: int) -> list[Entry]:
         tracked = TrackedSession(session)
         approvals.close(cast("Session", tracked), item, approvals.EXPIRED, now_ms=now_ms)
         entries.append(Entry("approval.expired", {"request": item.id}, rows=tracked.states()))
+    return entries
+
+
+def expire_campaigns(session: Session, now_ms: int) -> list[Entry]:
+    """End what approvals that were used go on to cover, once its time was seen to be over, for the same reason."""
+    entries = []
+    for scope, item in campaigns.overdue(session, now_ms)[:SWEPT]:
+        tracked = TrackedSession(session)
+        campaigns.end(tracked, scope)
+        entries.append(Entry("approval.expired", {"request": item.id, "campaign": scope}, rows=tracked.states()))
     return entries

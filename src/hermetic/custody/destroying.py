@@ -7,7 +7,7 @@
 3. The slots are deleted and the database's files searched for them. The row stays, as destroyed; a certificate says so.
 
 The waiting period is counted by the wall clock. Setting it back makes the wait longer; moving it forward takes the machine's
-administrator.
+administrator. That people vouched for the copies after the announcement goes by the log as well.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _in_the_way(session: ReadSession, version: KekVersion, needed: int) -> list[
     if needed:
         found.append(f"{needed} data keys hang on it: `hermetic key rewrap` moves them, `hermetic key shred` destroys them")
     if version.destroy_after_ms is not None and version.state is not KeyState.DESTROYED:
-        copies = blast.copies_may_hold(session, version.updated_ms)
+        copies = blast.copies_of_key(session, version)
         found += [copies] if copies else []
     return found
 
@@ -210,7 +210,7 @@ def _destroy(call: Call, kek_id: KekId, number: int) -> str:
     name = f"{kek_id}/{number}"
     with unit(call.custodian, "custody.key.destroyed", call.now_ms) as work:
         version = keks.get(work.session, kek_id).version(number)
-        copies = blast.copies_may_hold(work.session, version.updated_ms)
+        copies = blast.copies_of_key(work.session, version)
         if copies:
             raise Conflict(copies)
         slots = [wrapped for wrapped in keks.slots_of(work.session, kek_id, number).values() if wrapped != in_provider.MARKER]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from hermetic.access import approvals
 from hermetic.audit.chain import KEY_CHANGES
 from hermetic.audit.note import open_note
 from hermetic.audit.tables_store import TablesStore
@@ -67,7 +66,7 @@ def _welcome(call: Call, request: Hello) -> tuple[Welcome, bool]:
         continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
         keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
         changes = tuple(_key_changes(call, session))
-        overdue = denial.overdue_grants(session, call.now_ms) or approvals.overdue(session, call.now_ms)
+        overdue = denial.any_overdue(call, session)
     welcome = Welcome(
         domain=custodian.domain,
         generation=custodian.generation,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from hermetic.audit.leaf import Entry
+from hermetic.audit.leaf import Entry, Hidden
 from hermetic.custody import moving
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import still_the_same
@@ -169,11 +169,17 @@ def _write(campaign: _Campaign, page: Page) -> int:
         campaign.bulk.write(work.session, page)
         facts: dict[str, JsonValue] = {"key": kek_id, "number": campaign.number, "count": len(ids), "list": to_base64url(listed)}
         facts["policies"] = sorted(campaign.caller.policies)
-        work.log(Entry("key.rewrapped", facts, {"principal": campaign.caller.hidden()}))
+        work.log(Entry("key.rewrapped", facts, _hidden(campaign)))
     campaign.pace.took(perf_counter() - start)
     if campaign.pace.merge_due(len(ids)):
         call.custodian.database.checkpoint()
     return len(ids)
+
+
+def _hidden(campaign: _Campaign) -> dict[str, Hidden]:
+    """Return who moves data keys, and why if they say so."""
+    reason, who = getattr(campaign.call.request, "reason", ""), {"principal": campaign.caller.hidden()}
+    return {**who, "reason": Hidden(reason, f"principal:{campaign.caller.id}")} if reason else who
 
 
 def _rewrap(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:

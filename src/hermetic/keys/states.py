@@ -48,7 +48,7 @@ _HINTS: Final[dict[KeyState, str]] = {
 def check_transition(old: KeyState, new: KeyState) -> KeyState:
     """Return `new` if a key may go from `old` to `new`. Raises KeyUnusable if not, Conflict if it is in that state already."""
     if old == new:
-        raise Conflict(f"the key is {old.value} already")
+        raise Conflict(f"the key is {old.value} already", hint=f"nothing was changed: {_HINTS[old]}")
     if new not in TRANSITIONS[old]:
         raise KeyUnusable(f"a key cannot go from {old.value} to {new.value}", hint=_HINTS[old])
     return new

@@ -8,6 +8,7 @@ from hermetic.access import approvals
 from hermetic.custody import pacing, rewrapping
 from hermetic.errors import ApprovalNeeded, Conflict
 from hermetic.formats.messages.approvals import ListRequests, RemoveApprover, ShowRequest
+from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.keys import ListKeys, RewrapKey, RotateKey
 from hermetic.formats.messages.log import VerifyLog
 from tests.unit.custody.approving import Person, the_request
@@ -94,6 +95,45 @@ def test_a_campaign_ends_with_its_request_and_with_its_approvers(world, port, pe
     port.ask(gone)
     with pytest.raises(ApprovalNeeded, match="1 could give it"):
         port.ask(RewrapKey(kek, 3))
+
+
+@pytest.mark.parametrize("connected", ["at its end", "after the clock was set back"])
+def test_a_campaign_that_is_over_stays_over_when_the_clock_is_set_back(world, port, people, asked, connected):
+    kek, row = asked
+    agree(port, people, row)
+    port.ask(RewrapKey(kek, 3))
+    world.clock.now = START + DAY
+    open_(port)
+    if connected == "at its end":
+        port.ask(Hello())
+    world.clock.now = START + 1
+    if connected != "at its end":
+        port.ask(Hello())
+    open_(port)  # dated by the clock as it is now: the newest entry shows nothing any more
+    (ended,) = [facts for kind, facts, _ in leaves(port) if kind == "approval.expired"]
+    assert ended == {"request": row.id, "campaign": f"rewrap/{kek}/2"}
+    with pytest.raises(ApprovalNeeded, match="has 0"):
+        port.ask(RewrapKey(kek, 3))
+
+
+def test_approvals_that_were_over_stay_over_when_the_clock_is_set_back(world, port, people, asked):
+    kek, row = asked
+    agree(port, people, row)
+    world.clock.now = START + DAY
+    open_(port)
+    world.clock.now = START + 1
+    for _ in range(2):
+        with pytest.raises(ApprovalNeeded, match="has 0"):
+            port.ask(RewrapKey(kek, 3))
+
+
+def test_the_reason_of_a_campaign_is_on_record(port):
+    seal(port)
+    kek = port.ask(ListKeys()).keys[0].kek
+    port.ask(RotateKey(kek, "schedule"))
+    port.ask(RewrapKey(kek, 3, "the old version was on a disk that left"))
+    (opened,) = [opened for kind, _, opened in leaves(port) if kind == "key.rewrapped"]
+    assert opened["reason"] == "the old version was on a disk that left"
 
 
 def test_an_approver_removed_between_two_batches_stops_the_campaign(port, people, asked, monkeypatch):

@@ -217,6 +217,21 @@ def test_copies_from_before_are_vouched_for_first(world_with_backup):
     assert any("vouch" in item for item in parse_certificate(port.ask(ShowCertificate(f"{kek}/1")).payload).relies)
 
 
+def test_a_word_from_before_the_announcement_covers_nothing_when_the_clock_was_set_back(world_with_backup):
+    world = world_with_backup
+    port = world.port()
+    seal(port)
+    kek = rotate(port)
+    world.clock.now = START + 30 * DAY
+    port.ask(RecordCopiesDestroyed(world.clock.now, "tapes shredded"))
+    world.clock.now = START
+    announce(port, kek)
+    world.clock.now = START + 7 * DAY
+    assert "copies-destroyed" in port.ask(DestroyDue()).versions[0].problem
+    port.ask(RecordCopiesDestroyed(world.clock.now, "the others too"))
+    assert port.ask(DestroyDue()).versions[0].problem == ""
+
+
 def test_destroying_beside_sealing_and_reading(world, port):
     """Nothing is lost: what is sealed or opened meanwhile hangs on the active version, or the destruction is refused."""
     seal(port)

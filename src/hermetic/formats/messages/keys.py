@@ -86,6 +86,7 @@ class RewrapKey(Request["Rewrapped"]):
 
     kek: str
     limit: int = 1000
+    reason: str = ""
 
 
 @message("rewrapped")
