@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 import click
 
 from hermetic.cli.blocks import Facts, Mark, Table
+from hermetic.cli.files import write_new
+from hermetic.cli.identity_factor import NO_BROWSER
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, output, passphrase_file, reason
 from hermetic.cli.passphrase import asker
@@ -35,15 +38,24 @@ def key() -> None:
 
 @key.command()
 @click.argument("file", type=ANY_PATH)
+@click.option("--webauthn", "touch", is_flag=True, help="In your authenticator, not in FILE: FILE.pub alone is written.")
+@NO_BROWSER
 @passphrase_file()
 @output
-def new(out: Out, *, file: Path, passphrase_file: Path | None) -> int:
+def new(out: Out, *, file: Path, touch: bool, no_browser: bool, passphrase_file: Path | None) -> int:
     """Make a key in FILE, under a passphrase, and its public half in FILE.pub.
 
     Do it where only the approver works. FILE.pub goes to whoever enrols approvers; FILE stays.
     """
     from hermetic.domain import approving  # noqa: PLC0415 - cryptography costs more than `--help`
 
+    if touch:
+        public = file.with_name(file.name + ".pub")
+        raw = _touched(out, file.name, browser=not no_browser)
+        write_new(public, raw)
+        key_id = approving.public_of(raw)
+        out.emit({"key": key_id, "public": public}, Facts([("key", Mark(key_id, "name")), ("public half", str(public))]))
+        return 0
     secret = asker(passphrase_file, confirm=True, label="passphrase of the new key")()
     key_id = approving.make_key(file, secret)
     public = file.with_name(file.name + ".pub")
@@ -54,14 +66,20 @@ def new(out: Out, *, file: Path, passphrase_file: Path | None) -> int:
 @approver.command()
 @click.argument("name")
 @click.option("--public-key", "public", type=ANY_PATH, required=True, metavar="FILE", help="The approver's FILE.pub.")
+@click.option(
+    "--webauthn", "touch", is_flag=True, help="The approver is here: make FILE with their authenticator, if it is not there."
+)
+@NO_BROWSER
 @reason()
 @output
-def enrol(out: Out, *, name: str, public: Path, reason: str) -> int:
+def enrol(out: Out, *, name: str, public: Path, touch: bool, no_browser: bool, reason: str) -> int:
     """Let somebody approve, by the key they sign with.
 
     The first ones are enrolled by the domain owner alone, on record; once there are as many as operations need, this needs approvals
     itself. Compare the key with the approver by another way than the file came.
     """
+    if touch and not public.exists():  # kept, so that the command can be given again once it is approved
+        write_new(public, _touched(out, name, browser=not no_browser))
     raw = read_small(public)
     with connected() as connection:
         changed = connection.ask(EnrolApprover(name, raw, reason))
@@ -107,6 +125,19 @@ def read_small(path: Path, limit: int = _LIMIT) -> bytes:
     if len(raw) > limit:
         raise UsageError(f"{path} has more than {limit} bytes", hint="is it the file that was meant?")
     return raw
+
+
+def _touched(out: Out, name: str, *, browser: bool) -> bytes:
+    """Return the public file of an authenticator: it makes a credential, then answers once to prove that it is there."""
+    from hermetic.cli.authenticator_page import AuthenticatorPage  # noqa: PLC0415 - a server that `--help` does not need
+    from hermetic.domain import authenticating as touch  # noqa: PLC0415
+
+    challenge, user = secrets.token_bytes(32), secrets.token_bytes(32)
+    with AuthenticatorPage(browser=browser) as page:
+        made = page.ask(touch.creation(challenge, user, name, title="Make an approver's key"), out.note)
+        kept, credential = touch.approver_kept(made, challenge, page.origin)
+        proof = touch.assertion(touch.proof_challenge(kept), (credential,), title="Once more, to prove that the key is there")
+        return touch.approver_file(kept, page.ask(proof, out.note))
 
 
 def _tell(out: Out, done: str, changed: ApproverChanged) -> None:

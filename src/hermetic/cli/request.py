@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hermetic.cli import request_shown
 from hermetic.cli.approver import read_small
 from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
+from hermetic.cli.identity_factor import NO_BROWSER
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, output, passphrase_file, reason
-from hermetic.cli.passphrase import asker
+from hermetic.cli.request_signing import Key, sign, touched
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.errors import Conflict, StorageError, UsageError
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 _STATE = {"open": "warn", "used": "good", "denied": "bad", "expired": "dim", "withdrawn": "dim"}
 _REQUEST_LIMIT = 8 * 1024 * 1024
 _STATEMENT_LIMIT = 16_384
-_KEY = click.option("--key", "key_file", type=ANY_PATH, required=True, metavar="FILE", help="The approver's own key file.")
+_KEY = click.option("--key", "key_file", type=ANY_PATH, metavar="FILE", help="The approver's own key file.")
+_TOUCH = click.option("--webauthn", "touch", is_flag=True, help="With the approver's authenticator, in place of a key file.")
+_AS = click.option("--as", "name", metavar="NAME", help="Whose authenticator, if not your own.")
 _OFFLINE = click.option("--offline", is_flag=True, help="REQUEST is a file from `request export`; the statement goes to stdout.")
 
 
@@ -176,31 +178,37 @@ def add_statement(out: Out, *, file: Path) -> int:
 @click.command()
 @click.argument("request")
 @_KEY
+@_TOUCH
+@_AS
+@NO_BROWSER
 @_OFFLINE
 @click.option("--reason", default="", help="Why; it goes on record.")
 @passphrase_file()
 @output
-def approve(out: Out, *, request: str, key_file: Path, offline: bool, reason: str, passphrase_file: Path | None) -> int:
+def approve(out: Out, *, request: str, offline: bool, reason: str, **how: Any) -> int:
     """Say yes to a request, with your own key.
 
     What is asked is shown first. The yes holds for this request alone, once, until it expires.
     """
-    return _answer(out, request, (key_file, passphrase_file), ("approve", reason), offline=offline)
+    return _answer(out, request, Key(**how), ("approve", reason), offline=offline)
 
 
 @click.command()
 @click.argument("request")
 @_KEY
+@_TOUCH
+@_AS
+@NO_BROWSER
 @_OFFLINE
 @click.option("--reason", required=True, help="Why; it goes on record, and the requester is told.")
 @passphrase_file()
 @output
-def deny(out: Out, *, request: str, key_file: Path, offline: bool, reason: str, passphrase_file: Path | None) -> int:
+def deny(out: Out, *, request: str, offline: bool, reason: str, **how: Any) -> int:
     """Say no to a request, with your own key.
 
     The request is closed by that; the same may be asked again when a day has passed.
     """
-    return _answer(out, request, (key_file, passphrase_file), ("deny", reason), offline=offline)
+    return _answer(out, request, Key(**how), ("deny", reason), offline=offline)
 
 
 def _not_a_file(request: str) -> None:
@@ -208,13 +216,14 @@ def _not_a_file(request: str) -> None:
         raise UsageError(f"{request} is a file, and no request's id", hint="--offline reads what `hermetic request export` wrote")
 
 
-def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[Decided, str], *, offline: bool) -> int:
+def _answer(out: Out, request: str, key: Key, said: tuple[Decided, str], *, offline: bool) -> int:
     from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
 
+    key.check(offline=offline)
     if offline:
         asked = approving.read_request_file(read_small(Path(request), _REQUEST_LIMIT))
         request_shown.tell(out, asked)
-        raw = _sign(asked, key, said)
+        raw = sign(asked, key, said)
         sys.stdout.buffer.write(raw + b"\n")
         return 0
     _not_a_file(request)
@@ -224,18 +233,10 @@ def _answer(out: Out, request: str, key: tuple[Path, Path | None], said: tuple[D
             raise UsageError(f"this request is {row.state}", hint="`hermetic request ls` lists what waits")
         asked = approving.shown(row)
         request_shown.tell(out, asked, row, connection)
-        row = connection.ask(AddStatement(_sign(asked, key, said)))
+        raw = touched(out, connection, asked, (key, said)) if key.touch else sign(asked, key, said)
+        row = connection.ask(AddStatement(raw))
     out.emit(row, *_details(row))
     return 0
-
-
-def _sign(asked: Shown, key: tuple[Path, Path | None], said: tuple[Decided, str]) -> bytes:
-    from hermetic.domain import approving  # noqa: PLC0415 - see cli/session.py
-
-    file, passphrase = key
-    secret = asker(passphrase, label="passphrase of your key")()
-    verdict, reason = said
-    return approving.statement(asked, file, secret, verdict=verdict, reason=reason, now_ms=time.time_ns() // 1_000_000)
 
 
 def _yes(row: RequestRow) -> int:

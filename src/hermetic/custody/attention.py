@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hermetic.formats.certificate import Certificate
 
 LISTED = 100  # subjects of one code
+_REMOVED_MS = 7 * 86_400_000  # for which the removal of somebody else's second factor stands out
 _CRITICAL = ("key.destruction-announced", "version.deleted")
 
 
@@ -39,6 +40,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *signing_findings.gather(call, session),
         *suites.gather(call, session, policy),
         *_approvers(call, session, policy),
+        *_factors(call, session),
         *_unapproved(call, session),
         *_held_up(call, session),
         *_cancelled_by_restore(call, session),
@@ -59,6 +61,17 @@ def _approvers(call: Call, session: ReadSession, policy: InForce) -> Iterator[Pa
     most = most_approvals(policy.document, call.enforcement)
     if active and len(active) <= most:
         yield Pair("few-approvers", f"{len(active)}|{most}")
+
+
+def _factors(call: Call, session: ReadSession) -> Iterator[Pair]:
+    """Name whose second factor somebody else removed of late: so a lost one is replaced, and so an attacker's would get in."""
+    leaf = tables.log_leaf
+    query = sa.select(leaf.c.leaf).where(leaf.c.kind == "factor.removed").order_by(leaf.c.generation.desc(), leaf.c.idx.desc())
+    for (raw,) in session.connection.execute(query.limit(LISTED)):
+        found = Leaf.parse(bytes(raw))
+        whose = identity.find(session, str(found.facts["principal"])) if found.facts["own"] is False else None
+        if whose is not None and call.now_ms - found.at_ms < _REMOVED_MS:
+            yield Pair("factor-removed", whose.principal.name)
 
 
 def _unapproved(call: Call, session: ReadSession) -> Iterator[Pair]:

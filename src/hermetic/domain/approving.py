@@ -116,6 +116,13 @@ def statement(asked: Shown, path: Path, passphrase: Secret, *, verdict: Decided,
     """
     asked.checked()
     key = approver_key.open_file(private_file.read(path, approver_key.LIMIT), passphrase)
+    payload = unsigned(asked, key.key_id, verdict=verdict, reason=reason, now_ms=now_ms)
+    return sign_envelope(payload, PAYLOAD_TYPE, key.signing, key.key_id)
+
+
+def unsigned(asked: Shown, key_id: str, *, verdict: Decided, reason: str, now_ms: int) -> bytes:
+    """Return a statement about a request, to be signed by the key with this id. Raises IntegrityError, FormatError, UsageError."""
+    asked.checked()
     said = Statement(
         domain=DomainId(asked.domain),
         request=asked.id,
@@ -123,12 +130,12 @@ def statement(asked: Shown, path: Path, passphrase: Secret, *, verdict: Decided,
         requester=asked.requester,
         requester_name=asked.requester_name,
         verdict=verdict,
-        approver=key.key_id,
+        approver=key_id,
         reason=reason,
         made_ms=now_ms,
         expires_ms=asked.expires_ms,
     )
-    return sign_envelope(said.encode(), PAYLOAD_TYPE, key.signing, key.key_id)
+    return said.encode()
 
 
 def request_file(asked: Shown) -> bytes:

@@ -40,6 +40,16 @@ def _few(count: str, needed: str) -> Finding:
     )
 
 
+def _factor_removed(name: str, _detail: str) -> Finding:
+    return Finding(
+        "factor-removed",
+        "low",
+        name,
+        "somebody else removed a second factor of theirs in the last seven days, as for a lost one",
+        "ask them whether they lost it, and `hermetic identity factor ls --of NAME` whether what is there now is theirs",
+    )
+
+
 def _unapproved(domain: str, count: str) -> Finding:
     return Finding(
         "destroyed-without-approval",
@@ -224,6 +234,7 @@ _SIGNED = {"log": "the log", "manifest": "manifests"}
 
 _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "approver-enrolled-alone": _alone,
+    "factor-removed": _factor_removed,
     "few-approvers": _few,
     "destroyed-without-approval": _unapproved,
     "destruction-held-up": _held_up,

@@ -13,7 +13,7 @@ documents are canonical JSON. The authenticator verifies the person each time, a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hermetic.crypto import authenticator, mac
 from hermetic.crypto.authenticator import Assertion, Party
@@ -22,6 +22,9 @@ from hermetic.formats import canonical
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.ids import id_from_bytes
 from hermetic.keys import documents
+
+if TYPE_CHECKING:
+    from hermetic.formats.fields import Fields
 
 KEPT_FORMAT: Final = "hermetic/approver-webauthn/v1"
 PUBLIC_FORMAT: Final = "hermetic/approver-webauthn-public/v1"
@@ -121,5 +124,5 @@ def parse_public(raw: bytes) -> bytes:
     return found
 
 
-def _binary(fields: documents.Fields, name: str) -> bytes:
+def _binary(fields: Fields, name: str) -> bytes:
     return from_base64url(fields.text(name, limit=LIMIT))
