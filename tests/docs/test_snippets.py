@@ -43,6 +43,8 @@ BEFORE = {
     "recover-from-shares": [],
     "change-the-policy": SEALED,
     "anchor-the-log": SEALED,
+    "watch-the-service": SEALED,
+    "notifications": DOMAIN,
     "benchmark": BENCH,
     "s3": BENCH,
     "load-weights": DOMAIN,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -23,21 +22,27 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--socket", "path", type=ANY_PATH, metavar="PATH", required=True, help="Where to listen: an absolute path.")
 @click.option("--group-only", is_flag=True, help="Only the socket's group may connect, not every user of the machine.")
+@click.option("--metrics", metavar="ADDRESS:PORT", help="Answer GET /metrics there, for Prometheus: a loopback address.")
+@click.option(
+    "--log-format", type=click.Choice(["json", "text"]), default="text", show_default=True, help="How log lines are written."
+)
 @passphrase_file()
-def serve(*, path: Path, group_only: bool, passphrase_file: Path | None) -> int:
+def serve(*, path: Path, group_only: bool, metrics: str | None, log_format: str, passphrase_file: Path | None) -> int:
     """Keep custody for other users of this machine.
 
     Run it as a user of its own: root, database and log are out of the others' reach, and what they may do is what the policy in force
     gives to the user that the kernel names. They set HERMETIC_URL=unix:PATH and use every command as before.
     """
+    from hermetic.cli import watched  # noqa: PLC0415 - what a service needs, other commands do not pay for
     from hermetic.domain.serving import SeparatedCustody  # noqa: PLC0415 - see session.connected
     from hermetic.server.unix_socket import UnixServer  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    watched.log_as(log_format)
     ask = asker(passphrase_file) if passphrase_file is not None or has_terminal() else None
     with (
         SeparatedCustody(Path.cwd(), ask_passphrase=ask) as custody,
-        UnixServer(custody, path.absolute(), mode=0o660 if group_only else 0o666) as server,
+        watched.watched(custody, metrics) as watch,
+        UnixServer(custody, path.absolute(), mode=0o660 if group_only else 0o666, watch=watch) as server,
     ):
         _stop_on_signals(server)
         server.serve(lambda: _ready(path, custody.domain))

@@ -14,6 +14,7 @@ from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size, span
 from hermetic.evidence import status as evidence
 from hermetic.formats.messages.domain import GatherFacts
+from hermetic.formats.messages.measures import GatherMeasures
 from hermetic.ids import Enforcement
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from hermetic.cli.out import Out
     from hermetic.evidence.answers import Plaintext
     from hermetic.evidence.status import StatusReport
+    from hermetic.formats.messages.measures import Measured
 
 
 @click.command()
 @click.option("--scan", "scanned", type=ANY_PATH, multiple=True, metavar="PATH", help="Look for plaintext copies in PATH too.")
+@click.option("--metrics", is_flag=True, help="Print figures for monitoring instead, as OpenMetrics text.")
 @output
-def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
+def status(out: Out, *, scanned: tuple[Path, ...], metrics: bool) -> int:
     """Answer: are we safe yet?
 
     Which keys protect each asset; who can decrypt and what is logged; where plaintext exists and for how long; what is retained and
@@ -39,8 +42,20 @@ def status(out: Out, *, scanned: tuple[Path, ...]) -> int:
         surroundings = around.look(connection, out, scanned, facts, first_use=first_use)
         report = evidence.report(facts, connection.welcome, surroundings)
         own = around.own(connection)
+        if metrics:
+            _figures(out, connection.ask(GatherMeasures()), report)
+            return 0
     out.emit(report.to_json(), *_blocks(report, own))
     return exit_with(report.findings)
+
+
+def _figures(out: Out, measured: Measured, report: StatusReport) -> None:
+    """Write what `hermetic serve --metrics` would, but for what only a service counts."""
+    from hermetic.telemetry import exposition, gauges  # noqa: PLC0415 - most calls do not export
+
+    families = list(gauges.families(measured, report.findings))
+    rows = [{"name": name, "labels": labels, "value": value} for name, labels, value in exposition.table(families)]
+    out.emit({"metrics": rows}, *map(Line, exposition.text(families).splitlines()))
 
 
 def _blocks(report: StatusReport, own: around.Own) -> list[Block]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hermetic.domain.anchoring import AnchorCommand
     from hermetic.domain.backing import BackupKeeper
     from hermetic.formats.messages.base import KeyBlob, Request
+    from hermetic.formats.messages.measures import Measured
 
 Answer = TypeVar("Answer")
 
@@ -141,6 +142,12 @@ class LocalPort:
         """Log what services were asked and no unit of work took along; what cannot be logged now waits for the next time."""
         with suppress(HermeticError):
             self._used += uses.record(self._custodian)
+
+    def measured(self) -> Measured:
+        """Return figures for metrics, which whoever runs custody may have without asking the policy. Raises HermeticError."""
+        from hermetic.custody import measuring  # noqa: PLC0415 - for services that are watched
+
+        return measuring.gather(self._custodian, self._custodian.clock())
 
     @property
     def outbox(self) -> Outbox:

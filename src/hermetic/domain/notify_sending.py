@@ -125,6 +125,7 @@ def key_of(path: Path) -> bytes:
 def _mail(target: Mail, message: Message) -> None:
     context = None if target.tls == "none" else _tls(target.authority)
     password = None if target.password is None else private_file.read(target.password, KEY_LIMIT).decode("utf-8").rstrip("\n")
+    server: smtplib.SMTP
     if target.tls == "tls":
         server = smtplib.SMTP_SSL(target.host, target.port, timeout=STEP_S, context=context)
     else:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from hermetic.crypto.secret import Secret
+    from hermetic.domain.connect import Connection
     from hermetic.formats.messages.base import Request
+    from hermetic.formats.messages.measures import Measured
 
 
 USERS: Final = 2**32 - 1  # user ids that there are
@@ -57,6 +59,15 @@ class SeparatedCustody:
         if user == self._nobody:
             raise NotAuthenticated("you are no user of the user namespace that custody runs in", hint="run custody outside of it")
         return self._port.ask_for(user, request)
+
+    @property
+    def connection(self) -> Connection:
+        """The domain as custody's own user has it, for what a service looks at itself: the policy is asked about that user too."""
+        return self._connection
+
+    def measured(self) -> Measured:
+        """Return figures for metrics. Raises HermeticError."""
+        return self._port.measured()
 
     def knows(self, user: int) -> bool:
         """Whether the domain knows the operating-system user `user`. Raises RowTampered."""

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from hermetic.errors import ConfigError
+from hermetic.providers import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVERY_S: Final = 60
+LIMIT: Final = 16_384
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PLAIN: Final = re.compile(r"[\x21-\x7e]{1,1000}")
 
 
@@ -71,3 +74,17 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def headers_of(settings: Telemetry) -> dict[str, str]:
+    """Return what the private file of headers says. Raises NotFound, IntegrityError, ConfigError, StorageError."""
+    if settings.headers is None:
+        return {}
+    lines = private_file.read(settings.headers, LIMIT).decode("utf-8", "replace").splitlines()
+    found = {}
+    for line in filter(None, map(str.strip, lines)):
+        name, colon, value = line.partition(":")
+        if not colon or not _HEADER.fullmatch(name) or not value.strip().isprintable() or not value.isascii():
+            raise ConfigError("a line is no `name: value`", file=str(settings.headers))
+        found[name] = value.strip()
+    return found

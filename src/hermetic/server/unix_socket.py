@@ -33,6 +33,7 @@ from hermetic.errors import FormatError, HermeticError, KeyServiceUnavailable
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Refusal, Request
 from hermetic.server.listening import listening, which
+from hermetic.telemetry.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,9 +65,9 @@ class Custody(Protocol):
 class UnixServer:
     """Listens on `path`. Use it in a `with`; `serve` returns after `stop`."""
 
-    def __init__(self, custody: Custody, path: Path, *, mode: int = 0o666) -> None:
+    def __init__(self, custody: Custody, path: Path, *, mode: int = 0o666, watch: Watch | None = None) -> None:
         """Bind and listen; a socket that nobody answers any more is replaced. Raises Conflict, StorageError."""
-        self._custody, self._path = custody, path
+        self._custody, self._path, self._watch = custody, path, watch or Watch()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[socket.socket, int] = {}
@@ -135,6 +136,7 @@ class UnixServer:
                 self._open[peer] = user
         worker = threading.Thread(target=self._attend, args=(peer, user), name=f"custody-{user}", daemon=True)
         if not full:
+            self._watch.measures.connected()
             try:
                 with self._lock:  # `close` waits for workers: for none that has not begun
                     worker.start()
@@ -144,7 +146,7 @@ class UnixServer:
                 self._leave(peer, worker)
             else:
                 return
-        _refuse(peer, _too_many())
+        self._turn_away(peer, _too_many())
         peer.close()
 
     def _attend(self, peer: socket.socket, user: int) -> None:
@@ -154,14 +156,20 @@ class UnixServer:
                     with self._turn(user):
                         framing.send(peer, self._answer(user, framing.body(peer, length)))
         except (FormatError, _Full) as error:
-            _refuse(peer, error)
+            self._turn_away(peer, error)
         except Exception:  # noqa: BLE001 - what is no message has to be FormatError; should it not be, this connection alone ends
             _log.exception("defect in reading a message")
         finally:
             self._leave(peer, threading.current_thread())
             peer.close()
 
+    def _turn_away(self, peer: socket.socket, error: HermeticError) -> None:
+        if isinstance(error, _Full):
+            self._watch.measures.turned_away(error.why)
+        _refuse(peer, error)
+
     def _leave(self, peer: socket.socket, worker: threading.Thread) -> None:
+        self._watch.measures.left()
         with self._lock:
             user = self._open.pop(peer)
             self._workers.discard(worker)
@@ -176,7 +184,7 @@ class UnixServer:
             return
         with self._lock:
             if self._strangers >= OF_STRANGERS:
-                raise _too_many()
+                raise _too_many("strangers")
             self._strangers += 1
         try:
             yield STRANGE_S
@@ -195,7 +203,7 @@ class UnixServer:
         with self._lock:
             turns = self._turns[user]
         if not turns.acquire(timeout=TURN_S):
-            raise _Full("custody is at work on as many of your requests as it takes at once", hint="try again later")
+            raise _Full("turn", "custody is at work on as many of your requests as it takes at once", hint="try again later")
         try:
             yield
         finally:
@@ -206,22 +214,29 @@ class UnixServer:
         request = codec.decode(raw)
         if not isinstance(request, Request):
             raise FormatError("this message asks nothing")
-        try:
-            return codec.encode(self._custody.ask_for(user, request))
-        except HermeticError as error:
-            return codec.encode(refusal_of(error))
-        except Exception:  # noqa: BLE001 - a defect must not end the service, nor tell a caller what custody holds
-            number = secrets.token_hex(4)
-            _log.exception("defect %s in answering %s", number, codec.name_of(type(request)))
-            return codec.encode(Refusal("HermeticError", f"custody failed; its log has it under {number}", None, ()))
+        with self._watch.request(request, principal=f"os:{user}") as seen:
+            try:
+                return codec.encode(self._custody.ask_for(user, request))
+            except HermeticError as error:
+                seen.refused(error)
+                return codec.encode(refusal_of(error))
+            except Exception:  # noqa: BLE001 - a defect must not end the service, nor tell a caller what custody holds
+                seen.failed()
+                number = secrets.token_hex(4)
+                _log.exception("defect %s in answering %s", number, codec.name_of(type(request)))
+                return codec.encode(Refusal("HermeticError", f"custody failed; its log has it under {number}", None, ()))
 
 
 class _Full(HermeticError):
-    """Too much at once. Told as KeyServiceUnavailable; never leaves this module."""
+    """Too much at once: `why` names the limit. Told as KeyServiceUnavailable; never leaves this module."""
+
+    def __init__(self, why: str, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.why = why
 
 
-def _too_many() -> _Full:
-    return _Full("custody has too many connections now", hint="close some, or try again later")
+def _too_many(why: str = "connections") -> _Full:
+    return _Full(why, "custody has too many connections now", hint="close some, or try again later")
 
 
 def _refuse(peer: socket.socket, error: HermeticError) -> None:

@@ -31,7 +31,7 @@ LOCAL = "local:insecure-file"
 HANDS_OUT_KEYS = {"open-versions", "begin-version", "open-scratch"}
 """These have a recipient: any failure of theirs was on record before."""
 OTHERS = {
-    *("hello", "gather-facts", "record-check", "take-backup", "publish-version", "abandon-version", "check-leases", "end-leases"),
+    *("hello", "gather-facts", "gather-measures", "record-check", "take-backup", "publish-version", "abandon-version", "check-leases", "end-leases"),
     *("recognise-digests", "list-assets", "show-version", "rename-asset", "record-decision", "find-objects", "place-objects"),
     *("trace-lineage", "end-exposure", "list-exposures", "collect-garbage", "start-run", "finish-run", "show-run", "list-runs"),
     *("list-identities", "show-identity", "list-authorities", "export-trust"),

@@ -11,6 +11,7 @@
     policy     show, apply, explain; grants
     log        read, verify, prove, export
     greeting   hello
+    measures   figures for metrics
     domain     facts, what goes on record about recovery
     backup     bring the copy up to date
 
