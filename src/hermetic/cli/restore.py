@@ -37,17 +37,19 @@ DEFAULT_ROOT = "local:passphrase"
 @click.option("--check", is_flag=True, help="Only try: open an asset from the copy, in memory, and put that on record.")
 @click.option("--with-objects", is_flag=True, help="Bring sealed objects back too; with --check: open from those in the backup place.")
 @click.option("--root", "root", metavar="URI", default=DEFAULT_ROOT, show_default=True, help="Where the root key lives from now on.")
+@click.option("--database", metavar="URL", help="An empty database of a PostgreSQL server for custody: postgresql://HOST/NAME.")
 @passphrase_file("recovery-passphrase")
 @passphrase_file()
 @reason(required=False)
 @output
-def restore(
+def restore(  # noqa: PLR0913 - one argument an option
     out: Out,
     *,
     place: Path | None,
     check: bool,
     with_objects: bool,
     root: str,
+    database: str | None,
     recovery_passphrase_file: Path | None,
     passphrase_file: Path | None,
     reason: str,
@@ -76,6 +78,7 @@ def restore(
         provider_uri=root,
         ask=fresh,
         reason=reason or None,
+        server=database,
     )
     return came_back(out, done, place, (passphrase_file or recovery_passphrase_file) if with_objects else False)
 

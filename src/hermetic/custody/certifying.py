@@ -51,9 +51,19 @@ REBUILT_AND_SEARCHED = (
     "the database was rebuilt whole, so that older wraps of the same keys went with its free pages; it and its emptied write-ahead "
     "log were searched for the wrapped keys and hold none"
 )
+TABLES_REBUILT = (
+    "the tables that hold keys were written anew on the database server, without old versions of their rows; the server's files were "
+    "not searched"
+)
+SERVER_KEEPS = (
+    "the database server may keep what was deleted, in its write-ahead log and archives of it, in base backups, on standbys, and in "
+    "disk blocks that it gave back: destroy those, or every key that opens what is in them, then "
+    "`hermetic key copies-destroyed --before TIME --reason TEXT`"
+)
 NOT_SEARCHED = "the database's files could not be cleaned, a reader held on to an older state: `hermetic key certificate` tries again"
 
 
+CLEANED = frozenset({SEARCHED, REBUILT, REBUILT_AND_SEARCHED, TABLES_REBUILT})
 FIRST = {"shred": OVERWRITTEN, "kek": SLOTS}
 WHOLE = {"shred": "complete", "kek": "destroyed"}
 
@@ -89,9 +99,12 @@ def standing(session: ReadSession, made: Certificate, *, cleaned: str) -> Standi
     copies = blast.copies_may_hold(session, made.done_ms, made.log)
     if copies:
         missing.append(copies)
+    elif blast.copies_destroyed_before(session) >= made.done_ms and blast.vouched_after(session, made.log):
+        relies.append(VOUCHED)
+    elif cleaned == TABLES_REBUILT:
+        missing.append(SERVER_KEEPS)
     else:
-        vouched = blast.copies_destroyed_before(session) >= made.done_ms and blast.vouched_after(session, made.log)
-        relies.append(VOUCHED if vouched else NO_COPY)
+        relies.append(NO_COPY)
     return Standing("deleted" if missing else WHOLE[made.kind], tuple(relies), tuple(missing))
 
 
@@ -151,7 +164,7 @@ def show_certificate(call: Call, request: ShowCertificate) -> CertificateRow:
     known = parse_certificate(row_of(stored).payload)
     if not known.missing:
         return row_of(stored)
-    cleaned = next((item for item in known.relies if item in {SEARCHED, REBUILT, REBUILT_AND_SEARCHED}), "") or rebuild(call)
+    cleaned = next((item for item in known.relies if item in CLEANED), "") or rebuild(call)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         ids = _siblings(session, stored)
         now = standing(session, known, cleaned=cleaned)
@@ -171,7 +184,7 @@ def rebuild(call: Call) -> str:
         call.custodian.database.rebuild()
     except Conflict:
         return ""
-    return REBUILT
+    return REBUILT if call.custodian.database.searched else TABLES_REBUILT
 
 
 def _stored(call: Call, subject: str) -> dict[str, Any]:

@@ -58,10 +58,13 @@ def clean(call: Call, gone: list[bytes], *, older: bool) -> str:
 
     Wraps from before a rewrap are nobody's to search for: nothing knows them any more. They go with the free pages.
     """
+    database = call.custodian.database
     try:
-        if older:
-            call.custodian.database.rebuild()
-        call.custodian.database.scrub(gone)
+        if older or not database.searched:
+            database.rebuild()
+        database.scrub(gone)
     except Conflict:
         return ""
+    if not database.searched:
+        return certifying.TABLES_REBUILT
     return certifying.REBUILT_AND_SEARCHED if older else certifying.SEARCHED

@@ -22,6 +22,7 @@ from hermetic.crypto.secret import Secret
 from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
+from hermetic.db.postgres.place import PostgresPlace
 from hermetic.domain import config, left_behind, pins, vouching
 from hermetic.domain.create import write_new
 from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
@@ -78,7 +79,7 @@ class Restored:
     findings: tuple[Finding, ...] = ()
 
 
-def restore_domain(
+def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keyword
     place: Path,
     home: Home,
     project_root: Path,
@@ -88,18 +89,20 @@ def restore_domain(
     ask: Callable[..., Secret] | None = None,
     reason: str | None = None,
     known: Vouching | None = None,
+    server: str | None = None,
 ) -> Restored:
     """Bring a domain back under `home`. `key` gives what opens the copy: a recovery passphrase, or a recovery root's private key.
 
     With the passphrase comes the root itself, to be kept by `provider_uri`; with a private key a new root is made there, and recovery
     roots stay. `ask` gives the new root's passphrase; without it the recovery passphrase is taken, if that is what opened the copy.
     A copy that is older than what this user has seen, or whose newest index is damaged, is taken only with a `reason`, on record.
-    `known` is what is known of the domain besides this user's pins.
+    `known` is what is known of the domain besides this user's pins; `server` the URL of an empty database that custody is to stand in.
     Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, and
     StorageError.
     """
     if reason is not None and not reason.strip():
         raise UsageError("a reason is a sentence, for those who ask later")
+    stands = None if server is None else PostgresPlace.parse(server)
     project_root = _project_of(project_root)
     domain = find_domain(place, _wanted(project_root))
     check_places(project_root, home, place)
@@ -120,9 +123,13 @@ def restore_domain(
             kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=goes_on)  # 5
             versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms())  # 6
             _project(project_root, database, recovered)
+            if stands is not None:
+                Database.from_snapshot(stands, database.snapshot_bytes()).close()
         finally:
             database.close()
-        config.save(settings, replace(config.load(settings), backup_place=place))
+        if stands is not None:
+            _remove_files(folder)
+        config.save(settings, replace(config.load(settings), backup_place=place, database=stands))
         _domain_file(folder, recovered, kept)  # last: only now could this folder be used
         reached("restore.domain-file.written")
         _appear(folder, final)
@@ -139,6 +146,12 @@ def restore_domain(
         vouched=recovered.vouched,
         findings=(*vouching.finding(recovered.vouched, domain), *findings),
     )
+
+
+def _remove_files(folder: Path) -> None:
+    """Remove the file that the restore was made in: the database is on a server now."""
+    for path in folder.glob(f"{DATABASE}*"):
+        path.unlink()
 
 
 def _project_of(start: Path) -> Path:

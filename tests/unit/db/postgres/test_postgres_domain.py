@@ -1,0 +1,124 @@
+"""A whole domain with its custody in PostgreSQL: made, used, copied, restored into either kind, migrated."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from hermetic.crypto.secret import Secret
+from hermetic.db import tables
+from hermetic.db.engine import Database
+from hermetic.domain import config
+from hermetic.domain.connect import connect
+from hermetic.domain.create import create_domain
+from hermetic.domain.home import Home
+from hermetic.domain.migrating import migrate_domain
+from hermetic.domain.restore import restore_domain
+from hermetic.errors import Conflict, NotFound, RowTampered
+from hermetic.formats.messages.log import VerifyLog
+from tests import world as w
+from tests.world import World
+
+
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory, server):
+    """A domain on a server, with a backup place and something sealed."""
+    root, place = tmp_path_factory.mktemp("domain"), server.database()
+    (root / "project").mkdir(mode=0o700)
+    create_domain(
+        root / "project",
+        provider_uri="local:insecure-file",
+        project_name="cardio",
+        home=Home(root / "home" / "data", root / "home" / "config"),
+        backup=root / "backup",
+        recovery_passphrase=Secret(w.PASSPHRASE),
+        database=str(place),
+    )
+    made = World(root)
+    with made.connect() as connection:
+        draft, _ = w.seal(connection.port, "dataset/a")
+        w.open_(connection.port, "dataset/a")
+        yield made, place, draft
+    server.drop(place)
+
+
+def test_nothing_of_it_is_in_a_file(domain):
+    made, place, _ = domain
+    assert not made.database.exists()
+    assert config.load(made.home.domain_config(made.domain)).database == place
+    text = (made.home.domain_config(made.domain) / "config.yaml").read_text()
+    assert "password" not in text.replace("never a password", "")
+
+
+def test_its_log_verifies_and_a_second_home_appends_to_it(domain, tmp_path):
+    made, _, _ = domain
+    shutil.copytree(made.root, tmp_path / "other", symlinks=True)
+    other = World(tmp_path / "other")
+    with made.connect() as one, other.connect() as two:
+        for port in (one.port, two.port, one.port, two.port):
+            w.open_(port, "dataset/a")
+        report = two.ask(VerifyLog())
+        assert (report.open_intents, [item for item in report.findings if item.name == "log-forked"]) == (0, [])
+        assert one.ask(VerifyLog()).size == report.size
+
+
+def test_a_second_domain_does_not_get_into_the_same_database(domain, tmp_path):
+    _, place, _ = domain
+    with pytest.raises(Conflict, match="holds a custody database already"):
+        create_domain(
+            tmp_path,
+            provider_uri="local:insecure-file",
+            project_name="x",
+            home=Home(tmp_path.parent / "d", tmp_path.parent / "c"),
+            database=str(place),
+        )
+    assert not (tmp_path / "hermetic.yaml").exists()
+
+
+def test_it_restores_into_a_file_and_that_one_into_a_server_again(domain, tmp_path, server, empty):
+    made, _, draft = domain
+    with made.connect() as connection:
+        connection._port._backup.take()
+    for number, target in enumerate((None, str(empty))):
+        base = tmp_path / str(number)
+        home, project = Home(base / "data", base / "config"), base / "project"
+        project.mkdir(parents=True)
+        back = restore_domain(
+            made.backup, home, project, lambda _: Secret(w.PASSPHRASE), provider_uri="local:insecure-file", server=target
+        )
+        assert (back.versions, back.generation) == (1, 2 + number)
+        assert (home.domain_data(made.domain) / "custody.db").exists() == (target is None)
+        with connect(project, home=home) as connection:
+            assert connection.ask(VerifyLog()).open_intents == 0
+            (released,) = w.open_(connection.port, "dataset/a").released
+            assert released.version == draft.version
+            connection._port._backup.take()  # what the next one restores
+    with pytest.raises(Conflict, match="holds a custody database already"):
+        restore_domain(
+            made.backup,
+            Home(tmp_path / "d", tmp_path / "c"),
+            tmp_path / "0" / "project",
+            lambda _: Secret(w.PASSPHRASE),
+            provider_uri="local:insecure-file",
+            server=str(empty),
+        )
+    assert not (tmp_path / "d" / made.domain).exists()
+
+
+def test_a_row_changed_with_psql_stops_the_domain(domain, server):
+    made, place, _ = domain
+    change = "UPDATE asset SET data_class = %s"
+    server.sql(place, change, parameters=("public",))
+    try:
+        with made.connect() as connection, pytest.raises(RowTampered, match="asset"):
+            w.open_(connection.port, "dataset/a")
+    finally:
+        server.sql(place, change, parameters=("restricted",))
+
+
+def test_migrating_what_is_current_changes_nothing(domain, server, empty):
+    made, _, _ = domain
+    assert migrate_domain(made.project, home=made.home) == (tables.SCHEMA_REVISION, tables.SCHEMA_REVISION)
+    with pytest.raises(NotFound, match="hermetic init --database"):
+        Database.open(empty)
