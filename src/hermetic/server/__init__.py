@@ -6,5 +6,6 @@
     http_protocol   HTTP on one of them, in time
     http_app        messages over HTTP; http_limits is what one caller may take up, http_status how refusals look, openapi describes it
 
-Custody itself is composed in `domain.serving` and `domain.service`; this room moves messages and keeps one caller from standing in another's way.
+Custody itself is composed in `domain.serving` and `domain.service`; this room moves messages and keeps one caller from standing in
+another's way.
 """

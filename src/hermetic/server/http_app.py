@@ -141,6 +141,7 @@ class Door:
 def application(door: Door) -> FastAPI:
     """Return the application."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False
     described = codec_document()
 
     async def openapi(_request: HttpRequest) -> Response:

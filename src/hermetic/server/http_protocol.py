@@ -51,7 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._writing: asyncio.TimerHandle | None = None
         self._head = 0  # bytes of a head that has no end yet
         self._in_head = True
-        self._turned = False  # whether what came last held the end of a head
+        self._turned = False  # whether what came last held the end of a head or of a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note who it is; the first request is due."""
@@ -105,7 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Nothing is due until the answer was given."""
         super().on_message_complete()
-        self._in_head = True
+        self._in_head = self._turned = True
         self._done()
 
     def pause_writing(self) -> None:

@@ -9,6 +9,7 @@ Certificates have to be in date for OpenSSL too, so that the clock is the machin
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
 import threading
@@ -16,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 
 from hermetic.crypto import x509
-from hermetic.domain.https_identity import IdentityPaths
+from hermetic.domain.https_identity import IdentityPaths, present
 from hermetic.domain.https_port import HttpsPort, ServicePlace
 from hermetic.domain.service import ServiceCustody
 from hermetic.formats.messages.identity import CreateAuthority, EnrolIdentity, IssueCertificate, RevokeCredential
@@ -68,9 +69,9 @@ class Service:
         return made
 
     @contextlib.contextmanager
-    def running(self, *, custody=None, **limits):
+    def running(self, *, custody=None, names=(HOST, "127.0.0.1"), **limits):
         with HttpsServer(
-            custody or self.custody, ("127.0.0.1", 0), names=(HOST, "127.0.0.1"), limits=Limits(**({"stop_s": 3.0} | limits))
+            custody or self.custody, ("127.0.0.1", 0), names=names, limits=Limits(**({"stop_s": 3.0} | limits))
         ) as server:
             before, self.server = self.server, server
             ready = threading.Event()
@@ -135,3 +136,22 @@ def said(peer):
     while piece := peer.recv(65536):
         found += piece
     return found
+
+
+def call(made, name, path, body=b"", *, method="POST", headers=None):
+    """One request on a connection of its own; returns (status, headers, body)."""
+    connection = http.client.HTTPSConnection(HOST, made.server.address[1], timeout=20, context=present(made.paths(name)).context)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {"Content-Type": "application/json"} | (headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+
+class Stub:
+    """Custody that answers with what a function gives; everything else is the real one's."""
+
+    def __init__(self, real, ask):
+        self._real, self.ask = real, ask
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)

@@ -1,0 +1,276 @@
+"""What the service takes: sizes, times, numbers; and that nothing which is sent to it makes it fail."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+
+import pytest
+
+from hermetic.errors import KeyServiceUnavailable, PolicyDenied
+from hermetic.formats import codec
+from hermetic.formats.messages.base import Done, Refusal
+from hermetic.formats.messages.greeting import Hello, Welcome
+from hermetic.formats.messages.keys import ListKeys
+from hermetic.formats.messages.versions import OpenVersions
+from hermetic.ids import Purpose
+from tests import world as w
+from tests.unit.server import https_world
+from tests.unit.server.https_world import Stub, call, channel, said
+
+HELLO = codec.encode(Hello())
+HEAD = b"POST /v1/hello HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    made = https_world.make(tmp_path_factory.mktemp("https") / "world")
+    made.enrol("ana")
+    made.enrol("ben", roles=("auditor",))
+    with contextlib.closing(made):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def made(service):
+    with service.running() as running:
+        yield running
+
+
+def refusal(body):
+    return codec.decode(body).error
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("/v1/hello", HELLO, {}, 200),
+        ("/v1/hello", HELLO, {"Content-Type": "application/json; charset=utf-8"}, 200),
+        ("/v1/hello", HELLO, {"Content-Type": "text/plain"}, 415),
+        ("/v1/hello", HELLO, {"Content-Encoding": "gzip"}, 415),
+        ("/v1/hello", b"", {}, 422),
+        ("/v1/hello", b"{}", {}, 422),
+        ("/v1/hello", b"\xff\xfe", {}, 422),
+        ("/v1/hello", b"[" * 100_000, {}, 422),
+        ("/v1/hello", b'{"a":' * 50_000, {}, 422),
+        ("/v1/hello", HELLO + b" ", {}, 422),
+        ("/v1/hello", codec.encode(ListKeys()), {}, 422),
+        ("/v1/done", codec.encode(Done()), {}, 422),
+        ("/v1/no-such", HELLO, {}, 422),
+        ("/v1/", HELLO, {}, 404),
+        ("/v1/hello/", HELLO, {}, 404),
+        ("/v2/hello", HELLO, {}, 404),
+        ("/%2e%2e/%00", HELLO, {}, 404),
+        ("/docs", HELLO, {}, 404),
+    ],
+)
+def test_what_is_no_request(made, path, body, headers, status):
+    found, _, text = call(made, "ana", path, body, headers=headers)
+    assert (found, isinstance(codec.decode(text), Welcome | Refusal)) == (status, True), text
+
+
+def test_other_methods(made):
+    for method in ("GET", "PUT", "DELETE", "PATCH"):
+        status, headers, text = call(made, "ana", "/v1/hello", HELLO, method=method)
+        assert (status, headers["allow"], refusal(text)) == (405, "POST", "UsageError")
+
+
+def test_probes_and_document(made):
+    assert call(made, "ana", "/healthz", method="GET")[::2] == (200, b"alive\n")
+    assert call(made, "ana", "/readyz", method="GET")[::2] == (200, b"ready\n")
+    status, _, text = call(made, "ana", "/v1/openapi.json", method="GET")
+    assert (status, json.loads(text)["openapi"]) == (200, "3.1.0")
+
+
+def test_not_ready(service, monkeypatch):
+    custody = Stub(service.custody, service.custody.ask)
+
+    def fails():
+        raise KeyServiceUnavailable("secret detail")
+
+    custody.check_ready = fails
+    with service.running(custody=custody):
+        assert call(service, "ana", "/readyz", method="GET")[::2] == (503, b"unavailable\n")
+
+
+def test_too_long(made):
+    """Told before the body is there; and once it is too long, where no length was said."""
+    with contextlib.closing(channel(made, "ana")) as peer:
+        peer.sendall(HEAD + b"content-length: 4194305\r\n\r\n")
+        assert said(peer).startswith(b"HTTP/1.1 413")
+    with contextlib.closing(channel(made, "ana")) as peer:
+        peer.sendall(HEAD + b"content-length: 99999999999999999999999999\r\n\r\n")
+        assert said(peer)[:12] in {b"HTTP/1.1 413", b"HTTP/1.1 400"}
+    with contextlib.closing(channel(made, "ana")) as peer:
+        peer.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(5):
+                peer.sendall(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+        with contextlib.suppress(OSError):  # the answer may be lost in a reset; that nothing more is taken is what counts
+            assert said(peer).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET * HTTP/1.1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\n\r\n",
+        b"POST /v1/hello HTTP/9.9\r\n\r\n",
+        HEAD + b"content-length: 3\r\ncontent-length: 4\r\n\r\nabc",
+        HEAD + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\nabc",
+        HEAD + b"x: " + b"y" * 100_000 + b"\r\n\r\n",
+        HEAD + b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ],
+)
+def test_what_is_no_http(made, sent):
+    with contextlib.closing(channel(made, "ana")) as peer:
+        with contextlib.suppress(OSError):
+            peer.sendall(sent)
+            peer.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            assert b"HTTP/1.1 5" not in said(peer)
+    assert call(made, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def hung_up(peer):
+    try:
+        return b" 200 " not in said(peer)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /v1/he", HEAD, HEAD + b"content-length: 10\r\n\r\n", HEAD + b"content-length: 10\r\n\r\nabc", b"\r\n"]
+)
+def test_who_is_slow_is_hung_up_on(service, sent):
+    with service.running(head_s=0.2, body_s=0.2), contextlib.closing(channel(service, "ana")) as peer:
+        peer.sendall(sent)
+        assert hung_up(peer)
+        assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def test_who_trickles_between_two_requests(service):
+    with service.running(head_s=0.2), contextlib.closing(channel(service, "ana")) as peer:
+        peer.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(HELLO) + HELLO)
+        assert b" 200 " in peer.recv(65536)
+        peer.sendall(b"\r\n")
+        peer.settimeout(20)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while peer.recv(65536):
+                pass
+
+
+def test_who_never_reads(service):
+    """The answer fills what the network takes; then its turn ends, and others are answered."""
+    big = codec.encode(Hello()) + b" " * 16_000_000
+    custody = Stub(service.custody, lambda asked, request, raw: big if isinstance(request, ListKeys) else HELLO)
+    with service.running(custody=custody, read_s=0.2, at_once=1, turn_s=10.0):
+        raw = codec.encode(ListKeys())
+        with contextlib.closing(channel(service, "ana")) as peer:
+            peer.sendall(HEAD.replace(b"hello", b"list-keys") + b"content-length: %d\r\n\r\n" % len(raw) + raw)
+            assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def test_so_many_requests_a_second(service):
+    with service.running(rate=0.001, burst=2.0):
+        found = [call(service, "ana", "/v1/hello", HELLO) for _ in range(3)]
+        assert [status for status, _, _ in found] == [200, 200, 429]
+        assert int(found[2][1]["retry-after"]) > 0
+        assert refusal(found[2][2]) == "KeyServiceUnavailable"
+        assert call(service, "ben", "/v1/hello", HELLO)[0] == 200
+
+
+def test_so_many_at_once(service):
+    """Who has no turn is told to come back, and our client does."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def ask(asked, request, raw):
+        if isinstance(request, ListKeys):
+            begun.set()
+            assert go_on.wait(20)
+        return service.custody.ask(asked, request, raw)
+
+    with service.running(custody=Stub(service.custody, ask), at_once_of_principal=1, turn_s=0.1):
+        found = []
+        slow = threading.Thread(target=lambda: found.append(call(service, "ana", "/v1/list-keys", codec.encode(ListKeys()))))
+        slow.start()
+        assert begun.wait(20)
+        status, headers, text = call(service, "ana", "/v1/hello", HELLO)
+        assert (status, headers["retry-after"], refusal(text)) == (503, "1", "KeyServiceUnavailable")
+        assert call(service, "ben", "/v1/hello", HELLO)[0] == 200
+        patient = threading.Thread(target=lambda: found.append(service.port("ana").ask(Hello())))
+        patient.start()
+        go_on.set()
+        slow.join(30)
+        patient.join(30)
+        assert found[0][0] == 200
+        assert found[1].domain == service.world.domain
+
+
+def test_so_many_connections_of_one(service):
+    with service.running(of_principal=1), contextlib.closing(channel(service, "ana")) as peer:
+        peer.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(HELLO) + HELLO)
+        assert b" 200 " in peer.recv(65536)
+        assert call(service, "ana", "/v1/hello", HELLO)[0] == 429
+        assert call(service, "ben", "/v1/hello", HELLO)[0] == 200
+
+
+def test_who_shakes_no_hands(service):
+    """Connections without a handshake are few, and not for long."""
+    with service.running(unproven_of_address=2, handshake_s=0.5):
+        idle = [socket.create_connection(service.server.address, timeout=20) for _ in range(4)]
+        for peer in idle:
+            with contextlib.closing(peer), contextlib.suppress(ConnectionError):
+                assert peer.recv(1) == b""
+        assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def test_a_flood_of_denials_is_counted(made):
+    w.seal(made.port("ana"), "dataset/flood")
+    before = len(w.leaves(made.plain))
+    port = made.port("ben")
+    for _ in range(20):
+        with pytest.raises(PolicyDenied):
+            w.open_(port, "dataset/flood", purpose=Purpose.TRAIN)
+    assert len(w.leaves(made.plain)) - before < 5
+
+
+def test_what_has_begun_is_answered(service):
+    begun, go_on, found = threading.Event(), threading.Event(), []
+
+    def ask(asked, request, raw):
+        begun.set()
+        assert go_on.wait(20)
+        return service.custody.ask(asked, request, raw)
+
+    with service.running(custody=Stub(service.custody, ask), stop_s=20.0) as running:
+        slow = threading.Thread(target=lambda: found.append(call(service, "ana", "/v1/hello", HELLO)))
+        slow.start()
+        assert begun.wait(20)
+        running.server.stop()
+        go_on.set()
+        slow.join(30)
+    assert found[0][0] == 200
+
+
+def test_a_defect_tells_nothing(service, caplog):
+    def ask(asked, request, raw):
+        raise ValueError("secret detail")
+
+    with service.running(custody=Stub(service.custody, ask)):
+        status, _, text = call(service, "ana", "/v1/hello", HELLO)
+    assert status == 500
+    assert b"secret" not in text
+    assert "secret detail" in caplog.text
+
+
+def test_requests_for_keys_name_a_recipient(made):
+    asking = codec.encode(OpenVersions(w.fresh(), ("dataset/a",), Purpose.PREPARE))
+    assert call(made, "ana", "/v1/open-versions", asking)[0] == 422
