@@ -62,3 +62,4 @@ fuzz: venv  ## fuzz every parser, guided by coverage, FUZZ_SECONDS in all; fails
 
 docs: venv  ## regenerate docs/reference from the program
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/authorization.py

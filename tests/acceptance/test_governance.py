@@ -1,4 +1,4 @@
-"""Capabilities AC2, AC3, AU1 to AU4, PO1, BR1: policy, access, the log, recovery."""
+"""Capabilities AC2, AC3, AC6, AC8, AU1 to AU4, PO1, BR1: policy, access, the log, recovery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import sys
 import pytest
 
 import hermetic
-from hermetic.errors import LogTampered, PolicyDenied
+from hermetic.errors import LogTampered, NotAuthenticated, PolicyDenied
+from hermetic.formats.messages.access import DisablePrincipal
 from hermetic.formats.messages.policy import GiveGrant
 from hermetic.ids import Purpose
 from tests import world as w
@@ -40,6 +41,35 @@ def test_AC3_a_grant_covers_one_version_of_one_asset(world):
     for ref in ("dataset/patients@2", "dataset/others@1"):
         with pytest.raises(PolicyDenied):
             w.open_(other, ref)
+
+
+def test_AC6_what_is_granted_ends_by_itself(world):
+    """By the clock, by uses, by bytes; `tests/unit/custody/test_breaking_glass.py` has emergencies."""
+    port = world.port()
+    w.seal(port, content=b"0123456789")
+    w.enrol(port, "nobody", ["approver"])
+    terms = ("nobody", "open", "dataset/patients", (Purpose.PREPARE,))
+    port.ask(GiveGrant(*terms, w.START + w.HOUR, "two looks", length=25))
+    other = world.port(uid=65534)
+    lease = w.open_(other).released[0].lease
+    w.open_(other)
+    with pytest.raises(PolicyDenied):  # 5 bytes are left
+        w.open_(other)
+    assert w.ended(other, lease) is None
+    world.clock.now += w.HOUR
+    assert w.ended(other, lease) is not None
+
+
+def test_AC8_a_principal_is_out_at_once(world):
+    port = world.port()
+    w.seal(port)
+    w.enrol(port, "nobody", ["ml-engineer"])
+    other = world.port(uid=65534)
+    lease = w.open_(other, purpose=Purpose.TRAIN).released[0].lease
+    assert port.ask(DisablePrincipal("nobody", "laptop stolen")).leases == 1
+    assert "disabled" in w.ended(other, lease)
+    with pytest.raises(NotAuthenticated):
+        w.open_(other, purpose=Purpose.TRAIN)
 
 
 def test_AU1_the_log_is_verified_proved_and_exported(pipeline):

@@ -38,6 +38,7 @@ BEFORE = {
     "retire-a-suite": SEALED,
     "destroy-and-shred": KEPT,
     "approve-critical-operations": SEALED,
+    "give-access": SEALED,
     "move-the-root": SEALED,
     "back-up-and-restore": [],
     "recover-from-shares": [],
