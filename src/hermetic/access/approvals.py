@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.access import identity
-from hermetic.access import identity
 from hermetic.db import tables
 from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, SignatureError, UsageError
 from hermetic.formats.approval import LIMIT, PAYLOAD_TYPE, Statement, parse_statement
@@ -212,8 +211,6 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
     who, said = _verified(session, raw)
     if not who.active:
         raise Denied(f"{who.name} is no approver any more", hint="ask another approver")
-    if silenced(session, who):
-        raise Denied(f"{who.name} is disabled in this domain", hint="ask another approver")
     if silenced(session, who):
         raise Denied(f"{who.name} is disabled in this domain", hint="ask another approver")
     # 2. It is about a request of this domain, as that stands, and of now.

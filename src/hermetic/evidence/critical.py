@@ -138,28 +138,6 @@ def _unreviewed(pattern: str, detail: str) -> Finding:
     )
 
 
-def _glass(pattern: str, detail: str) -> Finding:
-    grant, _, who = detail.partition(" ")
-    return Finding(
-        "break-glass-open",
-        "high",
-        pattern,
-        f"{who} broke the glass and can open it now",
-        f"hermetic access ls; to end it: hermetic access revoke {grant} --reason WHY",
-    )
-
-
-def _unreviewed(pattern: str, detail: str) -> Finding:
-    grant, _, who = detail.partition(" ")
-    return Finding(
-        "break-glass-unreviewed",
-        "medium",
-        pattern,
-        f"{who} broke the glass, and nobody has looked at what was done",
-        f"hermetic log ls; then, somebody else than {who}: hermetic access review {grant} --finding TEXT",
-    )
-
-
 def _signing_overdue(use: str, days: str) -> Finding:
     return Finding(
         "signing-rotation-overdue",
@@ -244,8 +222,6 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "copies-hold-destroyed": _not_forgotten,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
-    "break-glass-open": _glass,
-    "break-glass-unreviewed": _unreviewed,
     "break-glass-open": _glass,
     "break-glass-unreviewed": _unreviewed,
     "suite-retired": _suite_retired,
