@@ -49,6 +49,7 @@ BEFORE = {
     "benchmark": BENCH,
     "s3": BENCH,
     "load-weights": DOMAIN,
+    "identities": DOMAIN,
     "share-a-version": [*SEALED, "printf 'group,cases\\nall,400\\n' > summary.csv"],
 }
 

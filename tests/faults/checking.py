@@ -19,8 +19,9 @@ from pathlib import Path
 
 import hermetic
 from hermetic.assets.exposing import TEMPORARY
+from hermetic.crypto import x509
 from hermetic.crypto.secret import Secret
-from hermetic.domain import root_moves, share_files
+from hermetic.domain import identity_files, root_moves, share_files
 from hermetic.domain.backup import Copies
 from hermetic.domain.home import PROJECT_FILE
 from hermetic.domain.recovering import find_domain, recover
@@ -33,7 +34,7 @@ from hermetic.recovery.objects import objects_store
 from hermetic.sealed.inspection import inspect
 from hermetic.stores.local import LocalStore
 from tests.faults.places import BASE
-from tests.faults.scenarios import CHANGED, PASSPHRASE
+from tests.faults.scenarios import CHANGED, PASSPHRASE, renew_identity
 
 AFTER = b"after the crash"
 ORIGINALS = {"one.bin", "two.bin"}
@@ -59,6 +60,7 @@ def check_project(root: Path, project: Path, lines: list[str]) -> None:
         roots_are_whole(h, lines)
         log_is_whole(h)
         every_key_has_an_intent(h, lines)
+        identity_is_whole(h, root / "identity", lines)
         objects_are_whole(LocalStore(project / "sealed"))
         copied = objects_are_whole(objects_store(root / "backup", h.session.domain))
         assert copied >= 3 or "copied" not in lines, "objects were copied, and are gone"
@@ -67,6 +69,17 @@ def check_project(root: Path, project: Path, lines: list[str]) -> None:
             promises_are_kept(root, refs, lines)
         plaintext_is_on_record(h, project)
         goes_on(h)
+
+
+def identity_is_whole(h: hermetic.Workspace, folder: Path, lines: list[str]) -> None:
+    """Key and certificate fit, and a renewal that was under way goes on: custody knows both certificates, or the old one."""
+    if not (folder / identity_files.CURRENT).exists():
+        assert "certified" not in lines, "a certificate was installed, and is gone"
+        return
+    for _ in range(2):
+        found = identity_files.ClientIdentity.load(folder)
+        assert found.certificate().public == x509.public_of(Secret(found.key.read_bytes()))
+        renew_identity(h, folder)
 
 
 def resume(h: hermetic.Workspace) -> None:

@@ -9,6 +9,7 @@ What a scenario says is a promise that a crash afterwards must keep:
     changed          the recovery passphrase is another one
     shared SET       the shares in that folder, or in a later one, open the copy in the backup place
     moved            the domain hangs on its new root alone
+    certified        a client's key and certificate are there, and fit
     made             the second domain is there
     restored         the domain is there again
 """
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hermetic.crypto.secret import Secret
+from hermetic.errors import NotAuthenticated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +89,70 @@ def sign(root: Path, say: Say) -> None:
             ask(RotateSigningKey(use, "drill"))
             say("sealed " + h.seal(project / "one.bin", name="dataset/one", purpose="ingest").ref)
         ask(ChangeSigningCare("manifest", owner="ana", rotate_after_days=365))
+
+
+def certify(root: Path, say: Say) -> None:
+    """An authority, a client that renews, a certificate that ends, one of somebody else's; new keys for the authority."""
+    from hermetic.crypto import x509
+    from hermetic.custody import identities
+    from hermetic.domain import identity_files
+    from hermetic.formats.messages import identity as said
+
+    now_ms = time.time_ns() // 1_000_000
+    with _workspace(root) as h:
+        ask, custodian, domain = h.connection.ask, h.connection.port.custodian, h.session.domain
+        ask(said.CreateAuthority("drill"))
+        for name, kind in (("ana", "person"), ("train", "workload")):
+            ask(said.EnrolIdentity(name, kind, ("data-steward",), "joins"))
+        uri = f"spiffe://{domain}/workload/train"
+        ask(said.IssueCertificate("train", x509.new_request(uri)[1], 60, "drill"))
+        folder, ana = root / "identity", f"spiffe://{domain}/person/ana"
+        csr = x509.request_in(identity_files.request(folder, ana))
+        made = ask(said.IssueCertificate("ana", csr, 3600, "drill"))
+        identity_files.install(folder, x509.to_pem((*made.chain, *made.authorities)), domain, now_ms=now_ms)
+        say("certified")
+        renew_identity(h, folder)
+        ask(said.RotateAuthority(False, "drill"))
+        ask(said.RotateAuthority(True, "drill"))
+        renew_identity(h, folder)
+        identities.server_certificate(custodian, ["localhost"])
+        short = ask(said.IssueCertificate("train", x509.new_request(uri)[1], 1, "drill"))
+        _trust(h, uri, now_ms)
+        _wait_for(short.not_after_ms)
+        with contextlib.suppress(NotAuthenticated):
+            identities.vouch_certificate(custodian, short.chain[0])
+        ask(said.RevokeCredential("train", "drill"))
+
+
+def renew_identity(h, folder: Path) -> None:
+    """Renew as a client of the service, which custody knows by the certificate in use."""
+    from hermetic.custody import identities
+    from hermetic.custody.call import Vouched
+    from hermetic.domain import identity_files
+
+    def ask(request):
+        port, der = h.connection.port, identity_files.ClientIdentity.load(folder).certificate().der
+        principal, credential = identities.vouch_certificate(port.custodian, der)
+        return port.ask_as(Vouched(principal, None, credential), request)
+
+    identity_files.renew(folder, ask, now_ms=time.time_ns() // 1_000_000, early=True)
+
+
+def _trust(h, uri: str, now_ms: int) -> None:
+    """Trust an authority elsewhere, meet a certificate of it, and trust it no more."""
+    from hermetic.crypto import x509
+    from hermetic.custody import identities
+    from hermetic.formats.messages import identity as said
+
+    key = x509.AuthorityKey.generate()
+    root = x509.root_certificate(key, "elsewhere", h.session.domain, x509.Span.of(now_ms, 3600))
+    public = x509.parse_request(x509.new_request(uri)[1]).public
+    leaf = x509.client_certificate(x509.Issuer(root, key), public, uri, "train", span=x509.Span.of(now_ms, 600))
+    ask = h.connection.ask
+    ask(said.TrustAuthority((root,), "drill"))
+    identities.vouch_certificate(h.connection.port.custodian, leaf)
+    there = next(row for row in ask(said.ListAuthorities()).authorities if row.kind == "external")
+    ask(said.RetireAuthority(there.id, "drill"))
 
 
 def _edit(project: Path, text: str) -> None:
@@ -498,6 +564,7 @@ SCENARIOS = {
         use,
         rotate,
         sign,
+        certify,
         retire,
         run,
         locate,
