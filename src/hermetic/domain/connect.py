@@ -1,7 +1,7 @@
 """Composition: which project, home, provider, database, stores and clock. The only place that chooses.
 
-`connect()` finds the project, opens custody in this process or dials it where HERMETIC_URL says (unix:PATH), greets it, compares pins,
-and returns a `Connection`. A forked child's first use opens or dials anew; what the parent held is the parent's.
+`connect()` finds the project, opens custody in this process or dials it where HERMETIC_URL says (`custody_place`), greets it, compares
+pins, and returns a `Connection`. A forked child's first use opens or dials anew; what the parent held is the parent's.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from hermetic.domain import config, project, store_places, working
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
+from hermetic.domain.custody_place import URL, dial, place_of
 from hermetic.domain.home import Home, check_places, private_folder
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
 from hermetic.domain.pinned import PINS_FILE, PinKeeper
 from hermetic.domain.root_home import HomeRoots
-from hermetic.errors import ConfigError, HermeticError, IntegrityError, Unsupported, UsageError
+from hermetic.errors import ConfigError, HermeticError, IntegrityError, Unsupported
 from hermetic.ids import Enforcement
 from hermetic.policy.model import StoreKind
 from hermetic.stores.local import LocalStore
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.custody.custodian import Custodian
+    from hermetic.domain.custody_place import ServicePlace
     from hermetic.domain.notifying import Notifier
     from hermetic.domain.port import Port
     from hermetic.domain.project import Project
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from hermetic.stores.base import Store
 
 Answer = TypeVar("Answer")
-URL = "HERMETIC_URL"
 
 
 def connect(start: Path | None = None, *, ask_passphrase: Callable[..., Secret] | None = None, home: Home | None = None) -> Connection:
@@ -47,7 +48,7 @@ def connect(start: Path | None = None, *, ask_passphrase: Callable[..., Secret] 
 
     Raises NotFound, ConfigError, Denied, Locked, KeyServiceUnavailable, IntegrityError, StorageError, Unsupported.
     """
-    place = socket_of(os.environ.get(URL, ""))
+    place = place_of(os.environ.get(URL, ""))
     found = project.load(project.find_root(start or Path.cwd()))
     return Connection(found, home or Home.locate(os.environ), ask_passphrase, place=place)
 
@@ -56,19 +57,6 @@ def keep(start: Path, *, ask_passphrase: Callable[..., Secret] | None = None) ->
     """Open custody here, to answer other users; its enforcement level is `separated`. Raises as `connect`."""
     found = project.load(project.find_root(start))
     return Connection(found, Home.locate(os.environ), ask_passphrase, enforcement=Enforcement.SEPARATED)
-
-
-def socket_of(url: str) -> Path | None:
-    """Return where HERMETIC_URL says custody listens, None where custody is this process. Raises Unsupported, UsageError."""
-    if not url:
-        return None
-    scheme, _, rest = url.partition(":")
-    if scheme != "unix":
-        raise Unsupported(f"{URL} names {scheme}:, and this release reaches custody by unix:PATH only", hint=f"unset {URL}")
-    path = Path(rest)
-    if not path.is_absolute():
-        raise UsageError(f"{URL} names no absolute path", hint=f"{URL}=unix:/run/hermetic/custody.sock")
-    return path
 
 
 class Connection:
@@ -80,7 +68,7 @@ class Connection:
         home: Home,
         ask: Callable[..., Secret] | None,
         *,
-        place: Path | None = None,
+        place: Path | ServicePlace | None = None,
         enforcement: Enforcement = Enforcement.COOPERATIVE,
     ) -> None:
         self.project, self.home, self._ask = found, home, ask
@@ -116,7 +104,7 @@ class Connection:
     def _greet(self, hello: Hello) -> Welcome:
         welcome = self._port.ask(hello)
         if welcome.domain != self.project.domain:
-            raise IntegrityError("custody there is of another domain than this project", hint=f"{URL} names another socket")
+            raise IntegrityError("custody there is of another domain than this project", hint=f"{URL} names another place")
         return welcome
 
     def _embedded(self) -> Custodian:
@@ -132,13 +120,11 @@ class Connection:
         self._port: Port = LocalPort(custodian, backup=backup, anchor=anchor)
         return custodian
 
-    def _dialled(self, place: Path) -> None:
+    def _dialled(self, place: Path | ServicePlace) -> None:
         """Use custody in another process. What happens to be in a home of this user's own is not looked at."""
-        from hermetic.domain.unix_port import UnixPort  # noqa: PLC0415 - who has custody in this process does not need sockets
-
         self._roots = None
         self._custodian = None
-        self._port = UnixPort(place, self.project.domain)
+        self._port = dial(place, self.project.domain, self.home.domain_config(self.project.domain))
 
     def _provider_settings(self) -> Mapping[str, Mapping[str, str]]:
         """Read what config.yaml says of providers now: another process may have added a root."""

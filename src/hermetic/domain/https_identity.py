@@ -19,19 +19,10 @@ from hermetic.formats import recipient_proof
 from hermetic.formats.binary_text import to_base64url
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from hermetic.domain.identity_files import ClientIdentity
 
 HINT = "ask who administers the domain for a certificate"
 _END = "-----END CERTIFICATE-----"
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityPaths:
-    """Where certificate chain, private key and the authorities to believe lie, each in PEM."""
-
-    chain: Path
-    key: Path
-    authorities: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,7 @@ class Presented:
         return to_base64url(self._key.sign(said))
 
 
-def version_of(paths: IdentityPaths) -> tuple[tuple[int, int, int], ...]:
+def version_of(paths: ClientIdentity) -> tuple[tuple[int, int, int], ...]:
     """Return what changes when a file is replaced. Raises ConfigError for a missing one, Denied for a key that others can read."""
     found = []
     for path in (paths.chain, paths.key, paths.authorities):
@@ -63,7 +54,7 @@ def version_of(paths: IdentityPaths) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
-def present(paths: IdentityPaths) -> Presented:
+def present(paths: ClientIdentity) -> Presented:
     """Read the files. Raises ConfigError, Denied, FormatError, Unsupported."""
     version = version_of(paths)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

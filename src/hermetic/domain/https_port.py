@@ -3,8 +3,9 @@
     port = HttpsPort(ServicePlace("custody.clinic.example", 8443), domain, paths)
     port.ask(Hello())
 
-Connections are kept and used again, one for each thread that asks at the same time; a certificate that was renewed on disk is shown on
-new ones, without a restart. The service's name is checked, and its certificate has to lead to an authority that this user pinned.
+Connections are kept and used again, one for each thread that asks at the same time. The certificate is renewed in time; one that was
+renewed on disk is shown on new connections, without a restart. The service's name is checked, and its certificate has to lead to an
+authority that this user pinned.
 
 Each request for keys carries a signature by the key of the certificate that this connection showed (`formats.recipient_proof`).
 "Too much at once" (429, 503 with Retry-After) means that nothing was begun: it is tried again for a while, never together with others.
@@ -17,47 +18,59 @@ import random
 import ssl
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from hermetic.domain import identity_files
 from hermetic.domain.https_identity import present, version_of
 from hermetic.domain.remote import Broken, RemotePort, away, stalled
 from hermetic.domain.unix_port import still_open
-from hermetic.errors import Denied, FormatError, KeyServiceUnavailable, NotAuthenticated
+from hermetic.errors import Denied, FormatError, HermeticError, KeyServiceUnavailable, NotAuthenticated
 from hermetic.formats.codec import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
-    from hermetic.domain.https_identity import IdentityPaths, Presented
+    from hermetic.domain.custody_place import ServicePlace
+    from hermetic.domain.https_identity import Presented
+    from hermetic.domain.identity_files import ClientIdentity
     from hermetic.domain.remote import Message
+    from hermetic.formats.messages.base import Request
 
+Answer = TypeVar("Answer")
 DIAL_S: Final = 10.0
 BUSY_S: Final = 30.0  # how long custody may be too busy
 WAIT_S: Final = 5.0  # the longest wait between two tries
 IDLE: Final = 8  # connections kept
 KEPT_S: Final = 60.0  # for how long: the service hangs up later than that
+TEND_S: Final = 60.0  # how often the certificate is looked at
 MEDIA: Final = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePlace:
-    """Where the service is: a name or an address that its certificate names, and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}:{self.port}"
 
 
 class HttpsPort(RemotePort):
     """Custody behind HTTPS. Thread safe; useless in a forked child, which dials anew."""
 
-    def __init__(self, place: ServicePlace, domain: str, paths: IdentityPaths) -> None:
-        """Nothing is dialled yet. Raises ConfigError, Denied, FormatError for an identity that cannot be used."""
+    def __init__(self, place: ServicePlace, domain: str, paths: ClientIdentity, *, folder: Path | None = None) -> None:
+        """Nothing is dialled yet. `folder` is where the certificate is renewed, None for not at all.
+
+        Raises ConfigError, Denied, FormatError for an identity that cannot be used.
+        """
         super().__init__(HttpsTransport(place, domain, paths), domain)
+        self._folder, self._tended = folder, -TEND_S
+        self._tending = threading.Lock()
+
+    def ask(self, request: Request[Answer]) -> Answer:
+        """Do as every port, and renew the certificate in time: while it is good, what fails is tried again later."""
+        answer = super().ask(request)
+        if self._folder is not None and time.monotonic() - self._tended >= TEND_S and self._tending.acquire(blocking=False):
+            try:
+                self._tended = time.monotonic()
+                with suppress(HermeticError):
+                    identity_files.tend(self._folder, super().ask, now_ms=int(time.time() * 1000))
+            finally:
+                self._tending.release()
+        return answer
 
 
 class _Line:
@@ -79,7 +92,7 @@ class HttpsTransport:
     keyed = True
     pauses: tuple[float, ...] = (0.1, 0.5)
 
-    def __init__(self, place: ServicePlace, domain: str, paths: IdentityPaths) -> None:
+    def __init__(self, place: ServicePlace, domain: str, paths: ClientIdentity) -> None:
         self._place, self._domain, self._paths = place, domain, paths
         self.where = str(place)
         self._lock = threading.Lock()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
+    from hermetic.domain.service import ServiceCustody
     from hermetic.formats.messages.base import Request
     from hermetic.formats.messages.measures import Measured
 
@@ -59,6 +60,12 @@ class SeparatedCustody:
         if user == self._nobody:
             raise NotAuthenticated("you are no user of the user namespace that custody runs in", hint="run custody outside of it")
         return self._port.ask_for(user, request)
+
+    def service(self) -> ServiceCustody:
+        """Return the same custody as callers of other machines have it, by their certificates."""
+        from hermetic.domain.service import ServiceCustody  # noqa: PLC0415 - certificates, which the users of this machine do without
+
+        return ServiceCustody(self._port)
 
     @property
     def connection(self) -> Connection:

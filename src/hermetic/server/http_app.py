@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from hermetic.server.http_protocol import Peer
+    from hermetic.telemetry.watching import Seen, Watch
 
     T = TypeVar("T")
 
@@ -75,8 +76,8 @@ class _Refused(Exception):
 class Door:
     """The ASGI endpoints. `workers` are the threads in which custody works."""
 
-    def __init__(self, custody: Custody, admission: Admission, workers: Executor) -> None:
-        self._custody, self._admission, self._workers = custody, admission, workers
+    def __init__(self, custody: Custody, admission: Admission, workers: Executor, watch: Watch) -> None:
+        self._custody, self._admission, self._workers, self._watch = custody, admission, workers, watch
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /v1/NAME`."""
@@ -93,6 +94,7 @@ class Door:
         except ClientDisconnect:
             return
         except TooMany as error:
+            self._watch.measures.turned_away(error.why)
             told = KeyServiceUnavailable(error.message, hint=error.hint)
             await _send(_refusal(told, error.status, {"retry-after": str(error.after_s)}), send)
         except _Refused as refused:
@@ -126,13 +128,24 @@ class Door:
         name = request.path_params["name"]
         try:
             asked = _decoded(name, raw)
-            peer: Peer = request.scope[PEER]
-            given = Asked(peer.certificate, peer.address, request.headers.get(PROOF_HEADER), request.headers.get(KEY_HEADER))
-            return Response(self._custody.ask(given, asked, raw), media_type=MEDIA)
         except HermeticError as error:
             return _refusal(error, status_of(error))
+        peer: Peer = request.scope[PEER]
+        given = Asked(peer.certificate, peer.address, request.headers.get(PROOF_HEADER), request.headers.get(KEY_HEADER))
+        with self._watch.request(asked, principal=peer.account, traceparent=request.headers.get("traceparent")) as seen:
+            response = self._asked(given, asked, raw, seen)
+        response.headers["traceparent"] = seen.trace.header
+        return response
+
+    def _asked(self, given: Asked, asked: Request[Any], raw: bytes, seen: Seen) -> Response:
+        try:
+            return Response(self._custody.ask(given, asked, raw), media_type=MEDIA)
+        except HermeticError as error:
+            seen.refused(error)
+            return _refusal(error, status_of(error))
         except Exception:  # noqa: BLE001 - a defect must not end the service, nor tell a caller what custody holds
-            return _defect(name)
+            seen.failed()
+            return _defect(codec.name_of(type(asked)))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *arguments)

@@ -49,11 +49,11 @@ class Limits:
 
 
 class TooMany(KeyServiceUnavailable):
-    """Too much at once; nothing was begun. Never leaves the server: it is told as KeyServiceUnavailable."""
+    """Too much at once; nothing was begun. Never leaves the server: it is told as KeyServiceUnavailable. `why` names the limit."""
 
-    def __init__(self, message: str, *, status: int, after_s: int) -> None:
+    def __init__(self, why: str, message: str, *, status: int, after_s: int) -> None:
         super().__init__(message, hint="try again later")
-        self.status, self.after_s = status, after_s
+        self.why, self.status, self.after_s = why, status, after_s
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Admission:
         """Count a connection of `account`. Raises TooMany."""
         most = self._limits.of_principal if account != STRANGERS else self._limits.of_strangers
         if self._connections[account] >= most:
-            raise TooMany("custody has too many connections of yours now", status=429, after_s=1)
+            raise TooMany("connections", "custody has too many connections of yours now", status=429, after_s=1)
         self._connections[account] += 1
 
     def disconnect(self, account: str) -> None:
@@ -110,7 +110,7 @@ class Admission:
         while len(self._buckets) > ACCOUNTS:
             self._buckets.popitem(last=False)
         if wait := bucket.wait(now):
-            raise TooMany("custody takes no more requests of yours now", status=429, after_s=max(1, round(wait)))
+            raise TooMany("rate", "custody takes no more requests of yours now", status=429, after_s=max(1, round(wait)))
 
     def _new(self, account: str, now: float) -> Bucket:
         if account == STRANGERS:
@@ -129,7 +129,7 @@ class Admission:
         except TimeoutError:
             if not waiting.expired():
                 raise
-            raise TooMany("custody is at work on as much as it takes at once", status=503, after_s=1) from None
+            raise TooMany("turn", "custody is at work on as much as it takes at once", status=503, after_s=1) from None
         finally:
             self._wanting[account] -= 1
             if not self._wanting[account]:

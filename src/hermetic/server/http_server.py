@@ -29,6 +29,7 @@ from hermetic.server.http_app import Door, application
 from hermetic.server.http_limits import Admission, Limits
 from hermetic.server.http_protocol import GuardedProtocol
 from hermetic.server.http_tls import server_context
+from hermetic.telemetry.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,9 +55,18 @@ class Custody(http_app.Custody, Protocol):
 class HttpsServer:
     """Listens at an address. Use it in a `with`; `serve` returns after `stop`."""
 
-    def __init__(self, custody: Custody, address: tuple[str, int], *, names: Sequence[str], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        custody: Custody,
+        address: tuple[str, int],
+        *,
+        names: Sequence[str],
+        limits: Limits | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         """Bind and listen. Raises StorageError, NotFound where the domain has no authority."""
         self._custody, self._names, self.limits = custody, tuple(names), limits or Limits()
+        self._watch = watch or Watch()
         self._shown = custody.shown(self._names)
         self.context = server_context(self._shown)
         self._workers = ThreadPoolExecutor(self.limits.at_once + ASIDE, "custody")
@@ -86,7 +96,7 @@ class HttpsServer:
 
     def app(self, clock: Callable[[], float]) -> FastAPI:
         """Return the ASGI application."""
-        return application(Door(self._custody, Admission(self.limits, clock), self._workers))
+        return application(Door(self._custody, Admission(self.limits, clock), self._workers, self._watch))
 
     @property
     def stopping(self) -> bool:

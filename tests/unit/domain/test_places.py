@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,19 @@ from hermetic.db import filesystems
 from hermetic.domain import config, project
 from hermetic.domain.connect import connect
 from hermetic.domain.create import create_domain
+from hermetic.domain.custody_place import ServicePlace, place_of
 from hermetic.domain.home import Home, check_places, private_folder
-from hermetic.errors import ConfigError, Conflict, Denied, HermeticError, IntegrityError, NotFound, StorageError, Unsupported
+from hermetic.errors import (
+    ConfigError,
+    Conflict,
+    Denied,
+    HermeticError,
+    IntegrityError,
+    NotFound,
+    StorageError,
+    Unsupported,
+    UsageError,
+)
 from tests import world as w
 
 OTHER = 65534
@@ -120,8 +132,33 @@ def test_a_domain_file_of_another_domain_is_refused(world, tmp_path):
 
 def test_a_service_address_is_not_ignored(world, monkeypatch):
     monkeypatch.setenv("HERMETIC_URL", "https://custody.example")
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotFound, match="no certificate"):
         connect(world.project, home=world.home)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("", None),
+        ("unix:/run/custody.sock", Path("/run/custody.sock")),
+        ("https://custody.example:9443", ServicePlace("custody.example", 9443)),
+        ("https://custody.example/", ServicePlace("custody.example", 8443)),
+        ("https://[::1]:443", ServicePlace("::1", 443)),
+        ("http://custody.example", Unsupported),
+        ("unix:relative", UsageError),
+        ("https://", UsageError),
+        ("https://host:port", UsageError),
+        ("https://user@host", UsageError),
+        ("https://host/path", UsageError),
+        ("https://host?x=1", UsageError),
+    ],
+)
+def test_what_addresses_say(url, place):
+    if isinstance(place, type):
+        with pytest.raises(place):
+            place_of(url)
+    else:
+        assert place_of(url) == place
 
 
 # projects

@@ -17,8 +17,10 @@ import time
 from dataclasses import dataclass, field
 
 from hermetic.crypto import x509
-from hermetic.domain.https_identity import IdentityPaths, present
-from hermetic.domain.https_port import HttpsPort, ServicePlace
+from hermetic.domain.custody_place import ServicePlace
+from hermetic.domain.https_identity import present
+from hermetic.domain.https_port import HttpsPort
+from hermetic.domain.identity_files import ClientIdentity
 from hermetic.domain.service import ServiceCustody
 from hermetic.formats.messages.identity import CreateAuthority, EnrolIdentity, IssueCertificate, RevokeCredential
 from hermetic.server.http_limits import Limits
@@ -93,7 +95,7 @@ class Service:
 
 
 def paths_in(folder):
-    return IdentityPaths(folder / "chain.pem", folder / "key.pem", folder / "authorities.pem")
+    return ClientIdentity(folder / "chain.pem", folder / "key.pem", folder / "authorities.pem")
 
 
 def write(folder, chain, key, authorities):

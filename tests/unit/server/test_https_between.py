@@ -13,8 +13,8 @@ import pytest
 
 from hermetic.crypto import hpke
 from hermetic.custody import identities
+from hermetic.domain.custody_place import ServicePlace
 from hermetic.domain.https_identity import present
-from hermetic.domain.https_port import ServicePlace
 from hermetic.errors import IntegrityError, NotAuthenticated
 from hermetic.formats import codec, lease_key
 from hermetic.formats.messages.base import KeyBlob
