@@ -38,6 +38,7 @@ STEP_S: Final = 10.0  # for each step of a connection
 WHOLE_S: Final = 30.0  # for all of it: who answers a byte at a time keeps nobody else waiting
 KEY_LIMIT: Final = 1024
 _PREFIX: Final = "whsec_"
+_GREETS: Final = 220
 
 
 class Failed(HermeticError):
@@ -125,12 +126,11 @@ def key_of(path: Path) -> bytes:
 def _mail(target: Mail, message: Message) -> None:
     context = None if target.tls == "none" else _tls(target.authority)
     password = None if target.password is None else private_file.read(target.password, KEY_LIMIT).decode("utf-8").rstrip("\n")
-    server: smtplib.SMTP
-    if target.tls == "tls":
-        server = smtplib.SMTP_SSL(target.host, target.port, timeout=STEP_S, context=context)
-    else:
-        server = smtplib.SMTP(target.host, target.port, timeout=STEP_S)
-    with _bounded(lambda: server.sock), contextlib.closing(server):
+    server = _Mailer(context if target.tls == "tls" else None, target.host)
+    with _bounded(lambda: server.sock or server.met), contextlib.closing(server):
+        code, _ = server.connect(target.host, target.port)
+        if code != _GREETS:
+            raise Failed(f"the mail server answered {code}")
         if target.tls == "starttls":
             server.starttls(context=context)  # raises where the server offers none
         if target.user is not None and password is not None:
@@ -138,6 +138,27 @@ def _mail(target: Mail, message: Message) -> None:
         server.send_message(_letter(target, message), target.sender, list(target.to))
         with contextlib.suppress(smtplib.SMTPException, OSError):  # it was taken: how they part does not matter
             server.quit()
+
+
+class _Mailer(smtplib.SMTP):
+    """A connection that can be hung up from its first moment: the library's own class for TLS shows no socket before the greeting."""
+
+    def __init__(self, context: ssl.SSLContext | None, host: str) -> None:
+        self.met: socket.socket | None = None
+        self._context = context
+        super().__init__(timeout=STEP_S)
+        self._host = host  # what a certificate is compared with, which the library would take from here too
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        self.met = socket.create_connection((host, port), timeout)
+        if self._context is not None:
+            self.met = secured = self._context.wrap_socket(self.met, server_hostname=host, do_handshake_on_connect=False)
+            try:
+                secured.do_handshake()
+            except OSError:
+                secured.close()
+                raise
+        return self.met
 
 
 def _letter(target: Mail, message: Message) -> EmailMessage:
