@@ -16,6 +16,7 @@ from hermetic.custody.callers import Caller
 from hermetic.custody.cataloguing import asset_row, exposure_row
 from hermetic.custody.decide import Question, allowed_caller, allowed_everywhere, decide, still_the_same
 from hermetic.custody.keyring import key_rows
+from hermetic.custody.looking import look
 from hermetic.custody.resolve import as_resource, resolve_version
 from hermetic.custody.running import run_row
 from hermetic.custody.work import unit
@@ -44,36 +45,39 @@ RUNS = 200
 def gather_facts(call: Call, _request: GatherFacts) -> Facts:
     """Gather the facts. Raises PolicyDenied, RowTampered."""
     allowed_caller(call, Action.READ_CATALOG)
+    return look(call.custodian, lambda session: _gather(call, session))
+
+
+def _gather(call: Call, session: ReadSession) -> Facts:
     custodian = call.custodian
-    with custodian.database.read(custodian.row_keys) as session:
-        policy = custodian.policy.current(session)
-        found = [item for item in assets.list_assets(session) if item.name.kind is not Kind.SCRATCH]
-        checkpoint, _ = custodian.log.head(TablesStore(session.connection))
-        keys = key_rows(session)
-        owners = {item.owner for item in found if item.owner} | {item.owner for item in keys if item.owner}
-        known = {item.principal.name for item in identity.listing(session)}
-        return Facts(
-            at_ms=call.now_ms,
-            domain=custodian.domain,
-            generation=custodian.generation,
-            enforcement=call.enforcement.value,
-            roots=_roots(call, session),
-            keys=keys,
-            assets=tuple(asset_row(session, item, policy) for item in found),
-            openers=_openers(call, session, policy, found),
-            uses=_uses(session),
-            denials=_count_leaves(session, "%.denied"),
-            exposures=tuple(exposure_row(session, item) for item in exposures.list_open(session)),
-            runs=tuple(run_row(session, item) for item in runs.list_runs(session)[:RUNS]),
-            unknown_owners=tuple(sorted(owners - known)),
-            open_intents=_count_leaves(session, "release.intent") - _count_leaves(session, "release.outcome"),
-            log_size=checkpoint.size,
-            log_root=checkpoint.root,
-            policy_digest=policy.digest,
-            backup=tuple(Pair(row["key"], row["value"]) for row in session.find(tables.backup_state) if isinstance(row["value"], str)),
-            edges=_edges(session),
-            critical=attention.gather(call, session, policy),
-        )
+    policy = custodian.policy.current(session)
+    found = [item for item in assets.list_assets(session) if item.name.kind is not Kind.SCRATCH]
+    checkpoint, _ = custodian.log.head(TablesStore(session.connection))
+    keys = key_rows(session)
+    owners = {item.owner for item in found if item.owner} | {item.owner for item in keys if item.owner}
+    known = {item.principal.name for item in identity.listing(session)}
+    return Facts(
+        at_ms=call.now_ms,
+        domain=custodian.domain,
+        generation=custodian.generation,
+        enforcement=call.enforcement.value,
+        roots=_roots(call, session),
+        keys=keys,
+        assets=tuple(asset_row(session, item, policy) for item in found),
+        openers=_openers(call, session, policy, found),
+        uses=_uses(session),
+        denials=_count_leaves(session, "%.denied"),
+        exposures=tuple(exposure_row(session, item) for item in exposures.list_open(session)),
+        runs=tuple(run_row(session, item) for item in runs.list_runs(session)[:RUNS]),
+        unknown_owners=tuple(sorted(owners - known)),
+        open_intents=_count_leaves(session, "release.intent") - _count_leaves(session, "release.outcome"),
+        log_size=checkpoint.size,
+        log_root=checkpoint.root,
+        policy_digest=policy.digest,
+        backup=tuple(Pair(row["key"], row["value"]) for row in session.find(tables.backup_state) if isinstance(row["value"], str)),
+        edges=_edges(session),
+        critical=attention.gather(call, session, policy),
+    )
 
 
 def _roots(call: Call, session: ReadSession) -> tuple[RootFact, ...]:

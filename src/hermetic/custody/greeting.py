@@ -11,10 +11,10 @@ from hermetic.audit.chain import KEY_CHANGES
 from hermetic.audit.note import open_note
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody import callers, denial
-from hermetic.custody.call import TRIES
 from hermetic.custody.due import do_due
+from hermetic.custody.looking import look
 from hermetic.db import tables
-from hermetic.errors import HermeticError, LogTampered, SignatureError, UsageError
+from hermetic.errors import HermeticError, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair, Receipt
 from hermetic.formats.messages.greeting import Hello, Welcome
@@ -33,15 +33,7 @@ def hello(call: Call, request: Hello) -> Welcome:
     """Greet the caller. Raises UsageError for another protocol, NotAuthenticated."""
     if request.protocol != PROTOCOL:
         raise UsageError(f"this custody speaks version {PROTOCOL} of the port")
-    custodian = call.custodian
-    for left in reversed(range(TRIES)):
-        before = custodian.log.verifier_key
-        try:
-            welcome, overdue = _welcome(call, request)
-            break
-        except (LogTampered, SignatureError):
-            if not left or custodian.log.verifier_key == before:
-                raise  # else the log's key changed after what was read: it says nothing of the log
+    welcome, overdue = look(call.custodian, lambda session: _welcome(call, request, session))
     if overdue:
         denial.close_overdue(call)
     with suppress(HermeticError):  # whoever connects to look, or to cancel, must be able to; the log and `status` tell what failed
@@ -49,24 +41,23 @@ def hello(call: Call, request: Hello) -> Welcome:
     return welcome
 
 
-def _welcome(call: Call, request: Hello) -> tuple[Welcome, bool]:
+def _welcome(call: Call, request: Hello, session: ReadSession) -> tuple[Welcome, bool]:
     """Return what one state of the database says, and whether grants or requests are overdue in it.
 
     The key that signed its checkpoint is told, whichever key comes into force meanwhile.
     """
     custodian = call.custodian
-    with custodian.database.read(custodian.row_keys) as session:
-        caller = callers.require(call, session)
-        policy = custodian.policy.current(session)
-        store = TablesStore(session.connection)
-        checkpoint, note = custodian.log.head(store)
-        log_key = custodian.log.verifier_key
-        open_note(note, [log_key])
-        known = request.generation == custodian.generation and 0 < request.size <= checkpoint.size
-        continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
-        keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
-        changes = tuple(_key_changes(call, session))
-        overdue = denial.any_overdue(call, session)
+    caller = callers.require(call, session)
+    policy = custodian.policy.current(session)
+    store = TablesStore(session.connection)
+    checkpoint, note = custodian.log.head(store)
+    log_key = custodian.log.verifier_key
+    open_note(note, [log_key])
+    known = request.generation == custodian.generation and 0 < request.size <= checkpoint.size
+    continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
+    keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
+    changes = tuple(_key_changes(call, session))
+    overdue = denial.any_overdue(call, session)
     welcome = Welcome(
         domain=custodian.domain,
         generation=custodian.generation,

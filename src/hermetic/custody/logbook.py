@@ -11,12 +11,13 @@ import sqlalchemy as sa
 
 from hermetic.audit import verify as verifying
 from hermetic.audit.leaf import Leaf, RowState
-from hermetic.audit.note import Note, Origin, VerifierKey
+from hermetic.audit.note import Note, Origin, VerifierKey, open_note
 from hermetic.audit.openings import LogKeys, Openings
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import lineage
 from hermetic.custody.decide import allowed_caller
+from hermetic.custody.looking import look
 from hermetic.custody.work import EXISTS, TRACKED, key_text, lineage_state
 from hermetic.db import tables
 from hermetic.errors import LogTampered, NotFound, UsageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hermetic.custody.call import Call
+    from hermetic.custody.custodian import Custodian
     from hermetic.db.rows import ReadSession
 
 PAGE = 2000
@@ -137,12 +139,16 @@ def prove_entry(call: Call, request: ProveEntry) -> EntryProof:
     custodian = call.custodian
     if request.generation not in {None, custodian.generation}:
         raise UsageError("only the newest generation of the log is proved", hint="`hermetic log export` writes all of them")
-    with custodian.database.read(custodian.row_keys) as session:
-        store = TablesStore(session.connection)
-        proof = custodian.log.receipt(store, request.index)
-        consistency = () if request.since is None else tuple(custodian.log.consistency(store, request.since))
+    return look(custodian, lambda session: _prove(custodian, TablesStore(session.connection), request))
+
+
+def _prove(custodian: Custodian, store: TablesStore, request: ProveEntry) -> EntryProof:
+    """Return the proof and the key that signed it, whichever comes into force meanwhile."""
+    proof, key = custodian.log.receipt(store, request.index), custodian.log.verifier_key
+    open_note(proof.checkpoint, [key])
+    consistency = () if request.since is None else tuple(custodian.log.consistency(store, request.since))
     said = Receipt(custodian.generation, proof.index, proof.leaf, bytes(proof).decode("utf-8"))
-    return EntryProof(said, str(custodian.log.verifier_key), consistency)
+    return EntryProof(said, str(key), consistency)
 
 
 def export_log(call: Call, request: ExportLog) -> LogChunk:

@@ -14,6 +14,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from hermetic.audit.tables_store import TablesStore
+from hermetic.custody.looking import look
 from hermetic.domain.backing import write_state
 from hermetic.providers.place import boot_ms
 
@@ -46,8 +47,7 @@ class AnchorCommand:
         """Hand over the newest checkpoint, unless it was handed over before or the command failed a moment ago."""
         if self._failed is not None and self._boot() - self._failed < REST_MS:
             return
-        with self._custodian.database.read(self._custodian.row_keys) as session:
-            checkpoint, note = self._custodian.log.head(TablesStore(session.connection))
+        checkpoint, note = look(self._custodian, lambda session: self._custodian.log.head(TablesStore(session.connection)))
         self.give(str(note), checkpoint.size)
 
     def give(self, note: str, size: int) -> None:

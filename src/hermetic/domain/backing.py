@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody import copied, forgetting
+from hermetic.custody.looking import look
 from hermetic.db import tables
 from hermetic.domain.backup import Copies
 from hermetic.errors import FormatError, HermeticError, IntegrityError, LogTampered, NotFound, StorageError
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hermetic.audit.note import Checkpoint
     from hermetic.custody.custodian import Custodian
+    from hermetic.db.rows import ReadSession
     from hermetic.domain.backup import Index
     from hermetic.formats.messages.base import Request
 
@@ -140,12 +143,7 @@ class BackupKeeper:
             self._must_be_there()
             copied.begin(custodian)
             at_ms, self._covers = custodian.clock(), custodian.commits
-            with custodian.database.read(custodian.row_keys) as session:
-                store = TablesStore(session.connection)
-                self._must_be_ours(store)
-                checkpoint, _ = custodian.log.head(store)
-                destroyed = forgetting.since_copy(session)
-                database = session.whole_database()
+            checkpoint, destroyed, database = look(custodian, self._snapshot)
             self._put_files()
             self._copies.write(
                 database,
@@ -159,6 +157,13 @@ class BackupKeeper:
                 with contextlib.suppress(HermeticError):  # a full disk: then the next copy is written whole once more
                     copied.written_anew(custodian, destroyed)
             return {"log_size": str(checkpoint.size), "last_ms": str(at_ms)}
+
+    def _snapshot(self, session: ReadSession) -> tuple[Checkpoint, int, bytes]:
+        """Return the log's head, how many destructions the last whole copy lacks, and the whole database."""
+        store = TablesStore(session.connection)
+        self._must_be_ours(store)
+        checkpoint, _ = self._custodian.log.head(store)
+        return checkpoint, forgetting.since_copy(session), session.whole_database()
 
     def _must_be_there(self) -> None:
         """Refuse an empty mount point: a copy that goes to the disk it should survive with is none. Raises StorageError."""

@@ -10,9 +10,11 @@ import pytest
 from hermetic.audit.note import Note, VerifierKey, open_note
 from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.receipts import verify_receipt
+from hermetic.audit.tables_store import TablesStore
 from hermetic.errors import ApprovalNeeded, KeyServiceUnavailable, NotAuthenticated, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.dsse import parse_envelope
+from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.log import ExportLog, ProveEntry, VerifyLog
@@ -315,3 +317,31 @@ def test_a_greeting_beside_a_rotation_tells_the_key_that_signed_its_checkpoint(w
     assert rotated
     assert open_note(Note.parse(welcome.checkpoint.encode()), [VerifierKey.parse(welcome.log_key)])
     world.connect()
+
+
+@pytest.mark.parametrize("ask", [GatherFacts(), ProveEntry(0), TakeBackup()], ids=["status", "receipt", "backup"])
+def test_whoever_looks_beside_a_rotation_looks_again(world_with_backup, monkeypatch, ask):
+    """Else a state that the old key signed is taken for a forged log."""
+    port, other = world_with_backup.connect().port, world_with_backup.port()
+    custodian, before, rotated = port._custodian, port._custodian.log.head, []
+
+    def meet():
+        with custodian.database.read(custodian.row_keys) as session:
+            before(TablesStore(session.connection))
+
+    def head(store):
+        store.head(custodian.generation)  # from here on the session sees this state
+        if not rotated:
+            rotated.append(custodian.log.verifier_key)
+            rotate(other)
+            meeting = threading.Thread(target=meet)
+            meeting.start()
+            meeting.join()
+            assert custodian.log.verifier_key != rotated[0]
+        return before(store)
+
+    monkeypatch.setattr(custodian.log, "head", head)
+    answer = port.ask(ask)
+    assert rotated
+    assert getattr(answer, "problem", None) is None
+    assert not [item for item in port.ask(VerifyLog()).findings if "|high|" in item.value]
