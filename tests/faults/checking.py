@@ -29,7 +29,7 @@ from hermetic.errors import NotFound, WrongKey
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
 from hermetic.formats.messages.roots import DropRoot, ListRoots, RootRow
-from hermetic.ids import Purpose
+from hermetic.ids import Environment, Purpose
 from hermetic.recovery.objects import objects_store
 from hermetic.sealed.inspection import inspect
 from hermetic.stores.local import LocalStore
@@ -178,9 +178,10 @@ def objects_are_whole(store: LocalStore) -> int:
 
 
 def versions_open(h: hermetic.Workspace) -> set[str]:
-    """Open and compare every version; return their references."""
-    refs = {f"{row.name}@{number}" for row in h.list() for number in range(1, row.latest + 1)}
-    for ref in sorted(refs):
+    """Open and compare every version; return the references of those in development."""
+    found = {(row.environment, f"{row.name}@{number}") for row in h.list() for number in range(1, row.latest + 1)}
+    for environment, ref in sorted(found):
+        h.connection.environment = environment
         h.verify(ref)
         with h.version(ref, purpose=Purpose.EVALUATE if ref.startswith("model/") else Purpose.PREPARE) as version:
             for member in version.members:
@@ -188,7 +189,8 @@ def versions_open(h: hermetic.Workspace) -> set[str]:
                     data = bytearray(reader.length)
                     reader.readinto_at(0, memoryview(data))
                     assert BASE.startswith(bytes(data)) or bytes(data) in {AFTER, b"first"}, ref
-    return refs
+    h.connection.environment = None
+    return {ref for environment, ref in found if environment is Environment.DEVELOPMENT}
 
 
 def promises_are_kept(root: Path, refs: set[str], lines: list[str]) -> None:
@@ -220,7 +222,7 @@ def nothing_is_left(root: Path, lines: list[str]) -> None:
 
 
 def goes_on(h: hermetic.Workspace) -> None:
-    made = h.seal(AFTER, name="dataset/after", data_class="restricted", member="x", purpose="ingest")
+    made = h.seal(AFTER, parents=(), name="dataset/after", data_class="restricted", member="x", purpose="ingest")
     with h.open(made.ref, purpose="prepare") as file:
         assert file.read() == AFTER
 

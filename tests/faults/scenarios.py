@@ -183,6 +183,36 @@ def retire(root: Path, say: Say) -> None:
             say(f"sealed {one.new}")
 
 
+def promote(root: Path, _say: Say) -> None:
+    """Two versions promoted into another environment, with somebody's approval each, and the second one rolled back there."""
+    from hermetic.domain import project as projects
+    from hermetic.formats.messages.approvals import EnrolApprover
+    from hermetic.formats.messages.policy import ApplyPolicy
+
+    project = root / "project"
+    text = (project / "hermetic.yaml").read_text()
+    _edit(project, text.replace("staging: {kind: named}", "staging: {kind: local, path: staged}"))
+    with _workspace(root) as h:
+        h.connection.ask(ApplyPolicy(projects.load(project).bundle().to_bytes()))
+        bob = _Approver("bob")
+        h.connection.ask(EnrolApprover(bob.name, bob.public, "approves"))
+        _agreed(h, bob, lambda: h.promote("dataset/base", "staging", reason="drill"))
+        h.seal(b"first", name="dataset/base", purpose="ingest")
+        _agreed(h, bob, lambda: h.promote("dataset/base", "staging", reason="drill"))
+        _agreed(h, bob, lambda: h.rollback("dataset/base", "staging", reason="drill"))
+
+
+def _agreed(h, person: _Approver, act: Callable[[], object]) -> None:
+    """Do what needs an approval, which is given in between."""
+    from hermetic.errors import ApprovalNeeded
+
+    with contextlib.suppress(ApprovalNeeded):
+        act()
+        return
+    _all_approve(h, [person])
+    act()
+
+
 def run(root: Path, say: Say) -> None:
     """Runs that read, use scratch and write, in one call and in files; the last one fails."""
     os.chdir(root / "project")
@@ -566,6 +596,7 @@ SCENARIOS = {
         sign,
         certify,
         retire,
+        promote,
         run,
         locate,
         expose,

@@ -31,7 +31,7 @@ def check_copies(draft: DraftVersion, inputs: Inputs) -> None:
     records = {record.member: record for record in draft.records}
     for file in inputs.files:
         record = records[file.member]
-        if _digest_of_copy(draft, record) != record.digest or _digest_of_original(file, record) != record.digest:
+        if digest_of_copy(draft, record) != record.digest or _digest_of_original(file, record) != record.digest:
             raise IntegrityError(f"{str(file.path)!r} and its sealed copy differ", hint="nothing was removed; seal it again")
 
 
@@ -53,7 +53,8 @@ def remove_originals(path: Path, inputs: Inputs) -> tuple[str, ...]:
     return (f"the original {str(path)!r} was removed after its sealed copy was checked; the file system may keep old blocks of it",)
 
 
-def _digest_of_copy(draft: DraftVersion, record: ObjectRecord) -> bytes:
+def digest_of_copy(draft: DraftVersion, record: ObjectRecord) -> bytes:
+    """Return the content digest of a sealed object of a draft, read back from its store."""
     source = draft.store.open(object_key(draft.version, record.index))
     with ObjectReader(source, draft.leased.key(), expected_of(draft.draft, record)) as reader:
         digest = ContentDigest(record.algorithm)

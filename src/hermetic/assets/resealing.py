@@ -37,7 +37,7 @@ def copy_member(reader: ObjectReader, draft: DraftVersion) -> None:
             writer.write(buffer[:count])
             for start in range(0, count if former is not None else 0, PIECE):
                 former.add((offset + start) // PIECE, buffer[start : min(start + PIECE, count)])  # type: ignore[union-attr]
-        record = writer.finish()
+        record = writer.finish(reader.metadata)
         if former is not None:
             draft.note_former(record.member, former.finish(reader.length))
     except BaseException:

@@ -84,11 +84,11 @@ class MemberWriter:
         self._leased.guard()
         return self._writer.write(data)
 
-    def finish(self) -> ObjectRecord:
-        """Make the object durable and part of the version."""
+    def finish(self, metadata: ObjectMetadata | None = None) -> ObjectRecord:
+        """Make the object durable and part of the version; `metadata` of a copy is that of what it is a copy of."""
         with self._stack:
             self._leased.guard()
-            sealed = self._writer.finish(ObjectMetadata(name=self.member, media_type=media_type(self.member)))
+            sealed = self._writer.finish(metadata or ObjectMetadata(name=self.member, media_type=media_type(self.member)))
             return self._staged.commit(sealed)
 
     def abort(self) -> None:

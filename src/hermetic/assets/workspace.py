@@ -21,6 +21,7 @@ from hermetic.assets import piping, releases
 from hermetic.assets.checkpoint_methods import CheckpointMethods
 from hermetic.assets.current import note_change, note_renamed
 from hermetic.assets.opening import MemberFile
+from hermetic.assets.promotion_methods import PromotionMethods
 from hermetic.assets.run_methods import RunMethods
 from hermetic.assets.session import Session, word
 from hermetic.assets.tensors.facade import TensorMethods
@@ -72,7 +73,7 @@ def connect(
     return Workspace(connection, purpose=chosen)
 
 
-class Workspace(TensorMethods, CheckpointMethods, RunMethods):
+class Workspace(TensorMethods, CheckpointMethods, RunMethods, PromotionMethods):
     """A connection as users see it. `purpose` is what calls declare that neither say one nor belong to a run."""
 
     def __init__(self, connection: Connection, *, purpose: Purpose | str | None = None) -> None:

@@ -56,6 +56,8 @@ KINDS: Mapping[str, frozenset[str]] = {
         "version.published": "version",
         "version.abandoned": "version",
         "version.deleted": "version",
+        "version.promotion": "version decision",
+        "version.promoted": "version copy decision",
         "asset.renamed": "asset",
         "asset.changed": "asset",
         "asset.fallback": "asset version",

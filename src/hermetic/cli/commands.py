@@ -43,6 +43,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "lineage": Entry("Show what a version was made of.", "lineage", "lineage"),
     },
     "Change": {
+        "promote": Entry("Carry a version into another environment, under its keys.", "promote", "promote"),
+        "rollback": Entry("Make an earlier version the latest of its environment.", "promote", "rollback"),
         "rename": Entry("Give an asset another name.", "changes", "rename"),
         "decide": Entry("Change owner, class or retention, with a reason on record.", "changes", "decide"),
         "reseal": Entry("Seal anew what the policy's retired suites sealed.", "reseal", "reseal"),

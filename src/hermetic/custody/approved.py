@@ -49,8 +49,8 @@ def _late(call: Call, session: ReadSession) -> int:
 
 def in_favour(call: Call, session: ReadSession, caller: Caller, scope: str = "") -> tuple[Approver, ...]:
     """Return the approvers whose yes counts for this request now, or who agreed to what it goes on with."""
-    if not can_be_asked(call):
-        return ()
+    if not can_be_asked(call):  # a key of what was approved before, in steps
+        return campaigns.covering(call, session, caller, scope)
     item = waiting(call, session, caller)
     voices = () if item is None else _voices(call, session, caller, item)
     return max(campaigns.covering(call, session, caller, scope), voices, key=len)

@@ -24,6 +24,7 @@ from hermetic.formats.messages.catalogue import RecordDecision, RenameAsset, Sho
 from hermetic.formats.messages.destruction import ShredVersions
 from hermetic.formats.messages.packages import ShareVersion
 from hermetic.formats.messages.policy import Explain, Explanation
+from hermetic.formats.messages.promotion import PromoteVersion, RollBack
 from hermetic.formats.messages.runs import Scratch
 from hermetic.formats.messages.versions import BeginVersion, Draft, Opened, OpenVersions
 from hermetic.policy.request import ASSET_ACTIONS, Action
@@ -38,6 +39,8 @@ NAMING: Final = (  # by an asset's name
     RenameAsset,
     RecordDecision,
     ShareVersion,
+    PromoteVersion,
+    RollBack,
     ShredVersions,
     Explain,
     BreakGlass,
@@ -72,7 +75,7 @@ def _answered(call: Call) -> Any:
         _hide(call)
         raise
     except Conflict:
-        if isinstance(call.request, ShredVersions):  # the ids of versions do not belong to the names
+        if isinstance(call.request, ShredVersions | PromoteVersion | RollBack):  # the ids of versions do not belong to the names
             _hide(call)
         raise
     if isinstance(found, Explanation) and not found.allowed and getattr(call.request, "action", "") in ASSET_ACTIONS:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ABOUT_KEYS = frozenset(
     {
         "share-version",
+        "promote-version",
+        "roll-back",
         "rotate-key",
         "rewrap-key",
         "change-key-state",

@@ -29,6 +29,8 @@ HANDLERS: dict[str, str] = {
     "publish-version": "publishing.publish_version",
     "abandon-version": "publishing.abandon_version",
     "share-version": "sharing.share_version",
+    "promote-version": "promoting.promote_version",
+    "roll-back": "promoting.roll_back",
     "check-leases": "leasing.check_leases",
     "end-leases": "leasing.end_leases",
     "recognise-digests": "cataloguing.recognise_digests",

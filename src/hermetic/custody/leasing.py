@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, runs, versions
 from hermetic.catalog.values import RunState, VersionState, fresh_id
-from hermetic.custody import callers, unwrapping, workspaces
+from hermetic.custody import callers, promoting, unwrapping, workspaces
 from hermetic.custody.decide import Question, decide
 from hermetic.custody.resolve import Resolved, as_resource, resolve_version
 from hermetic.db import tables
@@ -217,12 +217,17 @@ def _questions(
     if item.asset.name.kind is Kind.SCRATCH:
         for place in workspaces.run_places(call, caller, None):
             yield Question(caller, Action.START_RUN, place, policy, purpose, own)
+    elif item.version.state is VersionState.DRAFT and (decision := promoting.of_draft(item.version)) is not None:
+        carried = promoting.carried(session, caller, decision)
+        yield carried.question(caller, policy, promoting.source_of(session, carried))
     elif item.version.state is VersionState.DRAFT:
         yield Question(caller, Action.SEAL, resource, policy, purpose, own)
     else:
         yield Question(caller, Action.OPEN, resource, policy, purpose)
         for run in _runs_reading(session, item, caller, purpose):
             yield Question(caller, Action.OPEN, resource, policy, purpose, run)
+        for carried in promoting.open_about(session, caller, item):
+            yield carried.question(caller, policy, item)
 
 
 def _runs_reading(session: ReadSession, item: Resolved, caller: callers.Caller, purpose: Purpose) -> Iterator[Run]:

@@ -9,7 +9,7 @@ from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, ver
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
-from hermetic.custody import anew, callers, denial, environments, suites
+from hermetic.custody import anew, callers, denial, environments, promoting, suites
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle
 from hermetic.custody.decide import Question, consume_grant, decide
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hermetic.custody.callers import Caller
     from hermetic.custody.custodian import Custodian
     from hermetic.custody.decide import Verdict
+    from hermetic.custody.promoting import Carried
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.versions import ObjectRecord
@@ -61,6 +62,9 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         _still_opens(work.session, asset, version)
         named = suites.named(call.custodian.policy.current(work.session).document, request.objects)
         _add_parents(work, version, request)
+        carried = _carried(work.session, caller, version)
+        if carried is not None:
+            request = promoting.check_copy(work.session, carried, request, _handles(call.custodian, request))
         notes = notes_about(call.custodian, work.session, (asset, version), request)
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
@@ -71,6 +75,8 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         published = versions.publish(work.session, version, _publication(call, request, (raw, openings), place))
         fingerprints.add(work.session, _fingerprints(call.custodian, version, request))
         work.log(_entry(asset, published, caller, raw))
+        if carried is not None:
+            promoting.finish(work, carried, published)
     return Published(
         ref=f"{asset.name}@{place.number}",
         asset=asset.id,
@@ -83,11 +89,22 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
     )
 
 
+def _carried(session: ReadSession, caller: Caller, version: Version) -> Carried | None:
+    decision = promoting.of_draft(version)
+    return None if decision is None else promoting.carried(session, caller, decision)
+
+
+def _handles(custodian: Custodian, request: PublishVersion) -> set[tuple[bytes, bytes]]:
+    return {(member_handle(custodian, item.member), content_handle(custodian, item)) for item in request.objects if item.digest}
+
+
 def _judge(call: Call, session: ReadSession, request: PublishVersion) -> Verdict:
     caller = callers.require(call, session)
     version = versions.get(session, VersionId(request.version))
     asset = assets.get(session, version.asset_id)
     policy = call.custodian.policy.current(session)
+    if (carried := _carried(session, caller, version) if version.state is VersionState.DRAFT else None) is not None:
+        return decide(call, session, carried.question(caller, policy, promoting.source_of(session, carried)))
     run = None if version.run_id is None else runs.get(session, version.run_id)
     return decide(call, session, Question(caller, Action.SIGN, as_resource(asset, version, policy), policy, version.purpose, run))
 

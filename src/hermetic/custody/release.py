@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import exposures
 from hermetic.catalog.locations import place_of
-from hermetic.custody import callers, denial, environments, leasing, unwrapping
+from hermetic.custody import callers, denial, environments, leasing, promoting, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
 from hermetic.custody.resolve import Memo, Resolved, again, as_resource
@@ -114,7 +114,12 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     works, memo = environments.declared(policy, run, request.environment), Memo()
     found = tuple(environments.open_in(session, policy, text, works, memo=memo) for text in request.refs)
     environments.require_one(found)
-    purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
+    carried = None if request.promotion is None else promoting.carried(session, caller, request.promotion)
+    if carried is None:
+        purpose = leasing.purpose_of(request.purpose, run, policy, tuple(item.version.data_class for item in found))
+    else:
+        promoting.check_opening(request, found, carried)
+        purpose = carried.purpose
     for item in found:
         item.check_open(purpose)
         unwrapping.check_place(session, item, recovering=purpose is Purpose.RECOVER)
@@ -126,6 +131,7 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
         resource = as_resource(item.asset, item.version, policy)
         length = item.version.length or 0
         question = Question(caller, action, resource, policy, purpose, run, counted[item.asset.id], length=length)
+        question = question if carried is None else carried.question(caller, policy, item)
         counted[item.asset.id] += 1
         verdicts.append(decide(call, session, question))
     return Prepared(caller, policy, run, purpose, found, tuple(verdicts))
@@ -157,7 +163,7 @@ def _intend(call: Call, request: OpenVersions, prepared: Prepared) -> Intent:
         leases = tuple(leasing.issue(call, work, prepared, item) for item in prepared.versions)
         exposure = _expose(call, work, request, prepared)
         leasing.note_inputs(work, prepared)
-        position = work.log(_intent(call, request, prepared, exposure))
+        position = work.log(_intent(call, request, prepared))
     proof = receipt(call.custodian.generation, work.logged(), position)
     return Intent(leases, exposure, tuple(grant for grant in taken if grant is not None), proof)
 
@@ -222,14 +228,14 @@ def _expose(call: Call, work: Work, request: OpenVersions, prepared: Prepared) -
     return made
 
 
-def _intent(call: Call, request: OpenVersions, prepared: Prepared, exposure: Exposure | None) -> Entry:
+def _intent(call: Call, request: OpenVersions, prepared: Prepared) -> Entry:
     recipient, seen = recipient_hash(request.recipient), prepared.verdicts[0].seen
     return Entry(
         "release.intent",
         {
             "request": request.request,
             "request_hash": to_base64url(call.request_hash),
-            "action": "open" if exposure is None else "expose",
+            "action": prepared.verdicts[0].question.action.value,
             "versions": [item.version.id for item in prepared.versions],
             "purpose": prepared.purpose.value,
             "run": request.run,

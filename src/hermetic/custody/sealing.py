@@ -14,7 +14,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, lineage, versions
 from hermetic.catalog.locations import PLACE
 from hermetic.catalog.values import Asset, Because, NewAsset, NewDraft, Version
-from hermetic.custody import callers, denial, environments, leasing
+from hermetic.custody import callers, denial, environments, leasing, promoting
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, Verdict, consume_grant, decide
 from hermetic.custody.newkeys import NewKey, new_key
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.inforce import InForce
+    from hermetic.custody.promoting import Carried
     from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
@@ -60,6 +61,7 @@ class Plan:
     parents: tuple[VersionId, ...]
     floor: DataClass | None  # the strictest class of inputs, asset and rule: a lower one needs a reason
     verdict: Verdict
+    carried: Carried | None = None  # the promotion that this is the copy for
 
     @property
     def lowered(self) -> bool:
@@ -133,6 +135,8 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     caller = callers.require(call, session)
     # 2. Resolve.
     policy = call.custodian.policy.current(session)
+    if request.promotion is not None:
+        return _promoted(call, session, request, (caller, policy))
     run = callers.live_run(session, caller, request.run)
     asked, located = request, request.data_class if request.place is not None and request.decision is None else None
     request = _decided(request if located is None else replace(request, data_class=None), run, name)
@@ -154,6 +158,40 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     verdict = decide(call, session, Question(caller, Action.SEAL, resource, policy, purpose, run))
     return Plan(
         asked, request, caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict
+    )
+
+
+def _promoted(call: Call, session: ReadSession, request: BeginVersion, who: tuple[Caller, InForce]) -> Plan:
+    """Steps 2 and 3 for the copy that a promotion makes: all is as in its source, and the class at least as strict as there."""
+    caller, policy = who
+    carried = promoting.carried(session, caller, request.promotion or "")
+    source = promoting.source_of(session, carried)
+    promoting.check_beginning(request, source, carried)
+    name, said = source.asset.name, rules.match_asset(policy.document, source.asset.name)
+    asset = assets.find(session, name, carried.target)
+    known = (asset.data_class if asset else None, said.data_class if said else None)
+    data_class = strictest_of((source.version.data_class,), *known) or source.version.data_class
+    owner = (asset.owner if asset else None) or source.asset.owner or caller.name
+    project = (asset.project if asset else None) or source.asset.project or policy.document.project
+    request = replace(request, retention_days=source.asset.retention_days)
+    verdict = decide(call, session, carried.question(caller, policy, source))
+    return Plan(
+        replace(request, retention_days=None),
+        request,
+        caller,
+        policy,
+        None,
+        carried.purpose,
+        name,
+        asset,
+        carried.target,
+        data_class,
+        owner,
+        project,
+        (source.version.id,),
+        data_class,
+        verdict,
+        carried,
     )
 
 
@@ -218,10 +256,10 @@ def _draft(call: Call, work: Work, plan: Plan) -> tuple[Asset, Version]:
         writer=plan.caller.name,
         store=plan.policy.document.store_for(asset.environment),
         run_id=None if plan.run is None else plan.run.id,
-        details=_details(plan.request),
+        details=_details(plan.request) if plan.carried is None else promoting.details_of(work.session, plan.carried),
     )
     version = versions.create_draft(work.session, asset, draft, now_ms=call.now_ms)
-    lineage.add_parents(work.session, version, plan.parents, "run" if plan.run else "declared")
+    lineage.add_parents(work.session, version, plan.parents, plan.carried.kind if plan.carried else "run" if plan.run else "declared")
     if plan.lowered:
         because = Because(plan.request.decision or "", plan.caller.name, call.now_ms)
         decisions.record(work.session, "class-lowered", because, version_id=version.id, details=_lowering(plan))
@@ -264,7 +302,7 @@ def _intent(call: Call, plan: Plan, version: Version) -> Entry:
     facts: dict[str, JsonValue] = {
         "request": request.request,
         "request_hash": to_base64url(call.request_hash),
-        "action": "seal",
+        "action": plan.verdict.question.action.value,
         "versions": [version.id],
         "purpose": plan.purpose.value,
         "class": plan.data_class.value,

@@ -42,6 +42,8 @@ def _asset(asset: AssetResource) -> CedarJson:
     }
     if asset.version is not None:
         attributes["version"] = asset.version
+    if asset.target is not None:
+        attributes["target"] = _word("Environment", asset.target)
     return {"uid": {"type": "Asset", "id": asset.id}, "attrs": attributes, "parents": []}
 
 

@@ -168,6 +168,10 @@ def _environments(raw: Raw, root: Node, wrong: list[Wrong], stores: dict[str, St
             wrong.append(
                 Wrong(place, f"no store is named {rules.store!r}", f"declare it under `stores:`, or use: {', '.join(raw.stores)}")
             )
+        if name in (rules.sources or ()):
+            place = place_of(root, "environments", name, "from")
+            remedy = "name other environments; `hermetic rollback` needs none"
+            wrong.append(Wrong(place, f"{name} is not promoted into itself", remedy))
         stores.setdefault(rules.store, StoreRules(StoreKind.NAMED))
         if (other := users.setdefault(rules.store, name)) is not name:
             place = place_of(root, "environments", name, "store")

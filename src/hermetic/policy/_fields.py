@@ -92,6 +92,10 @@ def _operation(**values: Any) -> model.Operation:
     return model.Operation(**{"enforced_from" if key == "from" else key: value for key, value in values.items()})
 
 
+def _environment(**values: Any) -> dict[str, Any]:
+    return {"sources" if key == "from" else key: value for key, value in values.items()}
+
+
 def _flow(**values: Any) -> model.Flow:
     return model.Flow(values["from"], values["to"], values["over"])
 
@@ -248,11 +252,12 @@ _STORE = Record(
 )
 _ENVIRONMENT_RULES: Record[dict[str, Any]] = Record(
     "environment",
-    dict,
+    _environment,
     (
         Key("store", _WORD, "where new objects go; environments do not share stores"),
         Key("require_enforcement", _ENFORCEMENT, "the least distance between custody and caller"),
         Key("allow_insecure_root", Flag(), "accept --root local:insecure-file; never in production"),
+        Key("from", Many(_ENVIRONMENT, "environments"), "the environments that versions are promoted from; left out: any"),
     ),
 )
 _OPERATION_RULES = Record(

@@ -36,6 +36,7 @@ entity Asset = {
   project: String,
   owner: String,
   version?: Long,
+  target?: Environment,  // of a promotion: where it goes; `environment` itself for a rollback
 };
 
 // The domain, or the part of it that an action concerns, such as the keys of an environment, class and project.

@@ -82,6 +82,7 @@ class EnvironmentRules:
     store: str
     require_enforcement: Enforcement = Enforcement.COOPERATIVE
     allow_insecure_root: bool = False
+    sources: tuple[Environment, ...] | None = None  # `from`: where promotions into it may come from; None: anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a request must bring beyond the access policy: the obligations of class, environment, operation, role and budget.
 
 They come after Cedar, in this order, and all that are unmet are told at once, so that nobody fixes one only to meet the next:
-enforcement level, attestation, purpose, retention, retired suites, budget, second factor, approvals.
+enforcement level, way of a promotion, attestation, purpose, retention, retired suites, budget, second factor, approvals.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def unmet(document: PolicyDocument, request: DecisionRequest, usage: Usage | Non
     found: list[Unmet] = []
     if isinstance(request.resource, AssetResource) and request.action in DATA_ACTIONS:
         found += _enforcement(document, request, request.resource)
+        found += _way(document, request, request.resource)
         found += _attestation(document, request, request.resource)
         found += _purposes(document, request, request.resource)
         found += _retention(request, request.resource)
@@ -56,13 +57,25 @@ def unmet(document: PolicyDocument, request: DecisionRequest, usage: Usage | Non
 
 
 def _enforcement(document: PolicyDocument, request: DecisionRequest, asset: AssetResource) -> Iterator[Unmet]:
-    least = document.enforcement_for(asset.data_class, asset.environment)
+    places = (asset.environment,) if asset.target is None else (asset.environment, asset.target)
+    where = max(places, key=lambda place: document.enforcement_for(asset.data_class, place).rank)
+    least = document.enforcement_for(asset.data_class, where)
     if request.context.enforcement.rank < least.rank:
         remedy = "start `hermetic serve` under another user id, or lower `require_enforcement` in hermetic.yaml"
         if least is Enforcement.SERVICE:
             remedy = "use a service on another machine, or lower `require_enforcement` in hermetic.yaml"
-        message = f"{asset.data_class} data in {asset.environment} needs {least} enforcement, this is {request.context.enforcement}"
+        message = f"{asset.data_class} data in {where} needs {least} enforcement, this is {request.context.enforcement}"
         yield Unmet("enforcement", message, remedy)
+
+
+def _way(document: PolicyDocument, request: DecisionRequest, asset: AssetResource) -> Iterator[Unmet]:
+    """A promotion has a target, and comes from where the target says that it may come from."""
+    if request.action is not Action.PROMOTE or asset.target is asset.environment:
+        return
+    sources = None if asset.target is None else document.environments[asset.target].sources
+    if sources is not None and asset.environment not in sources:
+        message = f"{asset.target} takes versions from {' and '.join(sources) or 'nowhere'}, not from {asset.environment}"
+        yield Unmet("way", message, f"promote it there first, or change `from` of {asset.target} in hermetic.yaml")
 
 
 def _attestation(document: PolicyDocument, request: DecisionRequest, asset: AssetResource) -> Iterator[Unmet]:

@@ -96,6 +96,7 @@ class AssetResource:
     purposes: tuple[Purpose, ...] | None = None  # what the version may be used for, as recorded when it was sealed; None: not limited
     retention_ends_ms: int | None = None  # see PolicyDocument.retention_ends
     suites: tuple[str, ...] = ()  # those that the version is sealed with, or may be where nobody noted it
+    target: Environment | None = None  # of a promotion: where it goes; its own environment for a rollback there
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from hermetic.custody.dispatch import HANDLERS
 from hermetic.domain import root_moves
 from hermetic.errors import ApprovalNeeded, Conflict, HermeticError
 from hermetic.formats import codec
-from hermetic.formats.messages import approvals, destruction, domain, keys, packages, policy, roots, signing
+from hermetic.formats.messages import approvals, destruction, domain, identity, keys, packages, policy, roots, signing
 from hermetic.formats.messages import second_factors as factors
 from hermetic.formats.messages.catalogue import ShowVersion
-from hermetic.formats.messages import identity
-from hermetic.ids import Purpose
+from hermetic.formats.messages.promotion import PromoteVersion, RollBack
+from hermetic.ids import Environment, Purpose
 from hermetic.policy.bundle import PolicyBundle
 from tests import world as w
 from tests.unit.custody.approving import Person, the_request
@@ -57,6 +57,9 @@ def _bundle(port, change=lambda text: text):
     return PolicyBundle(files=files).to_bytes()
 
 
+DEV, STAGING, _ = Environment
+
+
 def _authority(domain):
     return x509.root_certificate(x509.AuthorityKey.generate(), "somebody's", domain, x509.Span.of(w.START, 3600))
 
@@ -76,6 +79,8 @@ def _wrong(port):
     signer = port.ask(signing.ListSigningKeys()).keys[0]
     found = {
         "share-version": packages.ShareVersion(REF, NONE, (_recipient(),), 30, WHY),
+        "promote-version": PromoteVersion(REF, NONE, DEV, STAGING, WHY),
+        "roll-back": RollBack(REF, NONE, DEV, version, WHY),
         "rotate-key": keys.RotateKey(NONE, WHY),
         "rewrap-key": keys.RewrapKey(kek, 0),
         "change-key-state": keys.ChangeKeyState(kek, "resume-it", WHY),
@@ -173,6 +178,8 @@ def test_a_refusal_by_policy_names_policies_and_what_was_asked(world):
     kek, root, version = wrong["rewrap-key"].kek, wrong["drop-root"].root, port.ask(ShowVersion(REF)).version
     good = wrong | {
         "share-version": packages.ShareVersion(REF, version, (_recipient(),), 30, WHY),
+        "promote-version": PromoteVersion(REF, version, DEV, STAGING, WHY),
+        "roll-back": RollBack(REF, version, DEV, port.ask(ShowVersion("dataset/patients")).version, WHY),
         "rotate-key": keys.RotateKey(kek, WHY),
         "rewrap-key": keys.RewrapKey(kek),
         "change-key-state": keys.ChangeKeyState(kek, "suspend", WHY),

@@ -31,7 +31,7 @@ from hermetic.formats.messages.policy import Explain
 from hermetic.formats.messages.roots import ListRoots
 from hermetic.formats.messages.runs import OpenScratch, ShowRun, StartRun
 from hermetic.formats.messages.versions import CheckLeases, EndLeases, ExposureTerms, OpenVersions
-from hermetic.ids import Enforcement, Purpose
+from hermetic.ids import Enforcement, Environment, Purpose
 from hermetic.keys import approver_key
 from hermetic.policy import defaults
 from tests import world as w
@@ -81,6 +81,7 @@ def theirs(tmp_path_factory):
 
 # What the fields of requests mean, by name; for single requests with the request's name before it.
 MEANS = {
+    "roll-back.latest": "version",
     "ref": "ref", "refs": "ref", "name": "name", "old": "name", "pattern": "name", "asset": "asset", "kek": "kek", "root": "root",
     "run": "run", "lease": "lease", "leases": "lease", "path": "path", "recipient": "public", "public": "public", "bundle": "bundle",
     "begin-totp.to": "public", "invite-factor.to": "public", "enrol-approver.public": "approver", "publish-version.object": "object", "shred-versions.versions": "version",
@@ -88,6 +89,8 @@ MEANS = {
     "version": "version", "publish-version.version": "draft", "abandon-version.version": "draft", "object": "object",
 }  # fmt: skip
 SAID = {
+    "promote-version.environment": Environment.DEVELOPMENT, "promote-version.to": Environment.STAGING, "promotion": None,
+    "roll-back.environment": Environment.DEVELOPMENT, "parents_in": None,
     "action": "open", "operation": "suspend", "state": "finished", "change-key-state.state": "suspend", "purpose": Purpose.TRAIN,
     "principal": "nobody", "role": "auditor", "roles": "auditor", "place": "sealed", "key": "x.csv", "member": "data", "hint": "x",
     "new": "dataset/c", "limit": 1, "days": 7, "protocol": 1, "reason": "because", "uri": "local:keyring", "labels": None,
