@@ -69,7 +69,10 @@ ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME
     "root-in-a-tpm": "tpm",
 }
 
-APART = {"keep-custody-apart": "tests/unit/server/test_separated.py"}  # takes several users of the machine
+APART = {  # take several users of the machine, or a service
+    "keep-custody-apart": "tests/unit/server/test_separated.py",
+    "run-a-service": "tests/unit/server/test_https_page.py",
+}
 
 pytest.importorskip("pyarrow")
 
