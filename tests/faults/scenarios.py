@@ -281,6 +281,7 @@ def manage(root: Path, _say: Say) -> None:
         _drafts(h)
         _people_and_policy(h)
         _grants(h)
+        _tell(h)
     with _workspace(root):  # notes what has run out meanwhile
         pass
 
@@ -367,7 +368,7 @@ def _people_and_policy(h) -> None:
 def destroy(root: Path, say: Say) -> None:
     """Approvers, requests, answers; a version shredded; a key version announced, kept, and destroyed by a clock that is ahead."""
     from hermetic.errors import ApprovalNeeded
-    from hermetic.formats.messages.approvals import EnrolApprover, RemoveApprover
+    from hermetic.formats.messages.approvals import EnrolApprover, ListRequests, RemoveApprover, WithdrawRequest
     from hermetic.formats.messages.destruction import (
         AnnounceDestruction,
         CancelDestruction,
@@ -388,6 +389,10 @@ def destroy(root: Path, say: Say) -> None:
                     ask(EnrolApprover(person.name, person.public, "approves"))
                     break
                 _all_approve(h, people[:2])
+        with contextlib.suppress(ApprovalNeeded):
+            ask(RemoveApprover("dave", "leaves"))
+        for row in ask(ListRequests()).requests:
+            ask(WithdrawRequest(row.id, "not yet"))
         for _ in range(2):
             with contextlib.suppress(ApprovalNeeded):
                 ask(RemoveApprover("dave", "leaves"))
@@ -416,6 +421,45 @@ def destroy(root: Path, say: Say) -> None:
         assert [row.problem for row in ask(DestroyDue()).versions] == [""]
         custodian.clock = before
         custodian.database.rebuild()
+
+
+def _break_glass(h, people: list[_Approver]) -> None:
+    """Two agree to an emergency; somebody else reviews it, and leaves."""
+    from hermetic.errors import ApprovalNeeded
+    from hermetic.formats.messages.access import BreakGlass, DisablePrincipal, ReviewGrant
+    from hermetic.formats.messages.policy import RevokeGrant, SetRoles
+    from hermetic.ids import Purpose
+
+    ask, request = h.connection.ask, BreakGlass("dataset/base", Purpose.RECOVER, 3600, "drill")
+    with contextlib.suppress(ApprovalNeeded):
+        ask(request)
+    _all_approve(h, people)
+    grant = ask(request)
+    ask(RevokeGrant(grant.id, "over"))
+    ask(SetRoles("nobody", ("auditor",), "reviews"))
+    with _as_user(h, "nobody"):
+        ask(ReviewGrant(grant.id, "nothing was opened"))
+    ask(DisablePrincipal("nobody", "leaves"))
+
+
+def _tell(h) -> None:
+    """Somebody outside is told of something: in vain, given up, then taken."""
+    from unittest import mock
+
+    from hermetic.custody.outbox import Wants
+    from hermetic.domain import notify_sending, notify_settings, notifying
+    from hermetic.formats.messages.policy import SetRoles
+
+    def fails(_target, _message):
+        raise notify_sending.Failed("out of reach")
+
+    custodian = h.connection.port._custodian
+    target = notify_settings.read({"chat": {"webhook": "https://127.0.0.1:9/hook", "key": "/nowhere"}}, "")
+    custodian.outbox.wants = (Wants("chat"),)
+    h.connection.ask(SetRoles("nobody", (), "leaves"))
+    with mock.patch.object(notifying, "TRIES", 1):
+        notifying.Notifier(custodian, target, sending=fails).deliver()
+    assert notifying.Notifier(custodian, target, sending=lambda *_: None).deliver(again=True).waiting == 0
 
 
 class _Approver:

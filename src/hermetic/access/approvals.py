@@ -179,10 +179,10 @@ def requests(session: ReadSession, *, state: str | None = None) -> tuple[Asked, 
 
 
 def newest(session: ReadSession, request_hash: bytes, principal: Principal) -> Asked | None:
-    """Return the newest request of a principal for exactly this."""
+    """Return the request of a principal for exactly this that is open, else the newest."""
     rows = session.find(tables.approval_request, hash=request_hash)
-    mine = sorted((_asked(row) for row in rows if row["requester_id"] == principal.id), key=lambda item: (item.created_ms, item.id))
-    return mine[-1] if mine else None
+    mine = (_asked(row) for row in rows if row["requester_id"] == principal.id)
+    return max(mine, key=lambda item: (item.state == OPEN, item.created_ms, item.id), default=None)
 
 
 def close(session: Session, item: Asked, state: str, *, now_ms: int) -> Asked:
