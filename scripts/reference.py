@@ -23,6 +23,7 @@ from hermetic.cli.main import root
 from hermetic.errors import HermeticError
 from hermetic.formats import codec, messages
 from hermetic.providers import records
+from hermetic.server import openapi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +172,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-PAGES = {"cli.md": commands, "port.md": port, "errors.md": error_page, "providers.md": providers}
+PAGES = {"cli.md": commands, "port.md": port, "errors.md": error_page, "providers.md": providers, "openapi.json": openapi.document}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def reference():
     return module
 
 
-@pytest.mark.parametrize("name", ["errors.md", "port.md", "cli.md", "providers.md"])
+@pytest.mark.parametrize("name", ["errors.md", "port.md", "cli.md", "providers.md", "openapi.json"])
 def test_page_is_current(reference, name):
     page = reference.TARGET / name
     assert page.is_file(), "run make docs"

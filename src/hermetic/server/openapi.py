@@ -37,6 +37,8 @@ def document() -> str:
 
 def _document() -> dict[str, Any]:
     schemas: dict[str, Any] = {}
+    for cls in codec.registered().values():
+        _envelope(cls, schemas)
     asked = {name: cls for name, cls in codec.registered().items() if issubclass(cls, Request)}
     paths = {f"/v1/{name}": {"post": _operation(name, cls, schemas)} for name, cls in sorted(asked.items())}
     return {

@@ -1,0 +1,90 @@
+"""The OpenAPI document says what the codec does: of every message, and of every error."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import enum
+import inspect
+import json
+import types
+import typing
+
+import jsonschema
+import pytest
+
+from hermetic import errors
+from hermetic.formats import codec
+from hermetic.formats.messages.base import Request
+from hermetic.server.http_status import MEANINGS, OF_ERROR, status_of
+from hermetic.server.openapi import answer_of, document
+
+DOCUMENT = json.loads(document())
+MESSAGES = sorted(codec.registered())
+
+
+def sample(kind):
+    """The smallest value of a type, with one item in each list."""
+    origin = typing.get_origin(kind)
+    if origin in {typing.Union, types.UnionType}:
+        return sample(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType))
+    if origin is tuple:
+        return (sample(typing.get_args(kind)[0]),)
+    kind = getattr(kind, "__supertype__", kind)
+    if dataclasses.is_dataclass(kind):
+        return kind(**{name: sample(hint) for name, hint in typing.get_type_hints(kind).items()})
+    if issubclass(kind, enum.Enum):
+        return next(iter(kind))
+    return {str: "text", int: 7, bool: True, bytes: b"\xff\xfe\xfd"}[kind]
+
+
+def check(name, value):
+    schema = {"$ref": f"#/components/schemas/{name}.message", "components": DOCUMENT["components"]}
+    jsonschema.Draft202012Validator(schema).validate(value)
+
+
+def test_every_request_and_answer_is_there():
+    asked = {name: cls for name, cls in codec.registered().items() if issubclass(cls, Request)}
+    assert {path.removeprefix("/v1/") for path, item in DOCUMENT["paths"].items() if "post" in item} == set(asked)
+    for name, cls in asked.items():
+        operation = DOCUMENT["paths"][f"/v1/{name}"]["post"]
+        answer = codec.name_of(answer_of(cls))
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{answer}.message"}
+        assert set(operation["responses"]) == {"200", *map(str, MEANINGS)}
+
+
+@pytest.mark.parametrize("schema", sorted(DOCUMENT["components"]["schemas"]))
+def test_schemas_are_schemas(schema):
+    jsonschema.Draft202012Validator.check_schema(DOCUMENT["components"]["schemas"][schema])
+
+
+def test_what_the_codec_writes_is_described():
+    for name in MESSAGES:
+        value = json.loads(codec.encode(sample(codec.registered()[name])))
+        check(name, value)
+        wrong = [
+            value | {"more": 1},
+            value | {"type": "other"},
+            value | {"hermetic": 2},
+            value | {"body": value["body"] | {"more": 1}},
+        ]
+        for other in wrong:
+            with pytest.raises(jsonschema.ValidationError):
+                check(name, other)
+
+
+def test_binary_is_base64url():
+    schema = next(item for item in DOCUMENT["components"]["schemas"]["Receipt"]["properties"].values() if "contentEncoding" in item)
+    jsonschema.validate(base64.urlsafe_b64encode(b"\xff\xfe\xfd").decode(), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate("a+b/", schema)
+
+
+def test_every_error_has_a_status_that_is_described():
+    found = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.HermeticError)]
+    assert {status_of(cls("x")) for cls in found} == set(OF_ERROR.values())
+    assert set(OF_ERROR.values()) <= set(MEANINGS)
+    told = {cls.__name__: status_of(cls("x")) for cls in found}
+    named = ("NotAuthenticated", "PolicyDenied", "NotFound", "Conflict", "ApprovalNeeded", "Locked", "RowTampered", "FormatError")
+    assert [told[name] for name in named] == [401, 403, 404, 409, 428, 503, 500, 422]
