@@ -398,6 +398,7 @@ def destroy(root: Path, say: Say) -> None:
                 ask(RemoveApprover("dave", "leaves"))
                 break
             _all_approve(h, people[:2])
+        _break_glass(h, people[:2])
         h.seal(b"first", name="dataset/brief", data_class="restricted", member="x", purpose="ingest")
         plan = ask(PlanShred(("dataset/brief@1",)))
         done = ask(ShredVersions(plan.refs, plan.versions, "drill"))
@@ -460,6 +461,25 @@ def _tell(h) -> None:
     with mock.patch.object(notifying, "TRIES", 1):
         notifying.Notifier(custodian, target, sending=fails).deliver()
     assert notifying.Notifier(custodian, target, sending=lambda *_: None).deliver(again=True).waiting == 0
+
+
+def _break_glass(h, people: list[_Approver]) -> None:
+    """Two agree to an emergency; somebody else reviews it, and leaves."""
+    from hermetic.errors import ApprovalNeeded
+    from hermetic.formats.messages.access import BreakGlass, DisablePrincipal, ReviewGrant
+    from hermetic.formats.messages.policy import RevokeGrant, SetRoles
+    from hermetic.ids import Purpose
+
+    ask, request = h.connection.ask, BreakGlass("dataset/base", Purpose.RECOVER, 3600, "drill")
+    with contextlib.suppress(ApprovalNeeded):
+        ask(request)
+    _all_approve(h, people)
+    grant = ask(request)
+    ask(RevokeGrant(grant.id, "over"))
+    ask(SetRoles("nobody", ("auditor",), "reviews"))
+    with _as_user(h, "nobody"):
+        ask(ReviewGrant(grant.id, "nothing was opened"))
+    ask(DisablePrincipal("nobody", "leaves"))
 
 
 class _Approver:
