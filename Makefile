@@ -1,5 +1,6 @@
 # What a person types. `make` alone lists it. Everything runs in .venv, which `make venv` makes; nothing is installed elsewhere
-# except the system packages python3-venv and, by interop-unsynced, fuse3, where they are missing and root or sudo allow.
+# except the system packages python3-venv and, by test, postgresql (a server of the tests' own) and, by interop-unsynced, fuse3, where
+# they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test soak bench bench-peers interop interop-log interop-unsynced fuzz docs
@@ -11,6 +12,7 @@ WORKERS ?= 2
 FUZZ_SECONDS ?= 300
 KILLS ?= 3
 KILLS_TOTAL ?= 300
+POSTGRES_KILLS ?= 100
 KILL_TABLE := build/kills.txt
 CRASHES := tests/faults/test_kill.py tests/faults/test_unsynced.py tests/faults/test_disk.py
 
@@ -24,16 +26,19 @@ demo: venv  ## run the example pipeline of a clinic, end to end
 	$(BIN)/python examples/clinic/demo.py
 
 test: venv  ## lint, types, floors, all tests
+	@bash scripts/venv.sh postgresql
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all; the table of steps hit
+soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all, the table of steps hit; POSTGRES_KILLS of hosts and a database server
 	@mkdir -p build && rm -f $(KILL_TABLE)
 	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) --dist worksteal $(CRASHES)
 	$(BIN)/python scripts/kill_table.py $(KILL_TABLE) $(KILLS_TOTAL)
+	@bash scripts/venv.sh postgresql
+	HERMETIC_POSTGRES_KILLS=$(POSTGRES_KILLS) $(BIN)/pytest -n 0 tests/faults/test_postgres_hosts.py
 
 bench: venv  ## print the figures of benchmarks/, rivals included
 	@bash scripts/each.sh "benchmarks" $(BIN)/python

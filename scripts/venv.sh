@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv, or brings an existing one up to date, and installs the project with what demo and test need.
 # Quick when nothing changed: the stamp holds a digest of the dependency lists. With the argument `fuse` it makes sure of fusermount3,
-# with `apt PACKAGE` of a system package.
+# with `postgresql` of a PostgreSQL server, with `apt PACKAGE` of a system package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,6 +49,12 @@ ensure_venv_module() {
 
 if [ "${1:-}" = fuse ]; then
   command -v fusermount3 >/dev/null || apt_install fuse3 "there is no fusermount3"
+  exit 0
+fi
+
+# Debian starts a server of its own with the package; the tests start theirs.
+if [ "${1:-}" = postgresql ]; then
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || apt_install postgresql "there is no PostgreSQL server"
   exit 0
 fi
 

@@ -51,6 +51,15 @@ def patients(folder: Path) -> None:
 
 
 @pytest.fixture
+def server() -> Callable[[list[Step]], list[Step]]:
+    """Return what lets the commands of a page reach a PostgreSQL server of this machine where the page says db.example.org."""
+    from tests import postgres
+
+    place = str(postgres.shared().tcp(postgres.shared().database())).removeprefix("postgresql://custody@")
+    return lambda steps: [replace(step, command=step.command.replace("db.example.org/hermetic", place)) for step in steps]
+
+
+@pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[Step]], list[Step]]]:
     """Yield what lets the commands of a page reach a bucket of this machine where the page says s3.example.org."""
     from tests.unit.stores.s3_endpoint import Endpoint

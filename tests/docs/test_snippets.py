@@ -50,6 +50,7 @@ BEFORE = {
     "s3": BENCH,
     "load-weights": DOMAIN,
     "identities": DOMAIN,
+    "keep-custody-in-postgresql": [],
     "share-a-version": [*SEALED, "printf 'group,cases\\nall,400\\n' > summary.csv"],
 }
 
@@ -91,6 +92,8 @@ def test_how_to(name: str, folder: Path, home: Path, patients: None, request: py
     asked = steps(page)
     if name == "s3":
         asked = request.getfixturevalue("bucket")(asked)
+    if name == "keep-custody-in-postgresql":
+        asked = request.getfixturevalue("server")(asked)
     check(page, run([*(Step(command, 0) for command in BEFORE[name]), *asked], folder, home))
 
 
