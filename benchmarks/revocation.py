@@ -1,24 +1,33 @@
 """From revocation to the last possible use of a key that a process already holds, measured across processes.
 
-    python benchmarks/revocation.py [--rounds 5] [--check 1] [--offline 4] [--loader] [--scorer] [--folder DIR]
+    python benchmarks/revocation.py [--rounds 5] [--check 1] [--offline 4] [--loader] [--scorer] [--access] [--folder DIR]
 
 A reader opens a sealed file and reads on and on; with `--loader` a DataLoader of torch with two workers runs over the same file,
 epoch after epoch; with `--scorer` a process answers requests with sealed weights (`hold_tensors`). Then the key is revoked, and the
 last good read, batch or score is compared with the moment at which `revoke` was answered. With custody within reach that takes at
 most `check` seconds, which is the class's own setting; with custody out of reach (its home renamed), at most `offline`. Batches
 that lie finished in the loader's queue when the lease ends are the loop's, and count. A second reader, under another key, must not
-fail once. The baseline is a plain file: nobody can take back what a process has open, so its reads never end.
+fail once.
+
+With `--access` principals and grants are taken back instead, under load: one person asks for a key on and on in several threads, and
+goes on confirming the lease of another, while others do the same undisturbed; then the person is disabled, or the grant revoked. What
+is told is from the answer of that to the last key handed out, and to the last confirmation of the lease.
+
+The baseline is a plain file: nobody can take back what a process has open, so its reads never end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
+import pwd
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +37,20 @@ import numpy as np
 from ruamel.yaml import YAML
 
 import hermetic
+from hermetic.crypto.hpke import PrivateKey
 from hermetic.domain.create import create_domain
+from hermetic.errors import HermeticError
+from hermetic.formats.messages.access import DisablePrincipal
 from hermetic.formats.messages.keys import ChangeKeyState, RotateKey
-from hermetic.formats.messages.policy import ApplyPolicy
+from hermetic.formats.messages.policy import ApplyPolicy, GiveGrant, RevokeGrant, SetRoles
+from hermetic.formats.messages.versions import CheckLeases, OpenVersions
+from hermetic.ids import Purpose, id_from_bytes
 from hermetic.recovery.compromise import compromise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from hermetic.formats.messages.policy import PrincipalRow
 
 LOOP = """
 import sys, time, hermetic
@@ -127,6 +143,9 @@ class Process:
 def main() -> None:
     """Measure and print."""
     options = _options()
+    if options.access:
+        _access(options)
+        return
     kinds = ["reader", *(kind for kind in ("loader", "scorer") if getattr(options, kind))]
     found: dict[tuple[str, bool], list[tuple[float, str]]] = {(kind, reach): [] for kind in kinds for reach in (True, False)}
     others = []
@@ -226,6 +245,95 @@ def _away(root: Path, kinds: list[str]) -> dict[str, tuple[float, str]]:
     return _ends(processes, time.monotonic())
 
 
+MEMBERS = {"principal": 65534, "grant": 8}  # users of this machine: one works by a role, one by a grant
+THREADS = 3  # that ask for keys in the name of each
+
+
+def _access(options: argparse.Namespace) -> None:
+    """Disable a principal and revoke a grant while both are at work, and say when the last key went out."""
+    found: dict[str, list[tuple[float, float, int]]] = {"principal": [], "grant": []}
+    for _ in range(options.rounds):
+        for kind, times in found.items():
+            with _fresh(options) as (_, h), h:
+                times.append(_taken_back(h, kind))
+    print(
+        f"from the answer of `access disable` or `access revoke` to the last success, {THREADS} threads each, {options.rounds} rounds"
+    )
+    print(f"{'':12}{'keys':>10}{'last key s':>14}{'last lease s':>14}")
+    for kind, times in found.items():
+        print(
+            f"{kind:12}{sum(one[2] for one in times):>10,}{max(one[0] for one in times):>14.4f}{max(one[1] for one in times):>14.4f}"
+        )
+    if any(max(one[:2]) > options.check for times in found.values() for one in times):
+        raise SystemExit("a limit was not kept")
+
+
+def _taken_back(h: hermetic.Workspace, kind: str) -> tuple[float, float, int]:
+    """Return seconds from the answer to the last key and to the last lease that held, and how many keys went out before."""
+    people = {row.id.rpartition(":")[2]: row.name for row in _members(h)}
+    name, given = people[str(MEMBERS[kind])], _grant(h, people[str(MEMBERS["grant"])])
+    takers = {who: [_Taker(h, uid) for _ in range(THREADS)] for who, uid in MEMBERS.items()}
+    threads = [taker for group in takers.values() for taker in group]
+    for taker in threads:
+        taker.start()
+    time.sleep(0.5)
+    h.connection.ask(DisablePrincipal(name, "benchmark") if kind == "principal" else RevokeGrant(given, "benchmark"))
+    moment = time.monotonic()
+    time.sleep(0.5)
+    for taker in threads:
+        taker.stop.set()
+        taker.join()
+    undisturbed = next(group for who, group in takers.items() if who != kind)
+    if any(taker.failed for taker in undisturbed):
+        raise SystemExit("somebody else was disturbed")
+    mine = takers[kind]
+    return (
+        max(0.0, *(one.last_key - moment for one in mine)),
+        max(0.0, *(one.last_lease - moment for one in mine)),
+        sum(one.keys for one in mine),
+    )
+
+
+def _members(h: hermetic.Workspace) -> tuple[PrincipalRow, ...]:
+    names = {uid: pwd.getpwuid(uid).pw_name for uid in MEMBERS.values()}
+    return (
+        h.connection.ask(SetRoles(names[MEMBERS["principal"]], ("ml-engineer",), "benchmark")),
+        h.connection.ask(SetRoles(names[MEMBERS["grant"]], ("auditor",), "benchmark")),
+    )
+
+
+def _grant(h: hermetic.Workspace, name: str) -> str:
+    until = time.time_ns() // 1_000_000 + 3_600_000
+    return h.connection.ask(GiveGrant(name, "open", "dataset/*", (Purpose.TRAIN,), until, "benchmark")).id
+
+
+class _Taker(threading.Thread):
+    """Opens versions in somebody's name on and on, and confirms the lease of the first."""
+
+    def __init__(self, h: hermetic.Workspace, uid: int) -> None:
+        super().__init__()
+        self._port, self._uid, self._key = h.connection.port, uid, PrivateKey.generate().public
+        self.stop, self.failed = threading.Event(), False
+        self.keys, self.last_key, self.last_lease = 0, 0.0, 0.0
+
+    def run(self) -> None:
+        lease = ""
+        while not self.stop.is_set():
+            with contextlib.suppress(HermeticError):
+                if lease:
+                    (state,) = self._port.ask_for(self._uid, CheckLeases((lease,))).states
+                    self.last_lease = time.monotonic() if state.ended is None else self.last_lease
+            try:
+                request = OpenVersions(id_from_bytes(os.urandom(16)), ("dataset/secret",), Purpose.TRAIN, recipient=self._key)
+                opened = self._port.ask_for(self._uid, request)
+            except HermeticError:
+                self.failed = True
+                time.sleep(0.001)
+                continue
+            lease = lease or opened.released[0].lease.id
+            self.keys, self.last_key = self.keys + 1, time.monotonic()
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -233,6 +341,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--offline", type=int, default=4, help="seconds that a lease lives without an answer")
     parser.add_argument("--loader", action="store_true", help="also a DataLoader with two workers; needs torch")
     parser.add_argument("--scorer", action="store_true", help="also a process that scores with sealed weights")
+    parser.add_argument("--access", action="store_true", help="principals and grants instead of keys")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     return parser.parse_args()
 
