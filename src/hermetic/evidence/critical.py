@@ -148,6 +148,24 @@ def _signing_overdue(use: str, days: str) -> Finding:
     )
 
 
+def _authority_ending(which: str, days: str) -> Finding:
+    kind = which.partition(" ")[0]
+    remedy = "hermetic identity authority rotate --reason WHY" + (" --root" if kind == "root" else "")
+    if kind == "external":
+        remedy = "get its next certificate from whoever keeps it, then hermetic identity authority trust FILE --reason WHY"
+    return Finding("authority-ending", "high", f"authority {which}", f"its certificate ends in {days} days, and all under it", remedy)
+
+
+def _certificate_ending(name: str, minutes: str) -> Finding:
+    return Finding(
+        "certificate-ending",
+        "medium",
+        name,
+        f"their last certificate ends in {minutes} minutes, and nobody has renewed it",
+        "on their machine: hermetic identity renew, or hermetic identity agent",
+    )
+
+
 def _doubtful_version(ref: str, place: str) -> Finding:
     return Finding(
         "signed-by-compromised-key",
@@ -224,6 +242,8 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "signing-rotation-overdue": _signing_overdue,
     "break-glass-open": _glass,
     "break-glass-unreviewed": _unreviewed,
+    "authority-ending": _authority_ending,
+    "certificate-ending": _certificate_ending,
     "suite-retired": _suite_retired,
     "suite-closed": _suite_closed,
     "signed-by-compromised-key": _doubtful_version,

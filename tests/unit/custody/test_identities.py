@@ -25,6 +25,7 @@ from hermetic.errors import (
     UsageError,
 )
 from hermetic.formats.messages import identity
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.policy import SetRoles
@@ -439,3 +440,20 @@ def test_revoking_everything_of_a_principal(world, port):
         assert session.require(tables.credential, made.credential)["authority_id"]
         with pytest.raises(NotFound):
             credentials.get(session, w.fresh())
+
+
+def test_what_ends_soon_is_a_finding(world, port):
+    def ending():
+        return {(pair.name, pair.value) for pair in port.ask(GatherFacts()).critical if "ending" in pair.name}
+
+    issued(world, port)
+    assert ending() == set()
+    world.clock.now += 12 * 60_000
+    assert ending() == {("certificate-ending", "ana|3")}
+    issued(world, port)
+    assert ending() == set()
+    world.clock.now += 352 * w.DAY
+    ((name, value),) = ending()
+    assert (name, value.startswith("intermediate "), value.endswith("|12")) == ("authority-ending", True, True)
+    port.ask(identity.RotateAuthority(root=False, reason=WHY))
+    assert ending() == set()
