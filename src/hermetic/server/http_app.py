@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from fastapi import FastAPI
@@ -99,6 +98,8 @@ class Door:
             await _send(_refusal(told, error.status, {"retry-after": str(error.after_s)}), send)
         except _Refused as refused:
             await _send(_refusal(refused.error, refused.status, {"connection": "close"}), send)
+        except HermeticError as error:  # who it is cannot be found out
+            await _send(_refusal(error, status_of(error), {"connection": "close"}), send)
 
     async def ready(self, _request: HttpRequest) -> Response:
         """Answer `GET /readyz`."""
@@ -112,14 +113,9 @@ class Door:
     async def _account(self, peer: Peer) -> str:
         """Return whose limits count; the first request of a connection counts the connection too."""
         if peer.account is None:
-            with suppress(HermeticError):  # the request will say what is wrong
-                peer.account = await self._in_thread(self._custody.account, peer.certificate)
-            account = peer.account = peer.account or STRANGERS
-            try:
-                self._admission.connect(account)
-            except TooMany:
-                peer.account = None
-                raise
+            account = await self._in_thread(self._custody.account, peer.certificate) or STRANGERS
+            self._admission.connect(account)
+            peer.account = account
             peer.gone.append(lambda: self._admission.disconnect(account))
         return peer.account
 

@@ -6,6 +6,7 @@ for ever for an answer to be read. Who sends a byte now and then, or never reads
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -61,7 +62,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if certificate is None:  # the context requires one: this is not how it was set up
             transport.abort()
             return
-        self._peer = Peer(certificate, self.client[0] if self.client else "")
+        self._peer = Peer(certificate, _plain(self.client[0]) if self.client else "")
         self._due(self.limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,3 +142,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_long(self) -> None:
         self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
         self.transport.close()
+
+
+def _plain(address: str) -> str:
+    """Return an address as policies write it: an IPv4 one that a listener for IPv6 met, as IPv4; of a link's, without the link."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)

@@ -10,13 +10,14 @@ import threading
 
 import pytest
 
-from hermetic.errors import KeyServiceUnavailable, PolicyDenied
+from hermetic.errors import KeyServiceUnavailable, PolicyDenied, StorageError
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Done, Refusal
 from hermetic.formats.messages.greeting import Hello, Welcome
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Purpose
+from hermetic.server import http_protocol
 from tests import world as w
 from tests.unit.server import https_world
 from tests.unit.server.https_world import Stub, call, channel, said
@@ -94,6 +95,28 @@ def test_not_ready(service, monkeypatch):
     custody.check_ready = fails
     with service.running(custody=custody):
         assert call(service, "ana", "/readyz", method="GET")[::2] == (503, b"unavailable\n")
+
+
+def test_addresses_are_what_policies_write():
+    written = {"::ffff:192.0.2.7": "192.0.2.7", "192.0.2.7": "192.0.2.7", "fe80::1%eth0": "fe80::1", "2001:db8::7": "2001:db8::7"}
+    assert {address: http_protocol._plain(address) for address in written} == written
+
+
+def test_a_database_that_is_away(service):
+    """Who it is cannot be found out: nothing is answered, and nobody is taken for a stranger for good."""
+    custody, away = Stub(service.custody, service.custody.ask), [True]
+
+    def account(certificate):
+        if away:
+            raise StorageError("secret detail")
+        return service.custody.account(certificate)
+
+    custody.account = account
+    with service.running(custody=custody):
+        status, _, text = call(service, "ana", "/v1/hello", HELLO)
+        assert (status, refusal(text)) == (503, "StorageError")
+        away.clear()
+        assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
 
 
 def test_too_long(made):
