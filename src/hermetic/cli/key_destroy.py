@@ -115,6 +115,8 @@ def shred(out: Out, *, refs: tuple[str, ...], reason: str, dry_run: bool, file: 
         plan = connection.ask(PlanShred(refs, **more))
         for note in plan.notes:
             out.warn(note)
+        for name in _with_older(refs, plan.refs):
+            out.warn(f"only {name} is meant, the newest: older versions of it stay, and are shredded by their numbers")
         if dry_run:
             out.emit(plan, *_radius(", ".join(plan.refs[:SHOWN]), plan.radius))
             return 0
@@ -136,6 +138,13 @@ def shred(out: Out, *, refs: tuple[str, ...], reason: str, dry_run: bool, file: 
     lists = (("It relies on", done.relies), ("Missing", done.missing), ("Who can still read it", done.remains))
     out.emit(done, Facts(facts), *under_titles(*lists))
     return 0
+
+
+def _with_older(given: tuple[str, ...], found: tuple[str, ...]) -> list[str]:
+    """Return what was named without a number and has a number above 1, unless a version before it goes too."""
+    names = {ref for ref in given if "@" not in ref}
+    meant = [(name, int(number)) for name, _, number in (ref.rpartition("@") for ref in found) if name in names]
+    return [f"{name}@{number}" for name, number in meant if number > 1 and (name, number - 1) not in meant]
 
 
 def _sealed_meanwhile(connection: Connection, subjects: tuple[str, ...]) -> tuple[str, ...]:

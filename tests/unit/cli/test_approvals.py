@@ -88,6 +88,14 @@ def test_two_approve_and_the_same_command_goes_through(asked, hermetic, project)
     assert hermetic("key", "certificate", "dataset/cases@1", "--json").json["kind"] == "shred"
 
 
+def test_a_name_without_a_number_says_that_older_versions_stay(project, hermetic):
+    assert hermetic("seal", "cases.csv", "--as", "dataset/cases").code == 0
+    only = hermetic("key", "shred", "dataset/cases", "--dry-run")
+    assert "only dataset/cases@2 is meant, the newest" in only.err
+    for numbered in (["dataset/cases@2"], ["dataset/cases", "dataset/cases@1"]):
+        assert "older versions" not in hermetic("key", "shred", *numbered, "--dry-run").err
+
+
 def test_a_no_is_told_to_the_requester(asked, hermetic):
     assert answer(hermetic, "deny", asked, "carol").code == 2  # a no has a reason
     assert answer(hermetic, "deny", asked, "carol", "--reason", "kept for the audit").code == 0
