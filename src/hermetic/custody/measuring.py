@@ -89,7 +89,9 @@ def _certificates(session: ReadSession) -> tuple[Figure, ...]:
     found: list[Figure] = []
     for table in (identity_tables.authority, identity_tables.credential):
         column = table.c
-        query: sa.Select[Any] = sa.select(sa.literal(table.name), sa.func.count(), sa.func.min(column.not_after_ms))
-        live = query.where(column.state == "active", column.not_after_ms.is_not(None)).having(sa.func.count() > 0)
-        found += _figures(session, live)
+        query = sa.select(sa.func.count(), sa.func.min(column.not_after_ms))
+        live = query.where(column.state == "active", column.not_after_ms.is_not(None))
+        count, first_ms = session.connection.execute(live).one()
+        if count:
+            found.append(Figure(table.name, int(count), int(first_ms)))
     return tuple(found)
