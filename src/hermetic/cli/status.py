@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -12,12 +13,14 @@ from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark, Table
 from hermetic.cli.options import ANY_PATH, exit_with, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size, span
+from hermetic.errors import KeyServiceUnavailable
 from hermetic.evidence import status as evidence
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.measures import GatherMeasures
 from hermetic.ids import Enforcement
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hermetic.cli.out import Out
@@ -34,10 +37,10 @@ def status(out: Out, *, scanned: tuple[Path, ...], metrics: bool) -> int:
     """Answer: are we safe yet?
 
     Which keys protect each asset; who can decrypt and what is logged; where plaintext exists and for how long; what is retained and
-    how long. Exits with 7 if there is any finding.
+    how long. Exits with 7 if there is any finding, and with 6 where no root can be reached: then nothing can be told.
     """
     first_use = around.never_pinned()
-    with connected() as connection:
+    with _in_reach(out), connected() as connection:
         facts = connection.ask(GatherFacts())
         surroundings = around.look(connection, out, scanned, facts, first_use=first_use)
         report = evidence.report(facts, connection.welcome, surroundings)
@@ -47,6 +50,19 @@ def status(out: Out, *, scanned: tuple[Path, ...], metrics: bool) -> int:
             return 0
     out.emit(report.to_json(), *_blocks(report, own))
     return exit_with(report.findings)
+
+
+@contextmanager
+def _in_reach(out: Out) -> Iterator[None]:
+    """Answer, before the error is told, that the question cannot be answered: silence is taken for a yes."""
+    try:
+        yield
+    except KeyServiceUnavailable as error:
+        if not out.as_json:
+            out.emit(
+                {}, Facts([("safe", Mark("cannot be told: no root of this domain is in reach", "bad")), ("because", error.message)])
+            )
+        raise
 
 
 def _figures(out: Out, measured: Measured, report: StatusReport) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hermetic.cli import words
 from hermetic.cli.main import root
-from hermetic.errors import NotFound
+from hermetic.errors import KeyServiceUnavailable, NotFound
 from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, signing, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
 from hermetic.ids import DataClass, Environment, Purpose
@@ -291,6 +291,16 @@ def test_status_exits_with_7_when_there_are_findings(hermetic, custody):
     ):
         assert word in done.out
     assert hermetic("status", "--json").json["safe"] is False
+
+
+def test_status_is_not_silent_when_no_root_is_in_reach(hermetic, custody):
+    custody.answers[domain.GatherFacts] = KeyServiceUnavailable("the token is not there", hint="plug it in")
+    done = hermetic("status")
+    assert done.code == 6
+    assert "cannot be told: no root of this domain is in reach" in done.out
+    assert "the token is not there" in done.out
+    assert "hint: plug it in" in done.err
+    assert hermetic("status", "--json").json["error"]["exit_code"] == 6
 
 
 def test_status_says_until_when_the_root_is_open_and_who_has_keys_at_all(hermetic, custody):
