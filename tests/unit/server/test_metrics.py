@@ -14,7 +14,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hermetic.cli import watched
+from hermetic.custody.outbox import Wants
 from hermetic.domain import config, telemetry_settings
+from hermetic.domain.backing import write_state
 from hermetic.domain.serving import SeparatedCustody
 from hermetic.domain.unix_port import UnixPort
 from hermetic.errors import (
@@ -35,11 +37,12 @@ from hermetic.errors import (
 )
 from hermetic.formats.findings import Finding
 from hermetic.formats.messages.greeting import Hello
+from hermetic.formats.messages.identity import CreateAuthority
 from hermetic.formats.messages.measures import GatherMeasures
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Purpose
 from hermetic.server.metrics import Figures, MetricsServer, address
-from hermetic.telemetry import exposition, metrics, otlp, service_log
+from hermetic.telemetry import exposition, gauges, metrics, otlp, service_log
 from hermetic.telemetry.measures import Measures, reason_of
 from hermetic.telemetry.metrics import METRICS
 from hermetic.telemetry.tracing import Trace, current
@@ -123,6 +126,30 @@ def test_everything_exported_is_in_the_table_and_nothing_else_is_in_it(custody, 
     assert "hermetic_findings" in found
     for word in planted[1]:
         assert word not in text, word
+
+
+def test_certificates_backups_and_what_waits(tmp_path):
+    """What the other domain has none of."""
+    world = w.World.make(tmp_path / "world", backup=True)
+    port = world.port()
+    try:
+        custodian = port._custodian
+        custodian.outbox.wants = (Wants("chat"),)
+        made = port.ask(CreateAuthority("services call")).authorities
+        w.enrol(port, "nobody")
+        w.enrol(port, "nobody", ())
+        write_state(custodian, {"last_ms": str(w.START - w.HOUR), "anchor_size": "2", "log_size": "1"})
+        measured = port.measured()
+    finally:
+        world.close()
+    text = exposition.text(gauges.families(measured))
+    found = {(sample.name, *sample.labels.values()): sample.value for family in families(text).values() for sample in family.samples}
+    assert found["hermetic_certificates", "authority"] == len(made) > 0
+    first = min(row.not_after_ms for row in made)
+    assert found["hermetic_certificate_days_left", "authority"] == pytest.approx((first - w.START) / w.DAY, abs=0.01)
+    assert found["hermetic_backup_age_seconds",] == 3600
+    assert found["hermetic_log_unanchored_entries",] == found["hermetic_log_entries",] - 2
+    assert (found["hermetic_notifications", "waiting"], found["hermetic_notifications", "dead"]) == (1, 0)
 
 
 def test_labels_are_bounded():
