@@ -52,10 +52,11 @@ class Machines:
         with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
         said = [word.replace("0.0.0.0:8443", f"127.0.0.1:{port}").replace("custody.clinic.example", "localhost") for word in words]
+        said += ["--socket", str(self.root / KEEPER / "custody.sock")]
         given = {"cwd": self.root / KEEPER / "project", "env": self.environment(KEEPER), "umask": 0o077}
         self.serving = subprocess.Popen([HERMETIC, *said], stderr=subprocess.PIPE, text=True, **given)
         line = self.serving.stderr.readline()
-        assert "custody of" in line, line + self.serving.stderr.read()
+        assert "custody.sock and https://127.0.0.1:" in line, line + self.serving.stderr.read()
         self.port = port
 
     def stop(self):
@@ -97,6 +98,9 @@ def test_the_page(machines):
         assert missing is None, (step.command, missing, ran.stdout, ran.stderr)
         done += 1
     assert done == 8
+    service, machines.url = machines.url, f"unix:{machines.root / KEEPER / 'custody.sock'}"
+    assert b"not kept apart" in machines.run(ANA, "ls", code=3).stderr  # answered there as another level: this is custody's own user
+    machines.url = service
     code, rest = machines.stop()
     assert code == 0, rest
     assert b"is `hermetic serve` running?" in machines.run(ANA, "ls", code=6).stderr
