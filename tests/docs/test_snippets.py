@@ -72,6 +72,7 @@ ELSEWHERE = {  # pages that need an environment of their own: tests/interop/NAME
 
 APART = {  # take several users of the machine, or a service
     "keep-custody-apart": "tests/unit/server/test_separated.py",
+    "second-factors": "tests/unit/server/test_second_factors_apart.py",
     "run-a-service": "tests/unit/server/test_https_page.py",
 }
 
