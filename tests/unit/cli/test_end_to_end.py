@@ -12,16 +12,38 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.domain.home import Home
 from hermetic.errors import Locked
+from hermetic.ids import DomainId
 from hermetic.recovery import trial
+from tests.backends import BACKENDS, EMBEDDED, serving
 from tests.unit.cli.conftest import Outcome
 
 ROWS = b"name,age\n" + b"".join(b"p%d,%d\n" % (number, number % 90) for number in range(2000))
 PASSPHRASE = "a recovery passphrase for tests"
 
 
+everywhere = pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+"""The same body with custody in this process, behind a Unix socket, behind HTTPS; HERMETIC_TEST_BACKEND names one for the others."""
+
+
 @pytest.fixture
-def project(hermetic, domain_home, tmp_path, monkeypatch):
+def backend(request):
+    return getattr(request, "param", os.environ.get("HERMETIC_TEST_BACKEND", EMBEDDED))
+
+
+@pytest.fixture
+def project(made, backend, domain_home, tmp_path, monkeypatch):
+    """A project whose custody is where the test says; the working folder."""
+    (domain,) = (path.name for path in (domain_home / "data").iterdir())
+    with serving(backend, Home(domain_home / "data", domain_home / "config"), DomainId(domain), tmp_path) as url:
+        if url:
+            monkeypatch.setenv("HERMETIC_URL", url)
+        yield made
+
+
+@pytest.fixture
+def made(hermetic, domain_home, tmp_path, monkeypatch):
     """A project whose backup lies beside it; the working folder."""
     folder, backup = tmp_path / "project", tmp_path / "backup"
     folder.mkdir(mode=0o700)
@@ -108,6 +130,7 @@ def test_outside_a_project_the_way_in_is_told(hermetic, domain_home):
     assert "hermetic init" in done.err
 
 
+@everywhere
 def test_seal_says_that_the_original_stays(project, hermetic):
     done = hermetic("seal", "patients.csv", "--as", "dataset/patients", "--class", "internal")
     assert "stays where it is, in plaintext" in done.err
@@ -125,6 +148,7 @@ def test_stdin_is_sealed_and_cat_gives_it_back(project):
     assert process("cat", "config/app", "--purpose", "train").stdout == b"lr: 0.1\n"
 
 
+@everywhere
 def test_cat_needs_a_purpose_for_restricted_data(sealed):
     done = process("cat", "dataset/patients")
     assert (done.returncode, done.stdout) == (3, b"")
@@ -153,6 +177,7 @@ def test_cat_to_a_reader_that_goes_away_is_quiet(sealed):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@everywhere
 def test_a_tampered_object_is_4_everywhere(sealed, hermetic):
     (target,) = sealed.glob("sealed/*/0.sealed")
     raw = bytearray(target.read_bytes())
@@ -175,6 +200,7 @@ def test_inspect_needs_no_domain(sealed, hermetic, monkeypatch, tmp_path):
     assert "patients" not in done.out.replace(str(tmp_path), "")
 
 
+@everywhere
 def test_expose_and_its_end(sealed, hermetic):
     done = hermetic("expose", "dataset/patients@1", "plain.csv", "--for", "2h", "--purpose", "prepare")
     assert done.code == 0
@@ -185,6 +211,7 @@ def test_expose_and_its_end(sealed, hermetic):
     assert not (sealed / "plain.csv").exists()
 
 
+@everywhere
 def test_looking(sealed, hermetic):
     assert hermetic("ls", "--json").json["assets"][0]["owner"] == "ana"
     assert hermetic("show", "dataset/patients", "--json").json["number"] == 1
@@ -222,6 +249,7 @@ def on_a_terminal(*arguments):
     return child.returncode, shown, err
 
 
+@everywhere
 def test_gc_finds_nothing_in_a_tidy_store(sealed, hermetic):
     done = hermetic("gc", "--json")
     assert (done.code, done.json["removed"], done.json["kept"]) == (0, [], [])
@@ -276,6 +304,7 @@ def test_from_scan_does_not_drown_its_result_in_notes(project, hermetic):
     assert lines[3] == "hermetic: note: and so for 3 more; --json has every note"
 
 
+@everywhere
 def test_from_scan_seals_what_rules_name_and_leaves_what_they_name_alike(project, hermetic):
     (project / "raw").mkdir()
     for name in ("raw/a.csv", "raw/b.csv", "one.csv"):
@@ -310,6 +339,7 @@ def test_an_empty_pipe_is_said(project):
     assert b"there was nothing on stdin: config/app@1 is empty" in done.stderr
 
 
+@everywhere
 def test_keys_rotate_and_suspend(sealed, hermetic):
     (row,) = hermetic("key", "ls", "--json").json["keys"]
     assert hermetic("key", "rotate", row["kek"], "--json").json["moved"] == 1
@@ -320,6 +350,7 @@ def test_keys_rotate_and_suspend(sealed, hermetic):
     assert process("cat", "dataset/patients", "--purpose", "prepare").stdout == ROWS
 
 
+@everywhere
 def test_policy_edits_count_once_applied(sealed, hermetic):
     path = sealed / "hermetic.yaml"
     path.write_text(path.read_text() + "\n# a remark\n")
@@ -356,6 +387,7 @@ def _soon():
     return (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%d")
 
 
+@everywhere
 def test_the_log_is_read_verified_proved_and_exported(sealed, hermetic, tmp_path):
     assert "version.published" in hermetic("log", "ls").out
     done = hermetic("log", "verify", "--json")
@@ -380,6 +412,7 @@ def test_an_exported_log_is_the_log(sealed, hermetic, tmp_path):
     assert report.entries == done["entries"]
 
 
+@everywhere
 def test_a_run_records_lineage_and_returns_the_exit_code(sealed, hermetic):
     code = "import hermetic; h = hermetic.connect(); d = h.open('dataset/patients').read(); h.seal(d[:99], name='features/ages')"
     done = process("run", "featurize", "--purpose", "prepare", "--", sys.executable, "-c", code)

@@ -1,10 +1,10 @@
-"""A real domain, plain and through the codec."""
+"""A real domain, embedded and behind each transport."""
 
 from __future__ import annotations
 
 import pytest
 
-from hermetic.testing.codec_port import CodecPort
+from tests.backends import BACKENDS, behind
 from tests.world import World
 
 
@@ -22,8 +22,8 @@ def world_with_backup(tmp_path):
     made.close()
 
 
-@pytest.fixture(params=["plain", "codec"])
-def port(request, world):
-    """The embedded port, as it is and with every message through the codec."""
-    plain = world.port()
-    return CodecPort(plain) if request.param == "codec" else plain
+@pytest.fixture(params=BACKENDS)
+def port(request, world, tmp_path):
+    """Custody, embedded and behind each transport."""
+    with behind(request.param, world.port(), tmp_path) as found:
+        yield found
