@@ -140,6 +140,9 @@ class Matrix:
         request = samples.request_for(name.partition(" ")[0], self.ids[environment])
         if hasattr(request, "environment"):
             request = dataclasses.replace(request, environment=environment)
+        if name == "promote-version":
+            onward = Environment.PRODUCTION if environment is Environment.STAGING else Environment.STAGING
+            request = dataclasses.replace(request, to=onward)
         changes = VARIANTS.get(name)
         return request if changes is None else dataclasses.replace(request, **changes)
 
@@ -206,6 +209,8 @@ EXPECTED = {
     "open to serve": {"service": YES},
     "expose": {},
     "share": {"research-lead": YES},
+    "promote": {"research-lead": APPROVAL},
+    "roll back": {"research-lead": YES},  # refused for what the sample names, before anybody is asked
     "rename": {"data-steward": YES},
     "classify": {"data-steward": YES},
     "break-glass": {"data-steward": FACTOR, "ml-engineer": FACTOR, "research-lead": FACTOR},
@@ -234,6 +239,8 @@ ACTIONS = {
     "classify": "record-decision",
     "break-glass": "break-glass",
     "share": "share-version",
+    "promote": "promote-version",
+    "roll back": "roll-back",
     "grant": "give-grant revoke-grant",
     "collect garbage": "collect-garbage",
     "delete": "shred-versions",

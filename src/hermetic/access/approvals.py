@@ -211,7 +211,7 @@ def add(session: Session, raw: bytes, *, domain: str, now_ms: int) -> tuple[Aske
     who, said = _verified(session, raw)
     if not who.active:
         raise Denied(f"{who.name} is no approver any more", hint="ask another approver")
-    if silenced(session, who):
+    if identity.silenced(session, who.principal_id, who.name):
         raise Denied(f"{who.name} is disabled in this domain", hint="ask another approver")
     # 2. It is about a request of this domain, as that stands, and of now.
     if said.domain != domain:
@@ -315,15 +315,8 @@ def voices(session: ReadSession, item: Asked, principal: Principal, now_ms: int)
         and who.active
         and not who.is_(principal)
         and now_ms < said.expires_ms
-        and not silenced(session, who)
+        and not identity.silenced(session, who.principal_id, who.name)
     )
-
-
-def silenced(session: ReadSession, who: Approver) -> bool:
-    """Whether an approver is a principal that is disabled, by id or by name: what they sign, or signed, does not count meanwhile."""
-    by_id = None if who.principal_id is None else identity.find(session, who.principal_id)
-    by_name = identity.by_name(session, who.name)
-    return any(found is not None and not found.active for found in (by_id, by_name))
 
 
 def _approver(row: dict[str, Any]) -> Approver:

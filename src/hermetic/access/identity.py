@@ -110,6 +110,12 @@ def authenticated(session: ReadSession, principal_id: str) -> Principal:
     return enrolled.principal
 
 
+def silenced(session: ReadSession, principal_id: str | None, name: str) -> bool:
+    """Whether somebody is disabled, by id or by name: what they sign as an approver, or signed before, does not count meanwhile."""
+    by_id = None if principal_id is None else find(session, principal_id)
+    return any(found is not None and not found.active for found in (by_id, by_name(session, name)))
+
+
 def listing(session: ReadSession) -> tuple[Enrolled, ...]:
     """Return everybody the domain knows, in order of name."""
     return tuple(sorted(map(_enrolled, session.find(tables.principal)), key=lambda enrolled: enrolled.principal.name))

@@ -59,7 +59,12 @@ def grant(out: Out, *, principal: str, action: str, pattern: str, purposes: tupl
 
 
 def _given(what: str, row: GrantRow) -> Facts:
-    facts = [(what, Mark(row.id, "name")), ("to", row.principal), ("until", moment(row.expires_ms)), ("state", row.state)]
+    facts: list[tuple[str, str | int | Mark | None]] = [
+        (what, Mark(row.id, "name")),
+        ("to", row.principal),
+        ("until", moment(row.expires_ms)),
+        ("state", row.state),
+    ]
     if row.bytes_left is not None:
         facts.append(("at most", size(row.bytes_left)))
     return Facts(facts)

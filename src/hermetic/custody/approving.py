@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hermetic.access import approvals, second_factors
+from hermetic.access import approvals, identity, second_factors
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.custody import callers, factor_age, naming
 from hermetic.custody.call import receipt
@@ -152,7 +152,7 @@ def _asks(raw: bytes) -> tuple[Pair, ...]:
 def _statement(where: tuple[Call, ReadSession], item: Asked, spoken: tuple[Approver, Statement]) -> StatementRow:
     (call, session), (who, said) = where, spoken
     why = "" if who.active else "is no approver any more"
-    if approvals.silenced(session, who):
+    if identity.silenced(session, who.principal_id, who.name):
         why = "is disabled"
     if not approvals.says_who(said, item):
         why = "does not name who asks"

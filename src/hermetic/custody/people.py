@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hermetic.access.identity import Enrolled
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
+    from hermetic.formats.canonical import JsonValue
 
 
 def give_grant(call: Call, request: GiveGrant) -> GrantRow:
@@ -60,7 +61,7 @@ def give_grant(call: Call, request: GiveGrant) -> GrantRow:
             "pattern": Hidden(request.pattern, subject),
             "reason": Hidden(request.reason, subject),
         }
-        facts = {"grant": grant.id, "action": request.action, "expires_ms": grant.expires_ms}
+        facts: dict[str, JsonValue] = {"grant": grant.id, "action": request.action, "expires_ms": grant.expires_ms}
         work.log(Entry("grant.given", {**facts, "uses": grant.uses_left, "length": grant.bytes_left}, hidden))
         return grant_row(work.session, grant, call.now_ms)
 

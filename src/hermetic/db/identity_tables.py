@@ -1,4 +1,4 @@
-"""Tables about how people and workloads show who they are, and what a service keeps for them: a part of `tables`."""
+"""Tables about how people and workloads show who they are, their grants, what a service keeps for them: a part of `tables`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,24 @@ factor_challenge = authenticated(
     blob("challenge"),
     text("origin"),
     number("expires_ms"),
+)
+grant_ = authenticated(
+    "grant_",
+    text("id", key=True),
+    text("principal_id", to="principal.id"),
+    text("action"),
+    sealed("asset"),
+    text("purposes", json=True),
+    number("expires_ms", null=True),
+    number("uses_left", null=True),
+    text("state"),
+    number("created_ms"),
+    sealed("reason", null=True),
+    number("bytes_left", null=True),  # of plaintext that may be released under it; not set: as many as there are
+    text("kind", null=True),  # break-glass; not set: an ordinary one
+    number("approvals", null=True),  # how many people agreed to it, which counts for what it covers
+    number("reviewed_ms", null=True),
+    Index(None, "principal_id"),
 )
 answered = authenticated(
     "answered",

@@ -30,6 +30,7 @@ credential = identity_tables.credential
 factor_attempts = identity_tables.factor_attempts
 factor_challenge = identity_tables.factor_challenge
 factor_session = identity_tables.factor_session
+grant_ = identity_tables.grant_
 notification = identity_tables.notification
 second_factor = identity_tables.second_factor
 FACTORS = (second_factor, factor_session, factor_attempts, factor_challenge)
@@ -107,24 +108,6 @@ principal = authenticated(
     text("state"),
     number("created_ms"),
     UniqueConstraint("name_h"),
-)
-grant_ = authenticated(
-    "grant_",
-    text("id", key=True),
-    text("principal_id", to="principal.id"),
-    text("action"),
-    sealed("asset"),
-    text("purposes", json=True),
-    number("expires_ms", null=True),
-    number("uses_left", null=True),
-    text("state"),
-    number("created_ms"),
-    sealed("reason", null=True),
-    number("bytes_left", null=True),  # of plaintext that may be released under it; not set: as many as there are
-    text("kind", null=True),  # break-glass; not set: an ordinary one
-    number("approvals", null=True),  # how many people agreed to it, which counts for what it covers
-    number("reviewed_ms", null=True),
-    Index(None, "principal_id"),
 )
 approver = authenticated(
     "approver",
