@@ -6,6 +6,7 @@ BEGIN and COMMIT. Every connection sets what durability depends on and reads it 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from hermetic.db.postgres.place import check_environment
 from hermetic.errors import StorageError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import sqlalchemy as sa
     from psycopg.abc import Params
@@ -63,6 +64,12 @@ class Driver(psycopg.Connection[TupleRow]):
 
     def rollback(self) -> None:
         """Do nothing."""
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Send statements whose answers nobody waits for in one round trip; errors come at the end. Raises HermeticError."""
+        with server_errors(), self.pipeline():
+            yield
 
     def _set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - psycopg's
         """Do nothing."""

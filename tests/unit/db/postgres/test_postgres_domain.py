@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 
 from hermetic.crypto.secret import Secret
+from hermetic.custody import certifying
 from hermetic.db import tables
 from hermetic.db.engine import Database
 from hermetic.domain import config
@@ -15,9 +17,12 @@ from hermetic.domain.create import create_domain
 from hermetic.domain.home import Home
 from hermetic.domain.migrating import migrate_domain
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import Conflict, NotFound, RowTampered
+from hermetic.errors import Conflict, KeyUnusable, NotFound, RowTampered
+from hermetic.formats.certificate import parse_certificate
+from hermetic.formats.messages.destruction import RecordCopiesDestroyed, ShowCertificate
 from hermetic.formats.messages.log import VerifyLog
 from tests import world as w
+from tests.unit.custody.approving import to_shred
 from tests.world import World
 
 
@@ -122,3 +127,26 @@ def test_migrating_what_is_current_changes_nothing(domain, server, empty):
     assert migrate_domain(made.project, home=made.home) == (tables.SCHEMA_REVISION, tables.SCHEMA_REVISION)
     with pytest.raises(NotFound, match="hermetic init --database"):
         Database.open(empty)
+
+
+def test_a_shred_never_claims_that_the_server_was_searched(tmp_path, server, empty):
+    """Complete only when people vouch for what the server keeps, after the shred."""
+    project, home = tmp_path / "project", Home(tmp_path / "data", tmp_path / "config")
+    project.mkdir()
+    create_domain(project, provider_uri="local:insecure-file", project_name="cardio", home=home, database=str(empty))
+    with connect(project, home=home) as connection:
+        port = connection.port
+        draft, _ = w.seal(port, "dataset/a")
+        ((wrapped,),) = server.sql(empty, "SELECT wrapped FROM data_key WHERE version_id = %s", parameters=(draft.version,))
+        done = port.ask(to_shred(port, "dataset/a@1", reason="consent withdrawn"))
+        assert (done.state, done.missing) == ("deleted", (certifying.SERVER_KEEPS,))
+        assert certifying.TABLES_REBUILT in done.relies
+        assert not any("searched for the wrapped keys" in item or item == certifying.NO_COPY for item in done.relies)
+        assert server.sql(empty, "SELECT count(*) FROM data_key WHERE wrapped = %s", parameters=(wrapped,)) == [(0,)]
+        with pytest.raises(KeyUnusable):
+            w.open_(port, "dataset/a@1")
+        until = time.time_ns() // 1_000_000
+        port.ask(RecordCopiesDestroyed(until, "archive and base backups of before were destroyed"))
+        now = parse_certificate(port.ask(ShowCertificate("dataset/a@1")).payload)
+        assert (now.state, now.missing) == ("complete", ())
+        assert certifying.VOUCHED in now.relies

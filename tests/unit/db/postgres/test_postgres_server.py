@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
 
 import pytest
 from alembic import command
@@ -12,6 +14,7 @@ from hermetic.db.engine import Database
 from hermetic.db.postgres import build, driver
 from hermetic.db.postgres import link as links
 from hermetic.db.postgres.driver import SCHEMA, connect, wrap
+from hermetic.db.postgres.place import PostgresPlace
 from hermetic.errors import Conflict, IntegrityError, NotFound, StorageError, Unsupported, UsageError
 from tests import postgres
 
@@ -143,6 +146,48 @@ def test_a_warning_at_the_commit_means_not_known(database):
     link.raw.execute("INSERT INTO said VALUES (1)")
     with pytest.raises(StorageError, match=links.UNKNOWN):
         link.commit()
+
+
+def test_a_server_that_cannot_show_who_it_is_gets_nothing(database, tmp_path):
+    """Over TLS with the name checked: this one has no certificate at all, and the next one that of nobody we trust."""
+    settings = (("sslmode", "verify-full"), ("sslrootcert", str(tmp_path / "nobody.pem")))
+    (tmp_path / "nobody.pem").write_text("")
+    place = PostgresPlace("127.0.0.1", database.place.port, database.place.name, postgres.USER, settings)
+    with pytest.raises(StorageError, match="away"):
+        Database.open(place)
+
+
+def test_tls_holds_for_the_name_in_the_certificate_only(certified, tmp_path):
+    server, authority = certified
+    place = server.database()
+    by_name = (("sslmode", "verify-full"), ("sslrootcert", str(authority)))
+    opened = Database.create(PostgresPlace("localhost", server.port, place.name, postgres.USER, by_name))
+    put(opened, "a")
+    with opened.read(None) as session:
+        assert session.connection.exec_driver_sql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").scalar_one() is True
+    opened.close()
+    with pytest.raises(StorageError, match=r"does not match|server certificate"):
+        Database.open(PostgresPlace("127.0.0.1", server.port, place.name, postgres.USER, by_name))
+
+
+@pytest.fixture
+def certified():
+    """A server with a certificate for `localhost`, of an authority of its own."""
+    server = postgres.Server()
+    key, certificate = server.data / "server.key", server.data / "server.crt"
+    command_line = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command_line, *names], check=True, capture_output=True)
+    key.chmod(0o600)
+    if os.geteuid() == 0:
+        for path in (key, certificate):
+            os.chown(path, server.data.stat().st_uid, server.data.stat().st_gid)
+    server.stop()
+    with (server.data / "postgresql.conf").open("a") as settings:
+        settings.write("ssl = on\n")
+    server.start()
+    yield server, certificate
+    server.remove()
 
 
 # copies
