@@ -284,7 +284,11 @@ except ApprovalNeeded:
 def test_a_kill_loses_nothing(world, strict, receiver, certified, step, told):
     """Between the event and its delivery, between claim and sending, between sending and its record: told once, or once again."""
     tell(world, receiver, certified)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(world.project), step], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(world.project), step],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
     assert done.returncode == -signal.SIGKILL
     with world.connect() as connection:
         assert len(connection.ask(ListRequests()).requests) == min(told, 1), "the row is there exactly if the event is"
