@@ -49,11 +49,12 @@ def serve(*, metrics: str | None, log_format: str, passphrase_file: Path | None,
 
     if where["path"] is None and where["listen"] is None:
         raise UsageError("say where to listen", hint="--socket PATH, --listen HOST:PORT, or both")
+    address = _address(where.pop("listen"), where["names"])
     watched.log_as(log_format)
     ask = asker(passphrase_file) if passphrase_file is not None or has_terminal() else None
     with SeparatedCustody(Path.cwd(), ask_passphrase=ask) as custody, watched.watched(custody, metrics) as watch, ExitStack() as stack:
         servers: list[UnixServer | HttpsServer] = []
-        for server in _servers(custody, watch, **where):
+        for server in _servers(custody, watch, address=address, **where):
             stack.enter_context(server)
             servers.append(server)
         _stop_on_signals(servers)
@@ -67,7 +68,7 @@ def _servers(
     *,
     path: Path | None,
     group_only: bool,
-    listen: str | None,
+    address: tuple[str, int] | None,
     names: tuple[str, ...],
     rate: float | None,
 ) -> Iterator[UnixServer | HttpsServer]:
@@ -75,24 +76,25 @@ def _servers(
         from hermetic.server.unix_socket import UnixServer  # noqa: PLC0415
 
         yield UnixServer(custody, path.absolute(), mode=0o660 if group_only else 0o666, watch=watch)
-    if listen is not None:
-        host, port = _address(listen)
-        if not names and host in {"0.0.0.0", "::"}:  # noqa: S104 - not bound here
-            raise UsageError(f"{host} is no name that others could use", hint="--name HOST: the name or address in their HERMETIC_URL")
+    if address is not None:
         try:
             from hermetic.server.http_limits import Limits  # noqa: PLC0415
             from hermetic.server.http_server import HttpsServer  # noqa: PLC0415
         except ImportError as error:
             raise Unsupported(f"a service needs {error.name}", hint="pip install 'hermetic[server]'") from None
         limits = Limits() if rate is None else Limits(rate=rate, burst=2 * rate)
-        yield HttpsServer(custody.service(), (host, port), names=names or (host,), limits=limits, watch=watch)
+        yield HttpsServer(custody.service(), address, names=names or (address[0],), limits=limits, watch=watch)
 
 
-def _address(listen: str) -> tuple[str, int]:
+def _address(listen: str | None, names: tuple[str, ...]) -> tuple[str, int] | None:
+    if listen is None:
+        return None
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"{listen} is no HOST:PORT", hint="--listen 0.0.0.0:8443 --name custody.example")
+    if not names and host in {"0.0.0.0", "::"}:  # noqa: S104 - not bound here
+        raise UsageError(f"{host} is no name that others could use", hint="--name HOST: the name or address in their HERMETIC_URL")
     return host, int(port)
 
 
