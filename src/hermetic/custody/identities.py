@@ -8,6 +8,7 @@ then on a credential like others, which can be revoked.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hermetic.access import authorities, credentials, identity
@@ -34,26 +35,57 @@ if TYPE_CHECKING:
 
 SERVICE_SECONDS: Final = 24 * 3600  # how long a certificate of the service is good: it is made anew when it is asked for
 DAY_MS: Final = 86_400_000
+REMEMBERED: Final = 4096  # chains that were verified
 SWEPT: Final = 100  # certificates marked as expired at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A certificate whose chain was verified: whom it names, its credential, and when it and all above it are good."""
+
+    uri: str
+    credential: str
+    start_ms: int
+    end_ms: int
+
+
+_SEEN: dict[tuple[str, bytes], _Seen] = {}
+"""By domain and fingerprint. Signatures do not change; what may change is asked of the rows each time: who is active, the credential's
+state, and that of its authority, which is retired with whatever stands above it."""
 
 
 def vouch_certificate(custodian: Custodian, der: bytes) -> tuple[str, str]:
     """Return principal id and credential id of a client certificate. Raises NotAuthenticated, RowTampered, StorageError."""
-    now_ms = custodian.clock()
-    with custodian.database.read(custodian.row_keys) as session:
-        known = credentials.by_fingerprint(session, sha256(der))
-        over = known is not None and (known.state, known.state_at(now_ms)) == (credentials.ACTIVE, credentials.EXPIRED)
-    if over:
-        with unit(custodian, "custody.credential.expired", now_ms) as work:
-            sweep(work)
+    now_ms, place = custodian.clock(), (custodian.domain, sha256(der))
+    seen = _SEEN.get(place)
+    if seen is not None and seen.start_ms <= now_ms < seen.end_ms:
+        with custodian.database.read(custodian.row_keys) as session:
+            identity.authenticated(session, seen.uri)
+            return seen.uri, credentials.check(session, seen.credential, seen.uri, now_ms=now_ms).id
+    _mark_over(custodian, place[1], now_ms)
     with custodian.database.read(custodian.row_keys) as session:
         believed, above = _believed(custodian, session, der, now_ms)
         identity.authenticated(session, believed.uri)
         known = credentials.by_fingerprint(session, believed.certificate.fingerprint)
-        if known is not None:
-            return believed.uri, credentials.check(session, known.id, believed.uri, now_ms=now_ms).id
-        _may_be_new(custodian, session, believed, above)
-    return believed.uri, _met(custodian, believed, above, now_ms)
+        if known is None:
+            _may_be_new(custodian, session, believed, above)
+        else:
+            credentials.check(session, known.id, believed.uri, now_ms=now_ms)
+    credential = known.id if known is not None else _met(custodian, believed, above, now_ms)
+    whole = (believed.certificate, *believed.path)
+    if len(_SEEN) >= REMEMBERED:
+        _SEEN.clear()
+    _SEEN[place] = _Seen(believed.uri, credential, max(item.start_ms for item in whole), min(item.end_ms for item in whole))
+    return believed.uri, credential
+
+
+def _mark_over(custodian: Custodian, fingerprint: bytes, now_ms: int) -> None:
+    """Mark a certificate that is shown after its time, so that a clock that is set back does not revive it."""
+    with custodian.database.read(custodian.row_keys) as session:
+        known = credentials.by_fingerprint(session, fingerprint)
+    if known is not None and (known.state, known.state_at(now_ms)) == (credentials.ACTIVE, credentials.EXPIRED):
+        with unit(custodian, "custody.credential.expired", now_ms) as work:
+            sweep(work)
 
 
 def server_certificate(custodian: Custodian, names: Sequence[str]) -> tuple[bytes, Secret]:

@@ -53,6 +53,8 @@ def _message(root: Root, left: Exposure) -> str:
         said.append(f"{len(left.keks)} keys that are not revoked ({named})")
     if left.signing:
         said.append(f"{len(left.signing)} keys that sign")
+    if left.authorities:
+        said.append(f"{len(left.authorities)} keys that sign certificates")
     return f"whoever has root {root.root_id[:8]} opens everything that was sealed under it, with {' and '.join(said)}"
 
 
@@ -60,6 +62,8 @@ def _remedy(left: Exposure) -> str:
     ways = []
     if left.signing:  # first: what is sealed anew before is signed by the old key, and then in doubt
         ways.append("hermetic key signing rotate log --compromised-after ENTRY, and the same for manifest")
+    if left.authorities:
+        ways.append("hermetic identity authority rotate --root, and retire the old root once clients have renewed")
     if left.keks:
         ways.append(f"hermetic key compromise {left.keks[0]} --reason WHY, for each")
     return "; ".join(ways) + ": docs/runbooks/root-stolen.md"

@@ -33,13 +33,17 @@ _OVER: Final = {KeyState.COMPROMISED, KeyState.DESTROYED}
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What a compromised root could open and what was not changed since: KEKs to revoke, signing keys to rotate; ids, in order."""
+    """What a compromised root could open and what was not changed since: KEKs to revoke, signing keys to rotate; ids, in order.
+
+    `authorities` are keys that sign certificates.
+    """
 
     keks: tuple[KekId, ...] = ()
     signing: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.keks or self.signing)
+        return bool(self.keks or self.signing or self.authorities)
 
 
 def mark(session: Session, root_id: RootId, *, now_ms: int) -> Root:
@@ -63,5 +67,6 @@ def remaining(session: ReadSession, root: Root) -> Exposure:
         for kek in keks.ls(session)
         if any(version.number <= highest.get(kek.kek_id, 0) and version.state not in _OVER for version in kek.versions)
     ]
-    active = [key.key_id for key in secret_keys.ls(session) if key.key_id in signing and key.state is KeyState.ACTIVE]
-    return Exposure(tuple(open_), tuple(active))
+    active = [key for key in secret_keys.ls(session) if key.key_id in signing and key.state is KeyState.ACTIVE]
+    certify = tuple(key.key_id for key in active if key.purpose in secret_keys.AUTHORITIES)
+    return Exposure(tuple(open_), tuple(key.key_id for key in active if key.key_id not in certify), certify)

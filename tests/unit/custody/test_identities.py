@@ -29,7 +29,8 @@ from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.policy import SetRoles
-from hermetic.keys import secret_keys
+from hermetic.ids import KeyState
+from hermetic.keys import root_exposure, roots, secret_keys
 from tests import world as w
 
 WHY = "because the test says so"
@@ -117,6 +118,21 @@ def test_a_renewal_is_for_the_caller_and_for_a_fresh_key(world, port):
         port.ask(identity.RenewCertificate(x509.new_request(uri(world))[1]))
     refusals = [facts["asks"] for _, facts, _ in of_kind(port, "access.denied")]
     assert refusals.count("renew-certificate") == 2
+
+
+def test_a_chain_is_verified_once_and_its_rows_each_time(world, port, monkeypatch):
+    made = issued(world, port)
+    who = identities.vouch_certificate(port._custodian, made.chain[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(identities.x509_chain, "verify", None)
+        assert identities.vouch_certificate(port._custodian, made.chain[0]) == who
+        port.ask(SetRoles("ana", (), WHY))
+        assert "disabled" in refused(port, made)
+    port.ask(SetRoles("ana", ("auditor",), WHY))
+    monkeypatch.setattr(identities, "REMEMBERED", 1)
+    other = issued(world, port)
+    assert identities.vouch_certificate(port._custodian, other.chain[0])[0] == who[0]
+    assert len(identities._SEEN) == 1
 
 
 def test_two_renewals_at_once_both_work(world, port):
@@ -290,6 +306,8 @@ def test_rotating_the_intermediate_breaks_nobody(world, port):
     assert [facts["purpose"] for _, facts, _ in of_kind(port, "key.destroyed")] == ["authority-intermediate"]
     old = port.ask(identity.ListAuthorities()).authorities[1]
     port.ask(identity.RetireAuthority(old.id, WHY))
+    assert "trusted no more" in refused(port, first)  # one whose chain was verified before
+    identities._SEEN.clear()
     assert "not of an authority" in refused(port, first)
     with pytest.raises(NotAuthenticated, match="trusted no more"):  # a connection that was open
         port.ask_as(Vouched(uri(world), None, first.credential), ListKeys())
@@ -308,6 +326,8 @@ def test_another_root_is_vouched_for_by_the_one_before(world, port):
     old = next(row for row in port.ask(identity.ListAuthorities()).authorities if (row.kind, row.state) == ("root", "retiring"))
     port.ask(identity.RetireAuthority(old.id[:8], WHY))
     assert sorted(state for kind, state in rows(port) if kind != "external") == ["active", "active", "retired", "retired", "retired"]
+    assert "trusted no more" in refused(port, first)  # one whose chain was verified before
+    identities._SEEN.clear()
     assert "not of an authority" in refused(port, first)
     assert caller(port, second).principal == uri(world)
     assert port.ask(identity.ExportTrust()).certificates == second.authorities[:1]
@@ -457,3 +477,16 @@ def test_what_ends_soon_is_a_finding(world, port):
     assert (name, value.startswith("intermediate "), value.endswith("|12")) == ("authority-ending", True, True)
     port.ask(identity.RotateAuthority(root=False, reason=WHY))
     assert ending() == set()
+
+
+def test_the_keys_of_authorities_are_exposed_with_their_root(world, port):
+    """Whoever had the root can pass for the service until clients believe another one."""
+    with port.custodian.database.read(port.custodian.row_keys) as session:
+        (root,) = roots.ls(session)
+    with port.custodian.database.write(port.custodian.row_keys, step="test.marked") as session:
+        marked = root_exposure.mark(session, root.root_id, now_ms=w.START)
+        left = root_exposure.remaining(session, marked)
+        assert (len(left.signing), len(left.authorities), bool(left)) == (2, 2, True)
+        for key_id in left.authorities:
+            secret_keys.set_state(session, key_id, KeyState.DEACTIVATED)
+        assert root_exposure.remaining(session, marked).authorities == ()
