@@ -157,7 +157,11 @@ class ReadSession:
 
 
 class Session(ReadSession):
-    """One write transaction: everything or nothing. Made by `Database.write`; leaving the `with` commits, an error rolls back."""
+    """One write transaction: everything or nothing. Made by `Database.write`; leaving the `with` commits, an error rolls back.
+
+    After a statement that failed, leave it: whoever catches the error inside and goes on is refused by a server, at the commit if not
+    before, and nothing is written.
+    """
 
     def insert(self, table: sa.Table, /, **values: Any) -> None:
         """Insert a row; columns left out are NULL. Raises Conflict when key or unique columns exist, UsageError for wrong values."""
