@@ -1,4 +1,4 @@
-"""Capabilities AC2, AC3, AC6, AC8, AU1 to AU4, PO1, BR1: policy, access, the log, recovery."""
+"""Capabilities AC2, AC3, AC4, AC6, AC8, AU1 to AU4, PO1, BR1: policy, access, the log, recovery."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import sys
 import pytest
 
 import hermetic
-from hermetic.errors import LogTampered, NotAuthenticated, PolicyDenied
+from hermetic.assets.workspace import Workspace
+from hermetic.domain import config
+from hermetic.errors import ApprovalNeeded, LogTampered, NotAuthenticated, NotFound, PolicyDenied
 from hermetic.formats.messages.access import DisablePrincipal
 from hermetic.formats.messages.policy import GiveGrant
-from hermetic.ids import Purpose
+from hermetic.formats.messages.runs import StartRun
+from hermetic.ids import Environment, Purpose
 from tests import world as w
 from tests.acceptance.conftest import PASSPHRASE, ROWS
+from tests.unit.custody.approving import Person, the_request
 
 
 def test_AC2_every_decision_names_the_policies_that_made_it(pipeline):
@@ -41,6 +45,30 @@ def test_AC3_a_grant_covers_one_version_of_one_asset(world):
     for ref in ("dataset/patients@2", "dataset/others@1"):
         with pytest.raises(PolicyDenied):
             w.open_(other, ref)
+
+
+def test_AC4_environments_are_apart_and_a_promotion_seals_anew(world):
+    """Nothing crosses but by an approved promotion; `tests/unit/custody/test_environments.py` tries every way."""
+    config.save(world.home.domain_config(world.domain), config.UserConfig(store_folders={"staging": world.root / "staging"}))
+    with Workspace(world.connect()) as h:
+        mo = Person("mo")
+        mo.enrol(h.connection.port)
+        source = h.seal(b"weights", name="model/risk", data_class="restricted")
+        run = h.connection.ask(StartRun(w.fresh(), "evaluate", Purpose.EVALUATE, environment=Environment.STAGING)).run
+        with pytest.raises(NotFound, match="in staging"):
+            h.open("model/risk", run=run)
+        with pytest.raises(PolicyDenied, match="nothing crosses"):
+            w.open_(h.connection, "model/risk", purpose=None, run=run, environment=Environment.DEVELOPMENT)
+        with pytest.raises(ApprovalNeeded) as waiting:
+            h.promote("model/risk", "staging", reason="evaluated")
+        assert waiting.value.exit_code == 5
+        row = the_request(h.connection.port)
+        mo.answers(h.connection.port, row, row.created_ms)
+        done = h.promote("model/risk", "staging", reason="evaluated")
+        copy = h.show(done.ref, environment="staging")
+        assert copy.kek != h.show(source.ref).kek
+        with h.open("model/risk", run=run) as file:
+            assert file.read() == b"weights"
 
 
 def test_AC6_what_is_granted_ends_by_itself(world):

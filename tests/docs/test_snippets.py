@@ -51,6 +51,7 @@ BEFORE = {
     "load-weights": DOMAIN,
     "identities": DOMAIN,
     "keep-custody-in-postgresql": [],
+    "promote-and-roll-back": DOMAIN,
     "share-a-version": [*SEALED, "printf 'group,cases\\nall,400\\n' > summary.csv"],
 }
 

@@ -88,8 +88,6 @@ def scope_of(kind: str, version: str, target: Environment) -> str:
 
 def promote_version(call: Call, request: PromoteVersion) -> Promotion:
     """Decide about a promotion. Raises UsageError, NotFound, Conflict, PolicyDenied, ApprovalNeeded, KeyUnusable, Unsupported."""
-    if request.to is request.environment:
-        raise UsageError(f"{request.ref} is in {request.to.value} already", hint="`hermetic rollback` makes an earlier one the latest")
     return _decide(call, request, (PROMOTION, request.to, request.purpose), lambda session, item: _done(session, item, request.to))
 
 
@@ -112,7 +110,9 @@ def _decide(
         policy = call.custodian.policy.current(session)
         item = environments.open_in(session, policy, request.ref, request.environment)
         known = kind == PROMOTION and may(call, session, asking, Action.READ_CATALOG)
-        done = look(session, item) if known else ""  # whoever goes on after a crash is told, and nobody has to agree once more
+        done = ""
+        with suppress(Conflict, UsageError):  # told after the policy was asked
+            done = look(session, item) if known else ""  # whoever goes on after a crash; nobody has to agree once more
     if item.version.id != request.version or Ref.parse(request.ref).number is None:
         raise Conflict(f"{request.ref} means another version than when this was asked", hint="run the command again")
     if place_of(item.version) is not None:
@@ -152,6 +152,8 @@ def _decide(
 
 def _done(session: ReadSession, item: Resolved, to: Environment) -> str:
     """Return the copy that is the latest version there already. Raises Conflict where a newer one has followed it."""
+    if to is item.asset.environment:
+        raise UsageError(f"{item.ref} is in {to.value} already", hint="`hermetic rollback` makes an earlier one the latest")
     asset = assets.find(session, item.asset.name, to)
     latest = None if asset is None else versions.latest(session, asset)
     for edge in lineage.children_of(session, item.version.id):
