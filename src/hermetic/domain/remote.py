@@ -75,8 +75,18 @@ AGAIN: Final = frozenset(
         "verify-log",
         "prove-entry",
         "export-log",
+        "export-trust",
+        "gather-measures",
+        "list-authorities",
+        "list-factors",
+        "list-identities",
+        "list-signing-keys",
+        "list-suites",
+        "show-identity",
     }
 )
+SECRET: Final = frozenset({"begin-totp", "begin-webauthn", "invite-factor"})
+"""Requests whose answers are for nobody's eyes but the caller's, once: no service keeps them, so that they are not done "once"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +158,8 @@ class RemotePort:
     def _exchange(self, request: object, private: hpke.PrivateKey | None = None) -> object:
         sent: Any = request if private is None else replace(cast("Any", request), recipient=private.public)
         name = codec.name_of(type(request))
-        key = secrets.token_urlsafe(16) if self._transport.keyed and private is None and name not in AGAIN else None
+        once = self._transport.keyed and private is None and name not in AGAIN | SECRET
+        key = secrets.token_urlsafe(16) if once else None
         pauses = list(self._transport.pauses)
         while True:
             try:

@@ -20,7 +20,7 @@ from hermetic.crypto import x509
 from hermetic.crypto.possession import check_signed
 from hermetic.custody import identities, repeating
 from hermetic.custody.call import Vouched
-from hermetic.domain.remote import AGAIN
+from hermetic.domain.remote import AGAIN, SECRET
 from hermetic.errors import FormatError, KeyServiceUnavailable, NotAuthenticated, SignatureError, Unsupported
 from hermetic.formats import codec, recipient_proof
 from hermetic.formats.binary_text import from_base64url, to_base64url
@@ -79,7 +79,7 @@ class ServiceCustody:
         if hasattr(request, "recipient"):
             self._check_recipient(caller, asked, request)
             return self._answer(caller, request)
-        if asked.key is None or codec.name_of(type(request)) in AGAIN:
+        if asked.key is None or codec.name_of(type(request)) in AGAIN | SECRET:
             return self._answer(caller, request)
         return repeating.once(self._custodian, (caller.principal, asked.key), raw, lambda: self._answer(caller, request))
 

@@ -10,10 +10,11 @@ import pytest
 
 from hermetic.crypto import x509
 from hermetic.custody import authority_keys, repeating
+from hermetic.db import tables
 from hermetic.domain.https_identity import version_of
 from hermetic.domain.https_port import HttpsPort, HttpsTransport
 from hermetic.domain.leases import LeaseHolder
-from hermetic.domain.remote import Broken
+from hermetic.domain.remote import SECRET, Broken
 from hermetic.errors import (
     ConfigError,
     Conflict,
@@ -29,6 +30,7 @@ from hermetic.errors import (
 from hermetic.formats import codec
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.policy import SetRoles
+from hermetic.formats.messages.second_factors import BeginWebauthn
 from tests import world as w
 from tests.unit.server import https_world
 from tests.unit.server.https_world import call, channel, now, said
@@ -237,6 +239,22 @@ def test_what_asks_for_keys_has_no_idempotency(made, monkeypatch):
         w.begin(port, "dataset/unknown")
     with pytest.raises(KeyServiceUnavailable, match="out of reach"):
         w.open_(port, "dataset/unknown")
+
+
+def test_answers_with_secrets_are_not_kept(made):
+    """Neither of requests for keys nor of those for second factors is anything left, whatever key they come with."""
+    asking = {name for name, cls in codec.registered().items() if "recipient" in getattr(cls, "__dataclass_fields__", {})}
+    assert asking == {"open-versions", "begin-version", "open-scratch", "start-run"}
+    assert set(codec.registered()) >= SECRET
+    port = made.port("ana")
+    with made.plain.custodian.database.read(made.plain.custodian.row_keys) as session:
+        before = len(list(session.scan(tables.answered)))
+    w.seal(port, "dataset/kept")  # begun, which has keys, and published, which is kept
+    w.open_(port, "dataset/kept")
+    raw = codec.encode(BeginWebauthn(adding=False, port=8000))
+    call(made, "ana", "/v1/begin-webauthn", raw, headers={"Idempotency-Key": "key-00000009"})
+    with made.plain.custodian.database.read(made.plain.custodian.row_keys) as session:
+        assert len(list(session.scan(tables.answered))) == before + 1
 
 
 def test_idempotency_keys(made):
