@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from hermetic.crypto.hpke import PrivateKey
-from hermetic.errors import HermeticError, PolicyDenied
+from hermetic.errors import ConfigError, HermeticError, PolicyDenied
 from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVersion, TraceLineage
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.locations import FindObjects, ObjectAt
-from hermetic.formats.messages.policy import Explain, GiveGrant, SetRoles
+from hermetic.formats.messages.policy import Explain, GiveGrant, SetRoles, ShowPolicy
 from hermetic.formats.messages.runs import FinishRun, ListRuns, OpenScratch, StartRun
 from hermetic.formats.messages.versions import BeginVersion, OpenVersions, PublishVersion, RecogniseDigests
 from hermetic.ids import DataClass, Enforcement, Purpose
@@ -131,3 +131,13 @@ def test_a_grant_shows_what_it_is_for(two, ask):
     assert ask(ShowVersion("dataset/blue")).name == "dataset/blue"
     with pytest.raises(HermeticError):
         ask(opens(two, "dataset/blue"))
+
+
+def test_a_policy_under_which_one_role_has_both_is_not_applied_where_custody_is_apart(two):
+    """The trial goes by separated and service enforcement, whoever applies it; what is in force stays."""
+    actions = '[Action::"open", Action::"administer-keys"]'
+    both = f'@id("engineers-have-keys") permit (principal in Role::"auditor", action in {actions}, resource);'
+    before = two.port.ask(ShowPolicy()).digest
+    with pytest.raises(ConfigError, match=r"'auditor' may read data .*engineers-have-keys.* and administer keys"):
+        w.change_cedar(two.port, "both.cedar", both)
+    assert two.port.ask(ShowPolicy()).digest == before
