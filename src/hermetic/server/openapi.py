@@ -15,6 +15,7 @@ import types
 import typing
 from typing import Any, Final
 
+from hermetic.domain.remote import AGAIN, SECRET
 from hermetic.formats import codec
 from hermetic.formats.canonical import MAX_INTEGER
 from hermetic.formats.messages.base import Refusal, Request
@@ -63,7 +64,7 @@ def _operation(name: str, cls: type, schemas: dict[str, Any]) -> dict[str, Any]:
         "operationId": name,
         "summary": text.partition("\n")[0],
         "description": text,
-        "parameters": [_PROOF if _asks_for_keys(cls) else _KEY],
+        "parameters": _headers(name, cls),
         "requestBody": {"required": True, "content": {_MEDIA: {"schema": _envelope(cls, schemas)}}},
         "responses": {"200": said | {"content": {_MEDIA: {"schema": _envelope(answer, schemas)}}}} | statuses,
     }
@@ -83,8 +84,10 @@ def answer_of(cls: type) -> type:
     raise TypeError(f"{cls.__name__} names no answer")
 
 
-def _asks_for_keys(cls: type) -> bool:
-    return any(field.name == "recipient" for field in dataclasses.fields(cls))
+def _headers(name: str, cls: type) -> list[dict[str, Any]]:
+    if any(field.name == "recipient" for field in dataclasses.fields(cls)):
+        return [_PROOF]
+    return [] if name in AGAIN | SECRET else [_KEY]
 
 
 _PROOF: Final = {
