@@ -17,67 +17,64 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hermetic.crypto.secret import Secret
-from hermetic.errors import FormatError, SignatureError, UsageError
+from hermetic.crypto.x509_keys import (
+    DER_LIMIT,
+    UNREADABLE,
+    AuthorityKey,
+    SigningRequest,
+    is_modern,
+    is_strong,
+    names_of,
+    new_request,
+    parse_request,
+    private_pem,
+    public_key,
+    public_of,
+    request_again,
+    request_in,
+    spki,
+)
+from hermetic.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hermetic.crypto.secret import Secret
+
+__all__ = [
+    "DER_LIMIT",
+    "AuthorityKey",
+    "Certificate",
+    "Issuer",
+    "SigningRequest",
+    "Span",
+    "certificates_in",
+    "client_certificate",
+    "intermediate_certificate",
+    "is_modern",
+    "is_strong",
+    "new_request",
+    "parse",
+    "parse_request",
+    "public_of",
+    "request_again",
+    "request_in",
+    "root_certificate",
+    "server_certificate",
+    "spki",
+    "to_pem",
+]
+
 ALGORITHM: Final = "ecdsa-p256"
-DER_LIMIT: Final = 16 * 1024  # bytes of one certificate or request
 CHAIN_LIMIT: Final = 16  # certificates in one file
 SKEW_MS: Final = 60_000  # how long before it is made a certificate is valid: clocks differ
-RSA_BITS: Final = 2048
 PATH: Final = 2  # certificates of authorities that may stand under a root's
 CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
-_BAD: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    x509.InvalidVersion,
-)
-
-
-class AuthorityKey:
-    """The private key of an authority: signs certificates and refuses to be shown."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, seed: Secret) -> None:
-        """Take the 32-byte private scalar. Raises UsageError for bytes that are none."""
-        try:
-            self.key = ec.derive_private_key(int.from_bytes(seed.view(), "big"), ec.SECP256R1())
-        except ValueError:
-            raise UsageError("not the private key of an authority") from None
-
-    @classmethod
-    def generate(cls) -> AuthorityKey:
-        """Return a fresh key."""
-        number = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
-        return cls(Secret(number.to_bytes(32, "big")))
-
-    def seed(self) -> Secret:
-        """Return the 32-byte private scalar, for wrapping under a root."""
-        return Secret(self.key.private_numbers().private_value.to_bytes(32, "big"))
-
-    @property
-    def public(self) -> bytes:
-        """The public point, uncompressed, 65 bytes."""
-        return self.key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-
-    def __repr__(self) -> str:
-        return "<AuthorityKey withheld>"
-
-    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
-        raise UsageError("an AuthorityKey cannot be pickled or copied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +140,6 @@ class Certificate:
         return self.raw.issuer == self.raw.subject
 
 
-@dataclass(frozen=True, slots=True)
-class SigningRequest:
-    """A certificate signing request whose signature was verified: who asks has the private key."""
-
-    public: bytes
-    uris: tuple[str, ...]
-
-
 def parse(der: bytes) -> Certificate:
     """Read a certificate. Raises FormatError for what is too long, is none, or has extensions nobody can read."""
     if len(der) > DER_LIMIT:
@@ -159,49 +148,11 @@ def parse(der: bytes) -> Certificate:
         raw = x509.load_der_x509_certificate(der)
         _ = (raw.extensions, raw.subject, raw.issuer, raw.version, spki(raw.public_key()))
         span = _ms(raw.not_valid_before_utc), _ms(raw.not_valid_after_utc)
-    except _BAD as error:
+    except UNREADABLE as error:
         raise FormatError(f"not a certificate that can be read: {type(error).__name__}") from None
     if raw.version is not x509.Version.v3:
         raise FormatError("a certificate of an old version", hint="certificates are of version 3")
     return Certificate(der, raw, *span)
-
-
-def parse_request(der: bytes) -> SigningRequest:
-    """Read a signing request and verify its signature. Raises FormatError, SignatureError, UsageError for a key that is too weak."""
-    if len(der) > DER_LIMIT:
-        raise FormatError(f"a signing request has at most {DER_LIMIT} bytes")
-    try:
-        raw = x509.load_der_x509_csr(der)
-        key, uris, valid = raw.public_key(), names_of(raw.extensions), raw.is_signature_valid
-    except (*_BAD, InvalidSignature) as error:
-        raise FormatError(f"not a signing request that can be read: {type(error).__name__}") from None
-    if not valid:
-        raise SignatureError("the request is not signed with the key that it names")
-    if not is_modern(key):
-        raise UsageError("a key of another kind than certificates are issued for", hint="ECDSA P-256 or P-384, or Ed25519")
-    return SigningRequest(spki(key), uris)
-
-
-def new_request(uri: str) -> tuple[Secret, bytes]:
-    """Make a private key and a request for a certificate that names `uri`; return the key as PEM, and the request in DER."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
-    request = builder.add_extension(names, critical=True).sign(key, hashes.SHA256())
-    return _private_pem(key), request.public_bytes(serialization.Encoding.DER)
-
-
-def request_again(key_pem: Secret, uri: str) -> bytes:
-    """Return a request in DER for a key made before. Raises FormatError."""
-    key = _private(key_pem)
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
-    return builder.add_extension(names, critical=True).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-def public_of(key_pem: Secret) -> bytes:
-    """Return the public half of a private key in PEM, SubjectPublicKeyInfo in DER. Raises FormatError."""
-    return spki(_private(key_pem).public_key())
 
 
 def root_certificate(key: AuthorityKey, subject: str, domain: str, span: Span) -> bytes:
@@ -222,7 +173,7 @@ def intermediate_certificate(issuer: Issuer, public: bytes, subject: str, domain
 
 def client_certificate(issuer: Issuer, public: bytes, uri: str, subject: str, *, span: Span) -> bytes:
     """Make a certificate that names `uri` for the key `public` (SubjectPublicKeyInfo), to authenticate with as a client."""
-    key = _public(public)
+    key = public_key(public)
     above = parse(issuer.certificate)
     builder = _leaf(subject, above.raw.subject, key, span, use=CLIENT)
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
@@ -241,7 +192,7 @@ def server_certificate(issuer: Issuer, uri: str, names: Sequence[str], *, span: 
     above = parse(issuer.certificate)
     builder = _leaf(names[0][:64], above.raw.subject, key.public_key(), span, use=SERVER)
     builder = builder.add_extension(x509.SubjectAlternativeName(known), critical=False)
-    return _signed(builder, above.raw.public_key(), issuer.key), _private_pem(key)
+    return _signed(builder, above.raw.public_key(), issuer.key), private_pem(key)
 
 
 def to_pem(certificates: Sequence[bytes], label: str = "CERTIFICATE") -> bytes:
@@ -260,47 +211,11 @@ def certificates_in(pem: bytes) -> tuple[bytes, ...]:
         raise FormatError("too long for a file of certificates")
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except _BAD as error:
+    except UNREADABLE as error:
         raise FormatError(f"no certificates in PEM: {type(error).__name__}") from None
     if len(found) > CHAIN_LIMIT:
         raise FormatError(f"a file has at most {CHAIN_LIMIT} certificates")
     return tuple(item.public_bytes(serialization.Encoding.DER) for item in found)
-
-
-def request_in(pem: bytes) -> bytes:
-    """Return the signing request of a PEM text in DER; DER is returned as it is. Raises FormatError."""
-    if not pem.lstrip().startswith(b"-----"):
-        return pem
-    try:
-        return x509.load_pem_x509_csr(pem).public_bytes(serialization.Encoding.DER)
-    except _BAD as error:
-        raise FormatError(f"no signing request in PEM: {type(error).__name__}") from None
-
-
-def is_modern(key: Any) -> bool:
-    """Whether certificates are issued for such a key."""
-    curves = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, (ec.SECP256R1, ec.SECP384R1))
-    return curves or isinstance(key, ed25519.Ed25519PublicKey)
-
-
-def is_strong(key: Any) -> bool:
-    """Whether a certificate with such a key is believed: RSA of other people's authorities too, if it is long enough."""
-    return is_modern(key) or (isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS)
-
-
-def names_of(extensions: x509.Extensions) -> tuple[str, ...]:
-    """Return the URIs among the alternative names."""
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
-
-
-def spki(key: Any) -> bytes:
-    """Return a public key as SubjectPublicKeyInfo in DER."""
-    encoded: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return encoded
 
 
 def _authority(subject: x509.Name, issuer: x509.Name, key: Any, span: Span, *, path: int) -> x509.CertificateBuilder:
@@ -362,28 +277,6 @@ def _host(name: str) -> x509.GeneralName:
     if not all(label and label.isascii() and label.replace("-", "").isalnum() for label in labels):
         raise UsageError(f"{name!r} is no host name for a certificate", hint="letters, digits, dots and dashes; no wildcard")
     return x509.DNSName(name)
-
-
-def _public(der: bytes) -> Any:
-    try:
-        return serialization.load_der_public_key(der)
-    except _BAD as error:
-        raise FormatError(f"not a public key: {type(error).__name__}") from None
-
-
-def _private(pem: Secret) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = serialization.load_pem_private_key(bytes(pem.view()), password=None)
-    except _BAD as error:
-        raise FormatError(f"not a private key: {type(error).__name__}") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise FormatError("a private key of another kind than was made here")
-    return key
-
-
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> Secret:
-    form = serialization.PrivateFormat.PKCS8
-    return Secret(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
 
 
 def _when(at_ms: int) -> dt.datetime:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from hermetic.crypto import x509, x509_chain
+from hermetic.crypto.secret import Secret
 from hermetic.errors import FormatError, NotAuthenticated, SignatureError, UsageError
 
 NOW, HOUR = 1_800_000_000_000, 3_600_000
@@ -244,4 +245,4 @@ def test_keys_stay_quiet():
         pickle.dumps(key)
     assert x509.AuthorityKey(key.seed()).public == key.public
     with pytest.raises(UsageError):
-        x509.AuthorityKey(x509.Secret(bytes(32)))
+        x509.AuthorityKey(Secret(bytes(32)))
