@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.backends import BACKENDS, behind
+from tests.backends import BACKENDS, EMBEDDED, behind
 from tests.world import World
 
 
@@ -22,8 +22,15 @@ def world_with_backup(tmp_path):
     made.close()
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc):
+    """A port behind each transport, but for tests marked `embedded_only`, which reach into the process that custody works in."""
+    if "port" in metafunc.fixturenames and "port" not in vars(metafunc.module):
+        only = metafunc.definition.get_closest_marker("embedded_only") is not None
+        metafunc.parametrize("port", [EMBEDDED] if only else BACKENDS, indirect=True)
+
+
+@pytest.fixture
 def port(request, world, tmp_path):
-    """Custody, embedded and behind each transport."""
+    """Custody, embedded or behind a transport."""
     with behind(request.param, world.port(), tmp_path) as found:
         yield found

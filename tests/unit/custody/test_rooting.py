@@ -214,6 +214,7 @@ def test_a_drop_that_stopped_before_the_wipe_is_finished(world, monkeypatch):
     assert [fact.id for fact in port.ask(GatherFacts()).roots] == [new], "what is gone is no news"
 
 
+@pytest.mark.embedded_only
 def test_that_a_root_opens_the_domain_is_on_record_after_a_crash_too(world, port, monkeypatch):
     """The file is replaced within the transaction: a crash in between leaves the entry and no record of it."""
     root = port.ask(roots.AddRoot(LOCAL)).root.root

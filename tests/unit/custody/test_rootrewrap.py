@@ -148,6 +148,7 @@ def test_an_interrupted_run_goes_on_and_can_begin_anew(world, port, service):
 
 
 @pytest.mark.parametrize("step", ["custody.root.rewrapped", "roots.domain-file.replaced", "custody.root.domain-rewrapped"])
+@pytest.mark.embedded_only
 def test_after_a_crash_at_any_step_the_same_goes_on(world, port, service, step):
     class Stop(BaseException):
         pass

@@ -201,6 +201,7 @@ def test_the_entry_says_how_many_approved(port):
     assert (entry["how"], entry["approvals"]) == ("shredded", 0)
 
 
+@pytest.mark.embedded_only
 def test_a_crash_before_the_certificate_is_made_up_for_by_who_looks_next(world, port, monkeypatch):
     from hermetic.custody import finishing
 
