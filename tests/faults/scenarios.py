@@ -463,25 +463,6 @@ def _tell(h) -> None:
     assert notifying.Notifier(custodian, target, sending=lambda *_: None).deliver(again=True).waiting == 0
 
 
-def _break_glass(h, people: list[_Approver]) -> None:
-    """Two agree to an emergency; somebody else reviews it, and leaves."""
-    from hermetic.errors import ApprovalNeeded
-    from hermetic.formats.messages.access import BreakGlass, DisablePrincipal, ReviewGrant
-    from hermetic.formats.messages.policy import RevokeGrant, SetRoles
-    from hermetic.ids import Purpose
-
-    ask, request = h.connection.ask, BreakGlass("dataset/base", Purpose.RECOVER, 3600, "drill")
-    with contextlib.suppress(ApprovalNeeded):
-        ask(request)
-    _all_approve(h, people)
-    grant = ask(request)
-    ask(RevokeGrant(grant.id, "over"))
-    ask(SetRoles("nobody", ("auditor",), "reviews"))
-    with _as_user(h, "nobody"):
-        ask(ReviewGrant(grant.id, "nothing was opened"))
-    ask(DisablePrincipal("nobody", "leaves"))
-
-
 class _Approver:
     """Somebody with a key, made without the cost of a passphrase."""
 
