@@ -3,7 +3,7 @@
 # they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak bench bench-peers interop interop-log interop-unsynced fuzz docs
+.PHONY: help venv demo test soak bench bench-peers interop interop-log interop-sslyze interop-unsynced fuzz docs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -54,6 +54,10 @@ interop: venv  ## tests against other people's tools, in every environment of te
 interop-%: venv  ## the same in one environment of its own, %, which it makes first: a name in tests/interop/environments
 	@bash scripts/environment.sh $*
 	HERMETIC_INTEROP=$* .environments/$*/bin/pytest tests/interop/$*
+
+interop-sslyze: venv  ## have sslyze, in an environment of its own, look at the listener of a service
+	@bash scripts/environment.sh sslyze
+	HERMETIC_INTEROP=sslyze $(BIN)/pytest tests/interop/sslyze
 
 interop-log: venv  ## have independent log tools check a log that we wrote
 	$(BIN)/pytest tests/interop -k log
