@@ -1,9 +1,9 @@
 # What a person types. `make` alone lists it. Everything runs in .venv, which `make venv` makes; nothing is installed elsewhere
-# except the system packages python3-venv and, by test, postgresql (a server of the tests' own) and, by interop-unsynced, fuse3, where
+# except the system packages python3-venv and, by test and demo-service, postgresql (a server of their own) and, by interop-unsynced, fuse3, where
 # they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak bench bench-peers interop interop-log interop-sslyze interop-unsynced fuzz docs
+.PHONY: help venv demo demo-service test soak bench bench-peers interop interop-log interop-sslyze interop-unsynced fuzz docs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -24,6 +24,10 @@ venv:  ## make .venv with everything that demo and test need; a second run is qu
 
 demo: venv  ## run the example pipeline of a clinic, end to end
 	$(BIN)/python examples/clinic/demo.py
+
+demo-service: venv  ## the same with custody as a service: PostgreSQL, HTTPS, certificates, approvals, three environments
+	@bash scripts/venv.sh postgresql
+	$(BIN)/python examples/clinic_service/demo.py
 
 test: venv  ## lint, types, floors, all tests
 	@bash scripts/venv.sh postgresql
