@@ -130,6 +130,8 @@ class HttpsTransport:
             line.connection.request("POST", f"/v1/{message.name}", message.raw, self._headers(message, line.shown))
             said = line.connection.getresponse()
             body = said.read(MESSAGE_LIMIT + 1)
+            if said.length and len(body) <= MESSAGE_LIMIT:  # read(amount) says nothing of an answer that ends too early
+                raise Broken("the connection broke in the middle of an answer")
             keep = not said.will_close and said.isclosed()
         except TimeoutError:
             raise stalled(self.where) from None

@@ -47,12 +47,13 @@ def proxy(made, tmp_path, turn):
 
         def do_POST(self):
             raw = self.rfile.read(int(self.headers["Content-Length"]))
-            status, body = turn(self.path, raw, self.headers.get(PROOF), self.forward)
+            status, body, *cut = turn(self.path, raw, self.headers.get(PROOF), self.forward)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body[: cut[0]] if cut else body)
+            self.close_connection = bool(cut)
 
         @staticmethod
         def forward(path, raw, proof):
@@ -153,3 +154,17 @@ def test_a_proof_is_for_one_request(made):
     ):
         found = https_world.call(made, "ana", "/v1/open-versions", codec.encode(asking), headers={PROOF: proof})
         assert found[0] == status
+
+
+def test_half_an_answer_is_none(made, tmp_path):
+    """An answer that ends too early is a connection that broke: what may be asked again is, and nobody calls it a bad message."""
+    asked = []
+
+    def turn(path, raw, proof, forward):
+        asked.append(path)
+        status, body = forward(path, raw, proof)
+        return (status, body, len(body) // 2) if len(asked) == 1 else (status, body)
+
+    with proxy(made, tmp_path, turn) as place:
+        assert made.port("eve", place).ask(Hello()).domain == made.world.domain
+    assert asked == ["/v1/hello"] * 2
