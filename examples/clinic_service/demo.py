@@ -42,6 +42,18 @@ PASSPHRASE = "correct horse battery staple"  # of Ben's key, for a minute
 LABEL = ("--label", "phone")
 
 
+class Phone:
+    """Ben's app for codes. Each counts once: after one of this half minute it shows that of the next, which clocks may be off by."""
+
+    def __init__(self, secret: str) -> None:
+        self._codes, self._used = pyotp.TOTP(secret), 0
+
+    def code(self) -> str:
+        """Return a code that was not used."""
+        self._used = max(int(time.time()) // self._codes.interval, self._used + 1)
+        return str(self._codes.generate_otp(self._used))
+
+
 @dataclass
 class Clinic:
     """The four machines, and what is between them."""
@@ -53,6 +65,7 @@ class Clinic:
     ben: Machine
     scorer: Machine
     url: str = ""
+    phone: Phone | None = None
 
     @property
     def callers(self) -> tuple[Machine, ...]:
@@ -199,7 +212,6 @@ def second_factor(clinic: Clinic) -> None:
     clinic.show.tell(
         "Approver", "Ben approves with a key file, and shows a second factor besides. (Codes: this program plays his phone.)"
     )
-    ben.settings(clinic.domain, "")
     (ben.project / "passphrase").touch(mode=0o600)
     (ben.project / "passphrase").write_text(PASSPHRASE)
     ben.run("hermetic", "approver", "key", "new", "ben.key", "--passphrase-file", "passphrase")
@@ -211,12 +223,11 @@ def second_factor(clinic: Clinic) -> None:
     adding = ben.at_terminal("hermetic", "identity", "factor", "add", "totp", *LABEL)
     adding.type(code[0])
     shown = adding.wait_for("otpauth://")
-    phone = pyotp.TOTP(re.findall(r"secret  ([A-Z2-7]{32})", shown)[0])
-    adding.type(phone.now())
+    phone = Phone(re.findall(r"secret  ([A-Z2-7]{32})", shown)[0])
+    adding.type(phone.code())
     adding.end()
     clinic.show.must("active" in ben.run("hermetic", "identity", "factor", "ls"), "ben has a second factor")
-    # A code counts once: the next one is of the step after, which clocks that are apart make acceptable too.
-    ben.more["NEXT_CODE"] = phone.at(time.time(), counter_offset=1)
+    clinic.phone = phone
 
 
 def build(clinic: Clinic) -> None:
@@ -257,7 +268,8 @@ def promote(clinic: Clinic) -> None:
     yes = ("--key", "ben.key", "--passphrase-file", "passphrase", "--reason", "read report 12")
     ben.run("hermetic", "approve", request, *yes, expect=5, since="hermetic: error")
     clinic.show.holds("ben's key alone is not enough: a second factor is asked for")
-    ben.run("hermetic", "identity", "confirm", typed=ben.more.pop("NEXT_CODE") + "\n")
+    assert clinic.phone is not None
+    ben.run("hermetic", "identity", "confirm", typed=f"{clinic.phone.code()}\n")
     ben.run("hermetic", "approve", request, *yes)
     ana.run(*to_staging)
     to_production = ("hermetic", "promote", "model/tumour", "--environment", "staging", "--to", "production", "--reason", "report 13")
