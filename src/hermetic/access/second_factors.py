@@ -6,9 +6,7 @@ What must hold:
    are taken. An authenticator's count only grows, its user handle is the principal's.
 2. When a factor was shown is kept by principal and credential: who authenticates with another certificate has not shown it there.
 3. A challenge is for one principal, one credential, one use and one page, for five minutes, and goes with the first answer to it.
-4. So many attempts may fail in a row: `FREE`, then after ever longer waits, and at `MOST` none until somebody who enrols people has
-   removed the factor. A clock that is set forward does shorten a wait; it does not make a code good twice.
-5. The first factor of a person is by invitation (`custody.second_factors` says why). An invitation is for one person, once.
+4. The first factor of a person is by invitation (`custody.second_factors` says why). An invitation is for one person, once.
 
 Rows only; who may do what is custody's to decide.
 """
@@ -22,6 +20,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from hermetic.access import factor_attempts
 from hermetic.crypto import authenticator, totp
 from hermetic.crypto.authenticator import Assertion, Party, Registered
 from hermetic.crypto.secret import Secret
@@ -43,13 +42,8 @@ FRESH_MS: Final = 900_000  # how lately one's own factor was shown before one ch
 PENDING_MS: Final = 900_000
 CHALLENGE_MS: Final = 300_000
 INVITED_MS: Final = 86_400_000
-FREE: Final = 5  # attempts that may fail in a row
-MOST: Final = 100  # the same, at which nothing more is taken (NIST SP 800-63B section 5.2.2)
-FIRST_WAIT_MS: Final = 30_000
-LONGEST_WAIT_MS: Final = 3_600_000
 FACTORS: Final = 8  # of one person
 LABEL_LIMIT: Final = 60
-FOR_EVER: Final = 1 << 52
 
 _FORMAT: Final = "hermetic/webauthn-factor/v1"
 _FIELDS: Final = {"credential", "format", "public"}
@@ -159,7 +153,7 @@ def invite(session: Session, principal_id: str, code: str, *, now_ms: int) -> Fa
     if of(session, principal_id):
         raise Conflict("there is a second factor already", hint="`hermetic identity factor remove` it first, if it is lost")
     end_begun(session, principal_id)
-    forget_attempts(session, principal_id)
+    factor_attempts.forget(session, principal_id)
     return _insert(session, (principal_id, INVITATION, PENDING), ("", _digest(code)), now_ms=now_ms)
 
 
@@ -282,48 +276,6 @@ def drop_challenge(session: Session, whose: tuple[str, str], use: Use) -> None:
     """End a challenge: each is for one answer, right or wrong."""
     if session.get(tables.factor_challenge, (*whose, use)) is not None:
         session.delete(tables.factor_challenge, (*whose, use))
-
-
-# Attempts
-
-
-def check_attempts(session: ReadSession, principal_id: str, *, now_ms: int) -> None:
-    """Return if the principal may try now. Raises Denied."""
-    row = session.get(tables.factor_attempts, principal_id)
-    if row is None or now_ms >= row["until_ms"]:
-        return
-    if row["failed"] >= MOST:
-        raise Denied(
-            f"{row['failed']} attempts failed in a row: nothing more is taken",
-            hint="have your factor removed by whoever enrols people, and a new one invited",
-        )
-    raise Denied(
-        f"{row['failed']} attempts failed in a row",
-        hint=f"wait {-(-(row['until_ms'] - now_ms) // 1000)} seconds, then try again",
-    )
-
-
-def failed(session: Session, principal_id: str, *, now_ms: int) -> tuple[int, int]:
-    """Count an attempt that failed; return how many did in a row, and until when none is taken."""
-    row = session.get(tables.factor_attempts, principal_id)
-    count = 1 if row is None else int(row["failed"]) + 1
-    until = FOR_EVER if count >= MOST else now_ms + _wait_ms(count)
-    if row is None:
-        session.insert(tables.factor_attempts, principal_id=principal_id, failed=count, until_ms=until)
-    else:
-        session.update(tables.factor_attempts, principal_id, row["revision"], failed=count, until_ms=until)
-    return count, until
-
-
-def forget_attempts(session: Session, principal_id: str) -> None:
-    """Begin to count anew: something right was shown, or somebody who enrols people lets them begin again."""
-    row = session.get(tables.factor_attempts, principal_id)
-    if row is not None and row["failed"]:
-        session.update(tables.factor_attempts, principal_id, row["revision"], failed=0, until_ms=0)
-
-
-def _wait_ms(count: int) -> int:
-    return 0 if count < FREE else min(FIRST_WAIT_MS << (count - FREE), LONGEST_WAIT_MS)
 
 
 def _checked(session: ReadSession, principal_id: str, label: str) -> str:

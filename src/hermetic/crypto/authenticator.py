@@ -22,8 +22,11 @@ import binascii
 import hashlib
 import json
 import re
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from hermetic.errors import FormatError, SignatureError, Unsupported
 
@@ -190,8 +193,17 @@ def _guarded(verify: Callable[[], Any]) -> Any:
         return verify()
     except SignatureError:
         raise
-    except Exception as error:  # foreign parsers over hostile bytes: anything but a result is a refusal
+    except _foreign() as error:
         raise SignatureError("the authenticator's answer does not verify") from error
+
+
+def _foreign() -> tuple[type[Exception], ...]:
+    """Return what the library and its parsers raise over bytes that are wrong."""
+    import cbor2  # noqa: PLC0415 - comes with the library
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415
+
+    plain = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, struct.error)
+    return (*plain, InvalidSignature, UnsupportedAlgorithm, WebAuthnException, cbor2.CBORError)
 
 
 def _text(raw: bytes) -> str:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hermetic.access import identity
+from hermetic.access import factor_attempts, identity
 from hermetic.access import second_factors as factors
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.crypto import authenticator, hpke, totp
@@ -86,7 +86,7 @@ class _Attempt:
         return self.work.log(Entry(kind, about, {"principal": self.caller.hidden()}))
 
     def added(self, item: Factor) -> tuple[int, FactorRow]:
-        factors.forget_attempts(self.work.session, item.principal_id)
+        factor_attempts.forget(self.work.session, item.principal_id)
         return self.say("factor.added", item), _row(item, self.session)
 
 
@@ -96,12 +96,12 @@ def _attempt(call: Call, *, ends: factors.Use | None = None) -> Iterator[_Attemp
     wrong: Denied | SignatureError | FormatError | None = None
     with unit(call.custodian, STEP, call.now_ms) as work:
         attempt = _Attempt(work, callers.require(call, work.session), factor_age.now_ms(call))
-        factors.check_attempts(work.session, call.caller, now_ms=attempt.now_ms)
+        factor_attempts.check(work.session, call.caller, now_ms=attempt.now_ms)
         try:
             yield attempt
         except _WRONG as error:
             wrong = error
-            count, until = factors.failed(work.session, call.caller, now_ms=attempt.now_ms)
+            count, until = factor_attempts.failed(work.session, call.caller, now_ms=attempt.now_ms)
             facts: dict[str, JsonValue] = {"principal": call.caller, "failed": count, "until_ms": until}
             work.log(Entry("factor.refused", facts, {"principal": attempt.caller.hidden()}))
         if ends is not None:
@@ -240,7 +240,7 @@ def confirm_webauthn(call: Call, request: ConfirmWebauthn) -> FactorConfirmed:
 
 
 def _shown(call: Call, attempt: _Attempt, item: Factor) -> int:
-    factors.forget_attempts(attempt.work.session, call.caller)
+    factor_attempts.forget(attempt.work.session, call.caller)
     factors.refresh(attempt.work.session, call.caller, call.credential or "", item.kind, now_ms=attempt.now_ms)
     return attempt.say("factor.confirmed", item, credential=call.credential)
 

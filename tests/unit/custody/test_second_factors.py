@@ -9,7 +9,7 @@ import threading
 import pyotp
 import pytest
 
-from hermetic.access import identity
+from hermetic.access import factor_attempts, identity
 from hermetic.access import second_factors as factors
 from hermetic.crypto.hpke import PrivateKey
 from hermetic.custody.call import Vouched
@@ -214,7 +214,7 @@ def test_attempts_are_limited(world):
     phone = Phone(port.ask, world)
     tick(world)
     wrong = f"{(int(phone.code()) + 1) % 10**6:06}"
-    for _ in range(factors.FREE):
+    for _ in range(factor_attempts.FREE):
         assert "not one of now" in str(refused(port, port.ask, ConfirmTotp(wrong), Denied))
     held = refused(port, port.ask, ConfirmTotp(phone.code()), Denied)  # even the right one
     assert "5 attempts" in str(held)
@@ -235,7 +235,7 @@ def test_beginning_something_does_not_count_attempts_anew(world):
     tick(world)
     port.ask(ConfirmTotp(phone.code()))
     with_key(port.ask, key)
-    for _ in range(factors.FREE):
+    for _ in range(factor_attempts.FREE):
         port.ask(BeginWebauthn(adding=False, port=PORT))
         refused(port, port.ask, ConfirmTotp("000000"), Denied)
     refused(port, port.ask, BeginWebauthn(adding=False, port=PORT), Denied)
@@ -245,9 +245,9 @@ def test_the_hundredth_failure_is_the_last(world):
     port = world.port()
     phone = Phone(port.ask, world)
     with port._custodian.database.write(port._custodian.row_keys) as session:
-        for _ in range(factors.MOST):
-            _, until = factors.failed(session, identity.local_id(world.domain, os.geteuid()), now_ms=world.clock.now)
-    assert until == factors.FOR_EVER
+        for _ in range(factor_attempts.MOST):
+            _, until = factor_attempts.failed(session, identity.local_id(world.domain, os.geteuid()), now_ms=world.clock.now)
+    assert until == factor_attempts.FOR_EVER
     tick(world, 10 * 365 * 86400)
     assert "nothing more" in str(refused(port, port.ask, ConfirmTotp(phone.code()), Denied))
 

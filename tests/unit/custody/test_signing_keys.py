@@ -228,7 +228,7 @@ def test_entries_that_a_compromised_log_key_vouches_for_are_noted(port):
 def test_an_unfinished_destruction_is_done_by_who_looks_next(world, port, monkeypatch):
     (old,) = rows(port, "log")
     with monkeypatch.context() as patch:
-        patch.setattr("hermetic.custody.signing_keys._settle", lambda *_arguments, **_named: None)
+        patch.setattr("hermetic.custody.signing_keys.settle", lambda *_arguments, **_named: None)
         rotate(port)
     assert w.sql(world, "SELECT count(*) FROM setting WHERE key LIKE 'signing-gone/%'") == [(1,)]
     with world.connect():
