@@ -6,6 +6,8 @@ public key), never by a serial number, which others can choose.
 
 A certificate that was renewed belongs to the *family* of the first one. Whoever stole one may have renewed it, so that revoking one
 revokes its family.
+
+A token is a credential too, by the digest of what is signed: it authenticates nobody, and is kept so that it is not used again.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
     from hermetic.db.rows import ReadSession, Session
 
-CERTIFICATE, DEVICE = "certificate", "device"
-ACTIVE, REVOKED, EXPIRED = "active", "revoked", "expired"
+CERTIFICATE, DEVICE, TOKEN = "certificate", "device", "token"
+ACTIVE, REVOKED, EXPIRED, USED = "active", "revoked", "expired", "used"
 PREFIX: Final = 4
 AGAIN: Final = "`hermetic identity request` makes a key and asks for a new certificate"
 

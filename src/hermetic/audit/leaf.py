@@ -92,6 +92,8 @@ KINDS: Mapping[str, frozenset[str]] = {
         "credential.ended": "credential state",
         "credential.expired": "count",
         "service.certificate": "fingerprint",
+        "token.exchanged": "credential principal token",
+        "token.refused": "error",
         "grant.given": "grant",
         "grant.revoked": "grant",
         "grant.used": "grant",

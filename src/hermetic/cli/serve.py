@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--socket", "path", type=ANY_PATH, metavar="PATH", help="Where users of this machine connect: an absolute path.")
 @click.option("--group-only", is_flag=True, help="Only the socket's group may connect, not every user of the machine.")
 @click.option("--listen", metavar="HOST:PORT", help="Where other machines connect, by HTTPS with certificates.")
+@click.option("--login", metavar="HOST:PORT", help="Where they exchange a token of a trusted issuer for a certificate; with --listen.")
 @click.option("--name", "names", multiple=True, metavar="NAME", help="A name or address that they use, if not HOST; repeatable.")
 @click.option("--rate", type=click.FloatRange(min=1), metavar="N", help="Requests a second of one of them at most; 1000 by default.")
 @click.option("--metrics", metavar="ADDRESS:PORT", help="Answer GET /metrics there, for Prometheus: a loopback address.")
@@ -47,14 +48,17 @@ def serve(*, metrics: str | None, log_format: str, passphrase_file: Path | None,
     from hermetic.cli import watched  # noqa: PLC0415 - what a service needs, other commands do not pay for
     from hermetic.domain.serving import SeparatedCustody  # noqa: PLC0415 - see session.connected
 
+    login = where.pop("login")
+    if login is not None and where["listen"] is None:
+        raise UsageError("--login is for those who go on with a certificate", hint="--listen HOST:PORT")
     if where["path"] is None and where["listen"] is None:
         raise UsageError("say where to listen", hint="--socket PATH, --listen HOST:PORT, or both")
-    address = _address(where.pop("listen"), where["names"])
+    address, login = _address(where.pop("listen"), where["names"]), _address(login, where["names"])
     watched.log_as(log_format)
     ask = asker(passphrase_file) if passphrase_file is not None or has_terminal() else None
     with SeparatedCustody(Path.cwd(), ask_passphrase=ask) as custody, watched.watched(custody, metrics) as watch, ExitStack() as stack:
         servers: list[UnixServer | HttpsServer] = []
-        for server in _servers(custody, watch, address=address, **where):
+        for server in _servers(custody, watch, address=address, login=login, **where):
             stack.enter_context(server)
             servers.append(server)
         _stop_on_signals(servers)
@@ -69,6 +73,7 @@ def _servers(
     path: Path | None,
     group_only: bool,
     address: tuple[str, int] | None,
+    login: tuple[str, int] | None,
     names: tuple[str, ...],
     rate: float | None,
 ) -> Iterator[UnixServer | HttpsServer]:
@@ -83,7 +88,12 @@ def _servers(
         except ImportError as error:
             raise Unsupported(f"a service needs {error.name}", hint="pip install 'hermetic[server]'") from None
         limits = Limits() if rate is None else Limits(rate=rate, burst=2 * rate)
-        yield HttpsServer(custody.service(), address, names=names or (address[0],), limits=limits, watch=watch)
+        service, names = custody.service(), names or (address[0],)
+        yield HttpsServer(service, address, names=names, limits=limits, watch=watch)
+        if login is not None:
+            from hermetic.server.login import LoginServer  # noqa: PLC0415
+
+            yield LoginServer(custody.logins(service), login, names=names, watch=watch)
 
 
 def _address(listen: str | None, names: tuple[str, ...]) -> tuple[str, int] | None:

@@ -54,13 +54,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A certificate that is about to be made: for whom, for which key, how long, as a renewal of which one."""
+class Wanted:
+    """A certificate that is about to be made: for whom, for which key, how long, as a renewal of which one, for which token."""
 
     whom: Enrolled
     public: bytes
     seconds: int
     renews: Credential | None = None
+    token: str | None = None  # the credential that stands for the token it was exchanged for
 
 
 def list_identities(call: Call, _request: ListIdentities) -> IdentityList:
@@ -117,8 +118,8 @@ def issue_certificate(call: Call, request: IssueCertificate) -> CertificateIssue
         _check_issue(whom, asked, caller)
         _check_seconds(call, work.session, request.seconds)
         said = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
-        wanted = _Wanted(whom, asked.public, request.seconds)
-        return _same(work, wanted) or _issue(call, work, wanted, ("credential.issued", caller, said))
+        wanted = Wanted(whom, asked.public, request.seconds)
+        return same(work, wanted) or issue(call, work, wanted, ("credential.issued", caller, said))
 
 
 def renew_certificate(call: Call, request: RenewCertificate) -> CertificateIssued:
@@ -133,11 +134,13 @@ def renew_certificate(call: Call, request: RenewCertificate) -> CertificateIssue
         old = credentials.check(work.session, call.credential, caller.id, now_ms=call.now_ms)
         if old.kind != credentials.CERTIFICATE or "certificate" not in old.about:
             raise Denied("this domain's authority did not issue your certificate", hint="renew it where it came from")
+        if old.about.get("token") is not None:
+            raise Denied("a certificate that came for a token is not renewed", hint="log in again: `hermetic identity login`")
         whom = identity.require(work.session, caller.id)
-        _check_names(whom, asked)
+        check_names(whom, asked)
         seconds = min(int(old.about["seconds"]), lifetime_ms(call.custodian, work.session) // 1000)
-        wanted = _Wanted(whom, asked.public, seconds, old)
-        return _same(work, wanted) or _issue(call, work, wanted, ("credential.renewed", caller, {"principal": caller.hidden()}))
+        wanted = Wanted(whom, asked.public, seconds, old)
+        return same(work, wanted) or issue(call, work, wanted, ("credential.renewed", caller, {"principal": caller.hidden()}))
 
 
 def revoke_credential(call: Call, request: RevokeCredential) -> CredentialsEnded:
@@ -159,7 +162,8 @@ def revoke_credential(call: Call, request: RevokeCredential) -> CredentialsEnded
     return CredentialsEnded(whose, tuple(item.id for item in ended))
 
 
-def _issue(call: Call, work: Work, wanted: _Wanted, said: tuple[str, Caller, dict[str, Hidden]]) -> CertificateIssued:
+def issue(call: Call, work: Work, wanted: Wanted, said: tuple[str, Caller, dict[str, Hidden]]) -> CertificateIssued:
+    """Make the certificate, its row and its entry. `said` is the entry's kind, who had it made, and hidden values."""
     kind, caller, hidden = said
     issuer, above = authority_keys.signer(call.custodian, work.session)
     whom, made_id = wanted.whom.principal, fresh_id()
@@ -169,6 +173,7 @@ def _issue(call: Call, work: Work, wanted: _Wanted, said: tuple[str, Caller, dic
     about: dict[str, Any] = {"serial": made.serial, "certificate": to_base64url(der), "seconds": wanted.seconds, "by": caller.id}
     about["family"] = made_id if wanted.renews is None else wanted.renews.family
     about["renews"] = None if wanted.renews is None else wanted.renews.id
+    about["token"] = wanted.token
     row = Credential(
         id=made_id,
         principal_id=whom.id,
@@ -183,22 +188,23 @@ def _issue(call: Call, work: Work, wanted: _Wanted, said: tuple[str, Caller, dic
     credentials.add(work.session, row)
     work.log(issued(kind, row, caller.policies, hidden))
     sweep(work)
-    return _answer(work.session, row)
+    return answer(work.session, row)
 
 
-def _same(work: Work, wanted: _Wanted) -> CertificateIssued | None:
+def same(work: Work, wanted: Wanted) -> CertificateIssued | None:
     """Return the certificate that was made for this key already, if it is the same question again. Raises Conflict."""
     before = credentials.by_public(work.session, wanted.public)
     if not before:
         return None
     (last, renews) = (before[-1], None if wanted.renews is None else wanted.renews.id)
-    same = last.principal_id == wanted.whom.principal.id and last.about.get("renews") == renews and "certificate" in last.about
-    if len(before) > 1 or not same or last.state_at(work.now_ms) != credentials.ACTIVE:
+    again = last.principal_id == wanted.whom.principal.id and last.about.get("renews") == renews and "certificate" in last.about
+    if len(before) > 1 or not again or last.state_at(work.now_ms) != credentials.ACTIVE:
         raise Conflict("there was a certificate for this key before", hint="make a fresh key: `hermetic identity request NAME`")
-    return _answer(work.session, last)
+    return answer(work.session, last)
 
 
-def _answer(session: ReadSession, row: Credential) -> CertificateIssued:
+def answer(session: ReadSession, row: Credential) -> CertificateIssued:
+    """Return a certificate that was issued, with what a client needs to show it."""
     der = from_base64url(str(row.about["certificate"]))
     above = next(item for item in authorities.ls(session) if item.id == row.authority_id)
     chain = (der, *authority_keys.chain_of(session, above))
@@ -214,10 +220,11 @@ def _check_issue(whom: Enrolled, asked: x509.SigningRequest, caller: Caller) -> 
         )
     if identity.OWNER in whom.principal.roles and identity.OWNER not in caller.principal.roles:
         raise PolicyDenied("only a domain owner issues certificates for a domain owner", reasons=("owner-by-owner",))
-    _check_names(whom, asked)
+    check_names(whom, asked)
 
 
-def _check_names(whom: Enrolled, asked: x509.SigningRequest) -> None:
+def check_names(whom: Enrolled, asked: x509.SigningRequest) -> None:
+    """Raise Denied unless a signing request names this principal, and nobody else."""
     if asked.uris != (whom.principal.id,):
         raise Denied("the request is for another name", hint=f"it has to name {whom.principal.id}, and nothing else")
 

@@ -17,6 +17,7 @@ from hermetic.keys import secret_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from hermetic.access.tokens import TokenDesk
     from hermetic.audit.log import Log
     from hermetic.crypto.sign import SigningKey
     from hermetic.custody.inforce import PolicyCache
@@ -52,6 +53,9 @@ class RootHome(Protocol):
     def provider(self, uri: str, root_id: RootId) -> Provider:
         """Return the provider of a root: one that is in use, or else a new one. Raises Unsupported, ConfigError, UsageError."""
 
+    def regions(self, uri: str) -> tuple[str, ...]:
+        """Return where a root lies; () where nobody said. Raises ConfigError where what was said contradicts the URI."""
+
     def remove(self, uri: str, root_id: RootId) -> str:
         """Wipe what this machine keeps of a root; say in a few words what became of it. Can be repeated."""
 
@@ -86,6 +90,7 @@ class Custodian:
     handles: HandleTable = field(default_factory=HandleTable)
     uses: UseBook = field(default_factory=UseBook)
     outbox: Outbox = field(default_factory=Outbox)
+    tokens: TokenDesk | None = None  # composition gives one where config.yaml trusts issuers
     commits: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unscrubbed: list[bytes] = field(default_factory=list, repr=False)

@@ -42,7 +42,9 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> Iterator[Pair]:
 def _last(session: ReadSession, principal_id: str, now_ms: int) -> Credential | None:
     """Return the certificate of a principal that ends last, if one is good."""
     good = [item for item in credentials.of_principal(session, principal_id) if item.state_at(now_ms) == credentials.ACTIVE]
-    ending = [item for item in good if item.kind == credentials.CERTIFICATE and item.not_after_ms is not None]
+    # what came for a token ends with the login
+    mine = [item for item in good if item.kind == credentials.CERTIFICATE and item.about.get("token") is None]
+    ending = [item for item in mine if item.not_after_ms is not None]
     return max(ending, key=lambda item: item.not_after_ms or 0, default=None)
 
 

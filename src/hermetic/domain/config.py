@@ -8,6 +8,8 @@
     database: {url: postgresql://HOST/hermetic}      where the custody database is, if not in a file here (db/postgres/place.py)
     notify: {chat: {webhook: https://HOST/PATH, key: FILE}}      who is told what waits (notify_settings.py)
     telemetry: {otlp: https://HOST:4318/v1/metrics}  where a service sends its metrics (telemetry_settings.py)
+    oidc: [{issuer: https://HOST, …}]                whose tokens custody takes; `login: {url: https://HOST:PORT}`: where to log in
+                                                     (oidc_settings.py)
 
 A command lives here and not in the project because whoever can write the project must not make this user run something.
 """
@@ -26,7 +28,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from hermetic.db.postgres.place import PostgresPlace
-from hermetic.domain import notify_settings, store_places, telemetry_settings
+from hermetic.domain import notify_settings, oidc_settings, store_places, telemetry_settings
 from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.providers import private_file, settings
 from hermetic.stores.s3_settings import S3Settings
@@ -47,10 +49,14 @@ HEADER = """\
 #   database: {url: postgresql://HOST/hermetic}     where custody's database is, if not in a file here; never a password
 #   notify: {chat: {webhook: https://HOST/PATH, key: /etc/hermetic/chat.key}}    who is told what waits for approval
 #   telemetry: {otlp: https://HOST:4318/v1/metrics}                              where a service sends its metrics
+#   oidc: [{issuer: https://HOST, audience: NAME, kind: person, principals: [{name: NAME, claims: {sub: VALUE}}]}]
+#                                                   whose tokens custody takes for certificates
+#   login: {url: https://HOST:PORT, issuer: https://HOST, client: NAME}         where you get one
 """
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?!.*(?:^|/)\.\.?(?:/|$))(?!.*::)[^@?#\s\\]*")
 # ruamel.yaml leaks these for keys that are mappings, bad escapes and impossible dates
 _YAML_ERRORS = (YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
+_ALL = {"backup", "anchor", "stores", "locations", "providers", "database", "notify", "telemetry", "oidc", "login"}
 _KEYS = {"backup": {"place", "objects"}, "anchor": {"command"}, "database": {"url"}}
 
 
@@ -68,6 +74,8 @@ class UserConfig:
     database: PostgresPlace | None = None  # None: a file in the custody home
     notify: dict[str, notify_settings.Target] = field(default_factory=dict)
     telemetry: telemetry_settings.Telemetry | None = None
+    oidc: tuple[oidc_settings.Trusted, ...] = ()
+    login: oidc_settings.Login | None = None
 
     @property
     def places(self) -> dict[str, Path | S3Settings]:
@@ -76,7 +84,7 @@ class UserConfig:
 
     def to_text(self) -> str:
         """Return the file's text."""
-        body: dict[str, Any] = {}
+        body: dict[str, Any] = self._logins()
         if self.backup_place is not None:
             body["backup"] = {"place": str(self.backup_place), "objects": self.backup_objects}
         if self.anchor_command:
@@ -98,6 +106,10 @@ class UserConfig:
         if body:  # an empty mapping would be written as {}, to which nothing can be added
             YAML().dump(body, out)
         return out.getvalue()
+
+    def _logins(self) -> dict[str, Any]:
+        oidc = {"oidc": [dict(item.given) for item in self.oidc]} if self.oidc else {}
+        return oidc if self.login is None else {**oidc, "login": dict(self.login.given)}
 
 
 def load(folder: Path) -> UserConfig:
@@ -150,7 +162,7 @@ def add_provider(folder: Path, uri: str, given: Mapping[str, str]) -> None:
 
 
 def _read(body: Any, file: str) -> UserConfig:
-    body = _mapping(body, {"backup", "anchor", "stores", "locations", "providers", "database", "notify", "telemetry"}, file)
+    body = _mapping(body, _ALL, file)
     backup = _mapping(body.get("backup", {}), _KEYS["backup"], file)
     anchor = _mapping(body.get("anchor", {}), _KEYS["anchor"], file)
     command = anchor.get("command", [])
@@ -171,6 +183,8 @@ def _read(body: Any, file: str) -> UserConfig:
         database=_database(body.get("database"), file),
         notify=notify_settings.read(body.get("notify", {}), file),
         telemetry=telemetry_settings.read(body.get("telemetry"), file),
+        oidc=oidc_settings.read(body.get("oidc", []), file),
+        login=oidc_settings.read_login(body.get("login"), file),
     )
 
 

@@ -112,6 +112,10 @@ class Connection:
         custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings, server=self.config.database)
         custodian.enforcement = self._enforcement
         custodian.outbox.wants = tuple(target.wants for target in self.config.notify.values())
+        if self.config.oidc:
+            from hermetic.domain import oidc_fetch  # noqa: PLC0415 - hardly any home trusts issuers
+
+            custodian.tokens = oidc_fetch.desk(self.config.oidc)
         self._roots = custodian.roots
         self._custodian: Custodian | None = custodian
         place = self.config.backup_place

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hermetic.domain.anchoring import AnchorCommand
     from hermetic.domain.backing import BackupKeeper
     from hermetic.formats.messages.base import KeyBlob, Request
+    from hermetic.formats.messages.identity import CertificateIssued, ExchangeToken
     from hermetic.formats.messages.measures import Measured
 
 Answer = TypeVar("Answer")
@@ -111,6 +112,13 @@ class LocalPort:
         """Put on record that a transport refused a request before custody was asked. Raises HermeticError when it cannot be."""
         denial.note(self._call(caller, request, self._custodian.clock()), error)
         self._after(request)
+
+    def exchange(self, caller: Vouched, request: ExchangeToken) -> CertificateIssued:
+        """Answer somebody whom only a token names (`LoginCustody`). Raises HermeticError."""
+        from hermetic.custody.token_exchange import exchange_token  # noqa: PLC0415 - for services that take tokens
+
+        made: CertificateIssued = self._ask(caller, request, lambda call: exchange_token(call, request))
+        return made
 
     @property
     def custodian(self) -> Custodian:

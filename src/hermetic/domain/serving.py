@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hermetic.domain.connect import keep
 from hermetic.domain.local import LocalPort
 from hermetic.domain.notifying import DeliveryThread
-from hermetic.errors import Denied, NotAuthenticated, Unsupported
+from hermetic.errors import ConfigError, Denied, NotAuthenticated, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hermetic.crypto.secret import Secret
     from hermetic.domain.connect import Connection
+    from hermetic.domain.login_service import LoginCustody
     from hermetic.domain.service import ServiceCustody
     from hermetic.formats.messages.base import Request
     from hermetic.formats.messages.measures import Measured
@@ -66,6 +67,18 @@ class SeparatedCustody:
         from hermetic.domain.service import ServiceCustody  # noqa: PLC0415 - certificates, which the users of this machine do without
 
         return ServiceCustody(self._port)
+
+    def logins(self, service: ServiceCustody) -> LoginCustody:
+        """Return what exchanges tokens. Raises ConfigError where no issuer is trusted, Unsupported."""
+        if self._port.custodian.tokens is None:
+            raise ConfigError("no issuer of tokens is trusted", hint="`oidc:` in this user's config.yaml")
+        try:
+            import joserfc  # noqa: F401, PLC0415 - missed now, and not at the first login
+        except ImportError as error:
+            raise Unsupported(f"tokens need {error.name}", hint="pip install 'hermetic[oidc]'") from None
+        from hermetic.domain.login_service import LoginCustody  # noqa: PLC0415
+
+        return LoginCustody(self._port, service)
 
     @property
     def connection(self) -> Connection:

@@ -73,7 +73,10 @@ class _Refused(Exception):
 
 
 class Door:
-    """The ASGI endpoints. `workers` are the threads in which custody works."""
+    """The ASGI endpoints. `workers` are the threads in which custody works. `answered` are the only messages taken, None for all."""
+
+    answered: frozenset[str] | None = None
+    limit = codec.MESSAGE_LIMIT
 
     def __init__(self, custody: Custody, admission: Admission, workers: Executor, watch: Watch) -> None:
         self._custody, self._admission, self._workers, self._watch = custody, admission, workers, watch
@@ -85,9 +88,9 @@ class Door:
             peer: Peer = scope[PEER]
             account = await self._account(peer)
             self._admission.charge(account)
-            _check_head(request)
+            self._check_head(request)
             async with self._admission.turn(account):
-                raw = await _body(request)
+                raw = await _body(request, self.limit)
                 response = await self._in_thread(self._answer, request, raw)
                 await _send(response, send)
         except ClientDisconnect:
@@ -113,11 +116,21 @@ class Door:
     async def _account(self, peer: Peer) -> str:
         """Return whose limits count; the first request of a connection counts the connection too."""
         if peer.account is None:
-            account = await self._in_thread(self._custody.account, peer.certificate) or STRANGERS
-            self._admission.connect(account)
-            peer.account = account
-            peer.gone.append(lambda: self._admission.disconnect(account))
+            known: str | None = await self._in_thread(self._custody.account, peer.certificate)
+            peer.account = self._admit(peer, known or STRANGERS)
         return peer.account
+
+    def _admit(self, peer: Peer, account: str) -> str:
+        """Count a connection of `account`, until it is gone. Raises TooMany."""
+        self._admission.connect(account)
+        peer.gone.append(lambda: self._admission.disconnect(account))
+        return account
+
+    def _check_head(self, request: HttpRequest) -> None:
+        """Raises _Refused for a request whose body is not read at all."""
+        if self.answered is not None and request.path_params["name"] not in self.answered:
+            raise _Refused(404, NotFound("this listener answers no such message", hint=", ".join(sorted(self.answered))))
+        _check_head(request, self.limit)
 
     def _answer(self, request: HttpRequest, raw: bytes) -> Response:
         """Decode and ask; in a thread."""
@@ -192,7 +205,7 @@ async def _no_route(_request: HttpRequest, error: Exception) -> Response:
     return _refusal(NotFound("the service has no such path", hint="see /v1/openapi.json"), status)
 
 
-def _check_head(request: HttpRequest) -> None:
+def _check_head(request: HttpRequest, limit: int) -> None:
     """Raises _Refused for a request whose body is not read at all."""
     headers = request.headers
     if headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA:
@@ -200,17 +213,17 @@ def _check_head(request: HttpRequest) -> None:
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise _Refused(415, UsageError("a message is not compressed"))
     length = headers.get("content-length", "0")
-    if len(length) > 16 or not length.isdecimal() or int(length) > codec.MESSAGE_LIMIT:
-        raise _too_large()
+    if len(length) > 16 or not length.isdecimal() or int(length) > limit:
+        raise _too_large(limit)
 
 
-async def _body(request: HttpRequest) -> bytes:
+async def _body(request: HttpRequest, limit: int) -> bytes:
     """Return the body; one without a length may turn out to be too long."""
     found = bytearray()
     async for piece in request.stream():
         found += piece
-        if len(found) > codec.MESSAGE_LIMIT:
-            raise _too_large()
+        if len(found) > limit:
+            raise _too_large(limit)
     return bytes(found)
 
 
@@ -221,8 +234,8 @@ def _decoded(name: str, raw: bytes) -> Request[Any]:
     return asked
 
 
-def _too_large() -> _Refused:
-    return _Refused(413, FormatError(f"a message has at most {codec.MESSAGE_LIMIT} bytes"))
+def _too_large(limit: int) -> _Refused:
+    return _Refused(413, FormatError(f"a message has at most {limit} bytes"))
 
 
 def _refusal(error: HermeticError, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -89,6 +89,10 @@ class Admission:
         self._wanting: Counter[str] = Counter()
         self._all = asyncio.Semaphore(limits.at_once)
 
+    def now(self) -> float:
+        """Return the clock's seconds."""
+        return self._clock()
+
     def connect(self, account: str) -> None:
         """Count a connection of `account`. Raises TooMany."""
         most = self._limits.of_principal if account != STRANGERS else self._limits.of_strangers

@@ -26,7 +26,10 @@ PEER = "hermetic.peer"
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """Who is at the other end of a connection. `account` is whose limits count, None before the first request."""
+    """Who is at the other end of a connection; `certificate` is empty where none is asked for.
+
+    `account` is whose limits count, None before the first request.
+    """
 
     certificate: bytes
     address: str
@@ -38,6 +41,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. A request has to come whole in time, and its answer has to be read in time."""
 
     limits: Limits
+    certified = True  # whether nobody is talked to without a certificate
 
     def __init__(
         self,
@@ -59,10 +63,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         channel = transport.get_extra_info("ssl_object")
         certificate = None if channel is None else channel.getpeercert(binary_form=True)
-        if certificate is None:  # the context requires one: this is not how it was set up
+        if channel is None or (certificate is None and self.certified):  # the context requires one: this is not how it was set up
             transport.abort()
             return
-        self._peer = Peer(certificate, _plain(self.client[0]) if self.client else "")
+        self._peer = Peer(certificate or b"", _plain(self.client[0]) if self.client else "")
         self._due(self.limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -55,6 +55,8 @@ class Custody(http_app.Custody, Protocol):
 class HttpsServer:
     """Listens at an address. Use it in a `with`; `serve` returns after `stop`."""
 
+    certified = True  # whether nobody is talked to without a certificate
+
     def __init__(
         self,
         custody: Custody,
@@ -68,7 +70,7 @@ class HttpsServer:
         self._custody, self._names, self.limits = custody, tuple(names), limits or Limits()
         self._watch = watch or Watch()
         self._shown = custody.shown(self._names)
-        self.context = server_context(self._shown)
+        self.context = server_context(self._shown, certified=self.certified)
         self._workers = ThreadPoolExecutor(self.limits.at_once + ASIDE, "custody")
         self._listener = _listening(address)
         self._stopping, self._over = threading.Event(), threading.Event()
@@ -120,7 +122,7 @@ class HttpsServer:
         try:
             found = await loop.run_in_executor(self._workers, self._custody.shown, self._names, self._shown)
             if found is not self._shown:
-                self.context, self._shown = server_context(found), found
+                self.context, self._shown = server_context(found, certified=self.certified), found
         except HermeticError as error:
             _log.warning("certificate and authorities stay as they are: %s", error)
 
@@ -130,7 +132,7 @@ class _Uvicorn(uvicorn.Server):
 
     def __init__(self, front: HttpsServer, listener: socket.socket, ready: Callable[[], None]) -> None:
         limits = front.limits
-        protocol = type("Protocol", (GuardedProtocol,), {"limits": limits})
+        protocol = type("Protocol", (GuardedProtocol,), {"limits": limits, "certified": front.certified})
         super().__init__(
             uvicorn.Config(
                 _late(front),

@@ -1,4 +1,5 @@
-"""The TLS side of the service: version 1.3 only, and nobody without a certificate that leads to one of the domain's authorities.
+"""The TLS side of the service: version 1.3 only, and nobody without a certificate that leads to one of the domain's authorities, but
+at the listener for logins (`login`).
 
 The service's private key comes from custody in memory. OpenSSL takes keys from files only: it gets one that has no place on any disk.
 """
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from hermetic.domain.service import Shown
 
 
-def server_context(shown: Shown) -> ssl.SSLContext:
-    """Return the context for new connections. Raises StorageError for a certificate that OpenSSL does not take."""
+def server_context(shown: Shown, *, certified: bool = True) -> ssl.SSLContext:
+    """Return the context for new connections; without `certified` peers are asked for no certificate.
+
+    Raises StorageError for a certificate that OpenSSL does not take.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
-    made.verify_mode = ssl.CERT_REQUIRED
+    made.verify_mode = ssl.CERT_REQUIRED if certified else ssl.CERT_NONE
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of others may be below theirs
     made.num_tickets = 0  # a session taken up again would not show its certificate to authorities of later
     made.set_alpn_protocols(["http/1.1"])

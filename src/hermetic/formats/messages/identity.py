@@ -12,7 +12,8 @@ from hermetic.formats.messages.base import Request
 class CredentialRow:
     """A certificate or a device. `fingerprint` is the SHA-256 of the certificate or of the device's key; `serial` is in hexadecimal.
 
-    `state` is active, revoked or expired; `family` is the id of the first of those that are renewals of each other.
+    `kind` is certificate, device or token; `state` is active, revoked, expired, or of a token used; `family` is the id of the first of
+    those that are renewals of each other.
     """
 
     id: str
@@ -101,6 +102,18 @@ class IssueCertificate(Request["CertificateIssued"]):
 class RenewCertificate(Request["CertificateIssued"]):
     """Give the very caller, who authenticated with a certificate, another one of the same length for the fresh key of `csr`."""
 
+    csr: bytes
+
+
+@message("exchange-token")
+@dataclass(frozen=True, slots=True)
+class ExchangeToken(Request["CertificateIssued"]):
+    """Give whom an ID token names a certificate for the key of `csr`; taken only by the listener for logins (`serve --login`).
+
+    The same token with the same key again is answered with the same certificate; with another key it is refused.
+    """
+
+    token: str
     csr: bytes
 
 
