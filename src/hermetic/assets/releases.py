@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from hermetic.assets.current import note_read
@@ -16,7 +17,7 @@ from hermetic.assets.drafts import MANIFEST, put_manifest
 from hermetic.assets.opening import MemberFile
 from hermetic.assets.session import fresh_id
 from hermetic.assets.staging import object_key
-from hermetic.errors import HermeticError, IntegrityError, InvalidName, NotFound, UsageError
+from hermetic.errors import HermeticError, IntegrityError, InvalidName, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Ref
 from hermetic.sealed.reader import ObjectReader
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from hermetic.stores.base import RangeSource
 
 SHOWN = 10  # member names in an error
+TOGETHER = 1000  # versions in one request
+APART = 200  # the same to custody in another process, where manifests and sealed keys have to fit into a message
 
 
 def release(
@@ -46,16 +49,17 @@ def release(
     environment: Environment | None = None,
     promotion: str | None = None,
 ) -> tuple[OpenVersion, ...]:
-    """Ask for versions in one request and return them open, in the order asked. `refs` name versions, not members.
+    """Ask for versions and return them open, in the order asked, all of them or none. `refs` name versions, not members.
 
-    Unless it is for an exposure, this process counts as having read them (`current.read_so_far`).
+    More than custody takes in one request are asked for in several, each on record by itself; when a later one is refused, what the
+    earlier ones gave is given back. Unless it is for an exposure, this process counts as having read them (`current.read_so_far`).
 
     Raises NotFound, PolicyDenied, ApprovalNeeded, KeyUnusable, SignatureError, IntegrityError.
     """
     chosen = session.run_for(run)
     request = OpenVersions(
-        request=fresh_id(),
-        refs=tuple(refs),
+        request="",
+        refs=(),
         purpose=session.purpose_for(purpose, chosen),
         run=chosen,
         exposure=exposure,
@@ -63,6 +67,30 @@ def release(
         environment=environment,
         promotion=promotion,
     )
+    most = APART if session.connection.apart else TOGETHER
+    versions: list[OpenVersion] = []
+    try:
+        for at in range(0, max(len(refs), 1), most):
+            versions += _released(session, replace(request, request=fresh_id(), refs=tuple(refs[at : at + most])))
+        _require_one_environment(versions)
+    except BaseException:
+        for version in versions:
+            version.end()
+        raise
+    for version in versions if exposure is None else ():
+        note_read(session.domain, version.ref, version.released.environment)
+    return tuple(versions)
+
+
+def _require_one_environment(versions: Sequence[OpenVersion]) -> None:
+    """Say no, as custody does within one request, to keys of several environments. Raises PolicyDenied."""
+    several = sorted({version.released.environment for version in versions})
+    if len(several) > 1:
+        raise PolicyDenied(f"this asks for keys of {' and '.join(several)} at once", reasons=("environment",))
+
+
+def _released(session: Session, request: OpenVersions) -> list[OpenVersion]:
+    refs = request.refs
     try:
         opened = session.ask(request)
     except NotFound as error:
@@ -78,9 +106,7 @@ def release(
         for version in versions:
             version.end()
         raise
-    for version in versions if exposure is None else ():
-        note_read(session.domain, version.ref, version.released.environment)
-    return tuple(versions)
+    return versions
 
 
 class OpenVersion:

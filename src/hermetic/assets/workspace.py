@@ -192,7 +192,10 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods, PromotionMethods):
     def open_many(
         self, refs: Sequence[str], *, purpose: Purpose | str | None = None, run: str | None = None, approvals: Sequence[Approval] = ()
     ) -> tuple[OpenVersion, ...]:
-        """Return many versions, released in one request with one entry in the log: all of them or none."""
+        """Return many versions, all of them or none: released in one request with one entry in the log, more than 1,000 in several.
+
+        Custody in another process takes 200 in one request.
+        """
         return releases.release(self.session, refs, purpose=purpose, run=run, approvals=tuple(approvals))
 
     def memory_path(

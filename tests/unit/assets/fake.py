@@ -272,6 +272,7 @@ class FakeConnection:
         )
         self.home = SimpleNamespace(data=folder / "home" / "data", config=folder / "home" / "config")
         self.welcome = SimpleNamespace(domain=self.port.domain)
+        self.apart = False
         self.environment = None
         self.pins = SimpleNamespace(
             manifest_keys={"m1": self.port.signer.public}, pins=SimpleNamespace(versions={}), caught_up=lambda: False

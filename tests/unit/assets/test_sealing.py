@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from hermetic import steps
+from hermetic.assets import releases
 from hermetic.errors import (
     Conflict,
     HermeticError,
@@ -123,6 +124,18 @@ def test_one_release_for_many_members(h, tmp_path, port):
     one, two = h.open_many(["dataset/shards", "dataset/shards@1"])
     assert one.ref == two.ref == "dataset/shards@1"
     assert port.count(versions.OpenVersions) == 2
+
+
+def test_more_versions_than_one_request_names(h, file, port, monkeypatch):
+    """They are asked for in several; when a later one is refused, none stays open."""
+    monkeypatch.setattr(releases, "TOGETHER", 2)
+    h.seal(file, name="dataset/a")
+    assert len(h.open_many(["dataset/a"] * 5)) == 5
+    assert port.count(versions.OpenVersions) == 3
+    ended = port.count(versions.EndLeases)
+    with pytest.raises(NotFound):
+        h.open_many(["dataset/a", "dataset/a", "dataset/none"])
+    assert port.count(versions.EndLeases) - ended == 2
 
 
 @pytest.mark.parametrize("kind", [versions.BeginVersion, versions.PublishVersion])
