@@ -106,6 +106,14 @@ class Postgres:
         private(file, f"127.0.0.1:{self._port}:hermetic:{user}:{password}\n")
         return f"postgresql://{user}@127.0.0.1:{self._port}/hermetic", file
 
+    def asks_for_passwords(self) -> bool:
+        """Tell whether nobody gets in without one."""
+        try:
+            psycopg.connect(host="127.0.0.1", port=self._port, dbname="postgres", user=ADMIN, passfile=os.devnull).close()
+        except psycopg.OperationalError as error:
+            return "password" in str(error)
+        return False
+
     def _make(self) -> None:
         """Run initdb. The administrator's password goes through a file that only the server's user can read, and is gone then."""
         words = [

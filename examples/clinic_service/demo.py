@@ -1,7 +1,5 @@
 """A clinic's model with custody as a service: run by `make demo-service`, in a folder of its own that is gone afterwards.
 
-    python examples/clinic_service/demo.py [--keep DIR]
-
 Four machines, played by four folders with homes of their own: custody's, with PostgreSQL and the service, and those of Ana, who
 trains, of Ben, who approves, and of the scorer, a program. They reach custody over HTTPS on the loopback interface, with certificates
 of the domain's own authority. Every command shown is run, every claim is checked, and the demo fails if one does not hold. What it
@@ -11,7 +9,6 @@ anything.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
@@ -84,16 +81,10 @@ class Clinic:
 
 def main() -> int:
     """Tell the story."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--keep", type=Path, help="leave the machines' folders in DIR")
-    wanted = parser.parse_args()
-    if wanted.keep and wanted.keep.exists():
-        parser.error(f"{wanted.keep} exists")
     started, show = time.monotonic(), Show()
     with tempfile.TemporaryDirectory(prefix="hermetic-demo-") as folder:
-        root = wanted.keep.resolve() if wanted.keep else Path(folder)
-        root.mkdir(parents=True, exist_ok=True)
-        root.chmod(0o755)  # the database server is another user's
+        root = Path(folder)
+        root.chmod(0o755)  # the database server may be another user's
         try:
             story(Clinic(show, root, *(Machine(name, root / name) for name in ("custody", "ana", "ben", "scorer"))))
         except NotAsItMustBe as failure:
@@ -107,7 +98,7 @@ def story(clinic: Clinic) -> None:
     """Set up, build, promote, serve, refuse, revoke, prove."""
     with ExitStack() as running:
         server = running.enter_context(Postgres(clinic.root / "postgres"))
-        clinic.show.holds("a PostgreSQL server of the demo's own is running, and asks for passwords")
+        clinic.show.must(server.asks_for_passwords(), "a PostgreSQL server of the demo's own is running, and asks for passwords")
         set_up(clinic, server)
         certify(clinic)
         service = serve(clinic, running)
