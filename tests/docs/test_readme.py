@@ -18,6 +18,7 @@ README = ROOT / "README.md"
 PAGES = [
     README,
     ROOT / "examples" / "clinic" / "README.md",
+    ROOT / "examples" / "clinic_service" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "how-to").glob("*.md")),
 ]
@@ -33,8 +34,8 @@ def test_five_minutes(folder: Path, home: Path, patients: None) -> None:
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):.*##", (ROOT / "Makefile").read_text()))
     named = {name for page in PAGES for name in re.findall(r"`?make ([a-z-]+)\b", page.read_text())}
-    assert named & {"demo", "test", "bench"} == {"demo", "test", "bench"}
-    assert {name for name in named if name in {"demo", "test", "bench", "venv", "soak", "docs"}} <= targets
+    assert named & {"demo", "demo-service", "test", "bench"} == {"demo", "demo-service", "test", "bench"}
+    assert {name for name in named if name in {"demo", "demo-service", "test", "bench", "venv", "soak", "docs"}} <= targets
 
 
 def test_extras_exist() -> None:
