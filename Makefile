@@ -3,7 +3,7 @@
 # they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-service test soak bench bench-peers interop interop-log interop-sslyze interop-unsynced fuzz docs
+.PHONY: help venv demo demo-service test soak bench bench-peers interop interop-log interop-service interop-sslyze interop-unsynced fuzz docs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -65,6 +65,10 @@ interop-%: venv  ## the same in one environment of its own, %, which it makes fi
 interop-sslyze: venv  ## have sslyze, in an environment of its own, look at the listener of a service
 	@bash scripts/environment.sh sslyze
 	HERMETIC_INTEROP=sslyze $(BIN)/pytest tests/interop/sslyze
+
+interop-service: venv  ## run make demo-service as a test: nothing is left, running or lying about
+	@bash scripts/venv.sh postgresql
+	HERMETIC_INTEROP=service $(BIN)/pytest tests/examples/test_clinic_service.py
 
 interop-log: venv  ## have independent log tools check a log that we wrote
 	$(BIN)/pytest tests/interop -k log
