@@ -50,6 +50,7 @@ BEFORE = {
     "s3": BENCH,
     "load-weights": DOMAIN,
     "identities": DOMAIN,
+    "log-in-with-oidc": DOMAIN,
     "keep-custody-in-postgresql": [],
     "promote-and-roll-back": DOMAIN,
     "share-a-version": [*SEALED, "printf 'group,cases\\nall,400\\n' > summary.csv"],

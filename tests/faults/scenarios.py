@@ -17,6 +17,7 @@ What a scenario says is a promise that a crash afterwards must keep:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import time
@@ -122,6 +123,27 @@ def certify(root: Path, say: Say) -> None:
         with contextlib.suppress(NotAuthenticated):
             identities.vouch_certificate(custodian, short.chain[0])
         ask(said.RevokeCredential("train", "drill"))
+        _exchange_token(h, uri, now_ms)
+
+
+def _exchange_token(h, uri: str, now_ms: int) -> None:
+    """Give a certificate for a token of an issuer, and refuse one that was used."""
+    from joserfc import jwk, jwt
+
+    from hermetic.access import issuers, tokens
+    from hermetic.crypto import x509
+    from hermetic.custody.call import Vouched
+    from hermetic.formats.messages import identity as said
+
+    key, port = jwk.ECKey.generate_key("P-256"), h.connection.port
+    published = json.dumps({"keys": [key.as_dict(private=False) | {"kid": "a"}]}).encode()
+    issuer = issuers.Issuer("https://issuer.example", "h", issuers.WORKLOAD, (issuers.Rule("train", {"sub": "t"}),), "https://x", 3600)
+    port.custodian.tokens = tokens.TokenDesk([issuers.IssuerKeys(issuer, lambda _place: published, lambda: 0)])
+    times = {"iat": now_ms // 1000, "exp": now_ms // 1000 + 600}
+    token = jwt.encode({"alg": "ES256", "kid": "a"}, {"iss": issuer.url, "aud": "h", "sub": "t", **times}, key)
+    port.exchange(Vouched("login"), said.ExchangeToken(token, x509.new_request(uri)[1]))
+    with contextlib.suppress(NotAuthenticated):
+        port.exchange(Vouched("login"), said.ExchangeToken(token, x509.new_request(uri)[1]))
 
 
 def renew_identity(h, folder: Path) -> None:

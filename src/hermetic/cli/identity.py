@@ -10,6 +10,7 @@ from hermetic.cli import identity_authority, identity_client
 from hermetic.cli.blocks import Facts, Heading, Line, Mark, Table
 from hermetic.cli.files import write_new
 from hermetic.cli.identity_factor import confirm, factor
+from hermetic.cli.identity_login import login
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, duration, output, reason
 from hermetic.cli.session import connected
@@ -173,5 +174,5 @@ def _emit(out: Out, found: Identity) -> None:
 identity.add_command(identity_authority.authority)
 identity.add_command(factor)
 identity.add_command(confirm)
-for _command in (identity_client.request, identity_client.install, identity_client.renew, identity_client.agent):
+for _command in (identity_client.request, identity_client.install, identity_client.renew, identity_client.agent, login):
     identity.add_command(_command)

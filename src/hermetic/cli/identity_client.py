@@ -59,7 +59,7 @@ def install(out: Out, *, file: Path, authorities: Path | None) -> int:
     here = _place()
     pins = None if authorities is None else _read(authorities)
     made = identity_files.install(here.folder, _read(file), here.domain, now_ms=_now_ms(), authorities=pins)
-    return _told(out, made)
+    return told(out, made)
 
 
 @click.command()
@@ -71,7 +71,7 @@ def renew(out: Out) -> int:
     here = _place()
     with connected(ask=False) as connection:
         identity_files.renew(here.folder, connection.ask, now_ms=_now_ms(), early=True)
-    return _told(out, identity_files.ClientIdentity.load(here.folder))
+    return told(out, identity_files.ClientIdentity.load(here.folder))
 
 
 @click.command()
@@ -85,7 +85,7 @@ def agent(out: Out, *, once: bool) -> int:
     while True:
         wait = _tended(out, here)
         if once:
-            return _told(out, identity_files.ClientIdentity.load(here.folder))
+            return told(out, identity_files.ClientIdentity.load(here.folder))
         stop.wait(wait)
 
 
@@ -107,7 +107,8 @@ def _tended(out: Out, here: Place) -> float:
     return min(LONGEST_S, max(1.0, (identity_files.due_ms(found) - _now_ms()) / 1000))
 
 
-def _told(out: Out, made: ClientIdentity) -> int:
+def told(out: Out, made: ClientIdentity) -> int:
+    """Say which certificate is in use."""
     from hermetic.domain.identity_files import fingerprints  # noqa: PLC0415 - brings the cryptography
 
     found, prints = made.certificate(), fingerprints(made.pinned())

@@ -24,7 +24,16 @@ from hermetic.custody import certified, seen
 from hermetic.custody.callers import Caller
 from hermetic.custody.identities import lifetime_ms
 from hermetic.custody.work import unit
-from hermetic.errors import Denied, HermeticError, KeyServiceUnavailable, LogTampered, NotAuthenticated, StorageError, Unsupported
+from hermetic.errors import (
+    Conflict,
+    Denied,
+    HermeticError,
+    KeyServiceUnavailable,
+    LogTampered,
+    NotAuthenticated,
+    StorageError,
+    Unsupported,
+)
 from hermetic.formats.binary_text import to_base64url
 
 if TYPE_CHECKING:
@@ -72,7 +81,7 @@ def _exchanged(call: Call, signed: Signed, admitted: Admitted, asked: SigningReq
         token = _kept(work, signed, uri, admitted.end_ms)
         wanted = certified.Wanted(whom, asked.public, _seconds(call, work, admitted), token=token)
         if credentials.by_public(work.session, asked.public):
-            raise Denied("there was a certificate for this key before", hint="log in with a fresh key")
+            raise Conflict("there was a certificate for this key before", hint="log in with a fresh key")
         said = {"claims": Hidden(dict(signed.told()), f"principal:{uri}")} | seen.network_of(call.network, uri)
         made = certified.issue(call, work, wanted, ("credential.issued", caller, {"principal": caller.hidden()}))
         facts: dict[str, JsonValue] = {"credential": made.credential, "principal": uri, "token": token, "policies": []}

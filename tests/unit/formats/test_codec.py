@@ -43,7 +43,11 @@ def test_the_words_of_the_specification():
 
 def test_every_request_is_answered_or_is_the_backup():
     requests = {cls for cls in codec.registered().values() if issubclass(cls, base.Request)}
-    assert {codec.name_of(request) for request in requests} == {*HANDLERS, codec.name_of(backup.TakeBackup), codec.name_of(ExchangeToken)}
+    assert {codec.name_of(request) for request in requests} == {
+        *HANDLERS,
+        codec.name_of(backup.TakeBackup),
+        codec.name_of(ExchangeToken),
+    }
 
 
 def test_every_answer_is_a_message():

@@ -6,14 +6,18 @@ with issuer(folder) as made:
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
+import hashlib
 import http.server
 import ipaddress
 import json
+import secrets
 import ssl
 import threading
 import time
+from urllib.parse import parse_qs, urlencode
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -43,6 +47,7 @@ class Issuer:
         self.authority, private = certificate(folder)
         self.key, self.kid = jwk.ECKey.generate_key("P-256"), "one"
         self.asked, self.redirect, self.padding = [], None, 0
+        self.person, self.codes, self.back = "ben", {}, {}
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"issuer": self}))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.authority, private)
@@ -59,8 +64,25 @@ class Issuer:
 
     def document(self, path):
         if path == "/.well-known/openid-configuration":
-            return {"issuer": self.url, "jwks_uri": f"{self.url}/jwks"}
+            said = {"authorization_endpoint": f"{self.url}/authorize", "token_endpoint": f"{self.url}/token"}
+            return {"issuer": self.url, "jwks_uri": f"{self.url}/jwks", **said}
         return {"keys": [self.key.as_dict(private=False) | {"kid": self.kid, "use": "sig"}], "padding": "x" * self.padding}
+
+    def logged_in(self, query):
+        """Where the browser of `self.person` is sent back to."""
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        assert (asked["response_type"], asked["code_challenge_method"], asked["scope"]) == ("code", "S256", "openid")
+        code = secrets.token_hex(8)
+        self.codes[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state'], 'iss': self.url} | self.back)}"
+
+    def redeemed(self, form):
+        given = {name: values[0] for name, values in parse_qs(form.decode()).items()}
+        asked = self.codes.pop(given["code"])
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(given["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+        assert challenge == asked["code_challenge"]
+        assert (given["redirect_uri"], given["client_id"]) == (asked["redirect_uri"], asked["client_id"])
+        return {"id_token": self.token(sub=self.person, nonce=asked["nonce"]), "token_type": "Bearer"}
 
     def down(self):
         if self._thread.is_alive():
@@ -74,12 +96,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.issuer.asked.append(self.path)
-        if self.issuer.redirect is not None:
+        path, _, query = self.path.partition("?")
+        there = self.issuer.logged_in(query) if path == "/authorize" else self.issuer.redirect
+        if there is not None:
             self.send_response(302)
-            self.send_header("Location", self.issuer.redirect)
+            self.send_header("Location", there)
             self.end_headers()
             return
-        body = json.dumps(self.issuer.document(self.path)).encode()
+        self.answer(self.issuer.document(path))
+
+    def do_POST(self):
+        self.answer(self.issuer.redeemed(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def answer(self, said):
+        body = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

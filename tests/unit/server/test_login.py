@@ -148,7 +148,7 @@ def test_a_token_is_used_once_but_an_answer_that_got_lost_is_given_again(made):
     assert (status, error) == (401, "NotAuthenticated")
     assert "used before" in message
     status, _, message = exchange(made, of_ci(made), asked.csr)
-    assert status == 403, "a key that had a certificate gets no second one"
+    assert status == 409, "a key that had a certificate gets no second one"
     found = made.world.plain.ask(ShowIdentity("ci"))
     assert {row.state for row in found.credentials if row.kind == credentials.TOKEN} == {credentials.USED}
 
