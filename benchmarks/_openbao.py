@@ -1,6 +1,7 @@
 """An OpenBao server on loopback for benchmarks: http, storage in memory, file audit, unsealed by itself; ended with the block.
 
-`root` is a folder for its configuration, log and audit file. A call is one request over one connection that is kept alive.
+With `tls` it speaks TLS 1.3 to who shows a certificate, and its storage (raft) is on disk. `root` is a folder for its configuration,
+log and audit file. A call is one request over one connection that is kept alive.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
+_PLAIN = ('storage "inmem" {}', "  tls_disable              = true")
 _CONFIG = """
-storage "inmem" {{}}
+{storage}
 listener "tcp" {{
   address                  = "127.0.0.1:{port}"
-  tls_disable              = true
+{tls}
   max_request_json_strings = 1000000
   max_request_json_memory  = 536870912
 }}
@@ -39,6 +42,30 @@ audit "file" "main" {{
 }}
 """
 
+_RAFT = """storage "raft" {{
+  path    = "{root}/raft"
+  node_id = "n1"
+}}
+api_addr     = "https://127.0.0.1:{port}"
+cluster_addr = "https://127.0.0.1:{cluster}"
+"""
+_TLS = """  cluster_address = "127.0.0.1:{cluster}"
+  tls_cert_file   = "{chain}"
+  tls_key_file    = "{key}"
+  tls_min_version = "tls13"
+  tls_client_ca_file = "{authorities}"
+  tls_require_and_verify_client_cert = true"""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files of the server, and what its administrator shows."""
+
+    chain: Path
+    key: Path
+    authorities: Path
+    administrator: ssl.SSLContext
+
 
 @dataclass
 class Server:
@@ -47,6 +74,12 @@ class Server:
     address: str
     token: str
     connection: http.client.HTTPConnection
+    pid: int = 0
+
+    @property
+    def port(self) -> int:
+        """Its port on loopback."""
+        return int(self.address.rpartition(":")[2])
 
     def call(self, path: str, body: dict[str, Any], method: str = "POST") -> Any:
         """Send a request; ends the program unless it is answered with success."""
@@ -70,26 +103,42 @@ def program() -> str | None:
 
 
 @contextmanager
-def serving(root: Path, server: str) -> Iterator[Server]:
+def serving(root: Path, server: str, tls: Tls | None = None) -> Iterator[Server]:
     """Serve until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, cluster = _free_port(), _free_port()
     (root / "unseal.key").write_bytes(secrets.token_bytes(32))
-    (root / "bao.hcl").write_text(_CONFIG.format(port=port, root=root))
+    storage, listener = _PLAIN
+    if tls is not None:
+        (root / "raft").mkdir()
+        storage = _RAFT.format(root=root, port=port, cluster=cluster)
+        listener = _TLS.format(chain=tls.chain, key=tls.key, authorities=tls.authorities, cluster=cluster)
+    (root / "bao.hcl").write_text(_CONFIG.format(port=port, root=root, storage=storage, tls=listener))
     with (
         (root / "bao.txt").open("wb") as output,
         subprocess.Popen([server, "server", f"-config={root / 'bao.hcl'}"], stdout=output, stderr=output) as process,
     ):
         try:
             _wait(port, process)
-            served = Server(f"http://127.0.0.1:{port}", "", http.client.HTTPConnection("127.0.0.1", port))
+            served = _served(port, tls, process.pid)
             served.token = served.call("sys/init", {"recovery_shares": 1, "recovery_threshold": 1}, "PUT")["root_token"]
             _active(served, process)
             yield served
             served.connection.close()
         finally:
             process.terminate()
+
+
+def _served(port: int, tls: Tls | None, pid: int) -> Server:
+    if tls is None:
+        return Server(f"http://127.0.0.1:{port}", "", http.client.HTTPConnection("127.0.0.1", port), pid)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=tls.administrator)
+    return Server(f"https://127.0.0.1:{port}", "", connection, pid)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
