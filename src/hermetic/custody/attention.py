@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals, broken_glass, identity
 from hermetic.audit.leaf import Leaf
 from hermetic.catalog.values import VersionState
-from hermetic.custody import blast, copied, forgetting, held_up, identity_findings, outbox, signing_findings, suites
+from hermetic.custody import blast, copied, forgetting, held_up, identity_findings, outbox, residency, signing_findings, suites
 from hermetic.custody.cataloguing import ref_of
 from hermetic.db import tables
 from hermetic.formats.certificate import LIMIT, parse_certificate
@@ -40,6 +40,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *signing_findings.gather(call, session),
         *identity_findings.gather(call, session, policy),
         *suites.gather(call, session, policy),
+        *residency.gather(call, session, policy),
         *_approvers(call, session, policy),
         *_factors(call, session),
         *_unapproved(call, session),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermetic.custody import residency
 from hermetic.errors import ConfigError, KeyServiceUnavailable, KeyUnusable
 from hermetic.formats.messages.base import Pair
 from hermetic.ids import KeyState
@@ -16,6 +17,7 @@ from hermetic.policy.model import KekPlace
 
 if TYPE_CHECKING:
     from hermetic.custody.call import Call
+    from hermetic.custody.residency import Pinned
     from hermetic.db.rows import ReadSession
     from hermetic.keys.kek import Kek
     from hermetic.keys.provider import RootId
@@ -26,21 +28,25 @@ NAMED = 5  # KEKs in a remark
 _STAYING = {KeyState.ACTIVE, KeyState.SUSPENDED}
 
 
-def next_home(call: Call, session: ReadSession, rules: ClassRules, present: RootId | None = None) -> Root | None:
+def next_home(call: Call, session: ReadSession, pinned: Pinned, present: RootId | None = None) -> Root | None:
     """Return the root that the next version lives in alone, `present` if it will do; None for slots under every root.
 
-    Raises KeyUnusable, KeyServiceUnavailable.
+    `pinned` is class and environment. Raises KeyUnusable, KeyServiceUnavailable; PolicyDenied where it would be out of its regions.
     """
+    rules = call.custodian.policy.current(session).document.classes[pinned[0]]
     if rules.kek is not KekPlace.IN_PROVIDER:
+        residency.require_new_slots(call, session, pinned)
         return None
-    return in_provider.choose(session, call.custodian.anchors, rules.kek_provider, keep=present)
+    prefer = residency.preferred(call, session, pinned)
+    home = in_provider.choose(session, call.custodian.anchors, rules.kek_provider, keep=present, prefer=prefer)
+    residency.require_roots(call, session, pinned, (home,))
+    return home
 
 
 def after(call: Call, session: ReadSession, kek: Kek) -> Root | None:
     """Return the same for the version that follows the newest of a KEK, by the policy in force."""
-    rules = call.custodian.policy.current(session).document.classes[kek.data_class]
     newest = max(version.number for version in kek.versions)
-    return next_home(call, session, rules, in_provider.home_of(session, kek.kek_id, newest))
+    return next_home(call, session, (kek.data_class, kek.environment), in_provider.home_of(session, kek.kek_id, newest))
 
 
 def fits(session: ReadSession, rules: ClassRules, home: RootId | None) -> bool:
@@ -75,8 +81,10 @@ def require(call: Call, session: ReadSession, document: PolicyDocument) -> None:
     for name, rules in document.classes.items():
         if (rules.kek, rules.kek_provider) == (present[name].kek, present[name].kek_provider):
             continue
+        if rules.kek is not KekPlace.IN_PROVIDER:
+            continue
         try:
-            next_home(call, session, rules)
+            in_provider.choose(session, call.custodian.anchors, rules.kek_provider)
         except (KeyUnusable, KeyServiceUnavailable) as error:
             where = f"class {name} says `kek: in-provider`"
             raise ConfigError(f"{where}: {error.message}", hint=error.hint, file="hermetic.yaml") from error

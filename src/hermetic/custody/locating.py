@@ -12,6 +12,7 @@ from hermetic.audit.leaf import Entry
 from hermetic.catalog import assets, versions
 from hermetic.catalog.locations import Change, Locations, note
 from hermetic.catalog.values import Because, VersionState
+from hermetic.custody import residency
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.views import members_of
@@ -109,8 +110,11 @@ def _change(call: Call, session: ReadSession, asset: Asset, item: tuple[ObjectAt
         _require_latest(call, session, where)
         return Change(where.place, where.key)
     require_location(call, session, asset, (where.place, where.key))
-    if _published(session, where) is None:
+    version = _published(session, where)
+    if version is None:
         raise NotFound("no such object in a published version", hint="look at the object again")
+    pinned = (version.data_class, assets.get(session, version.asset_id).environment)
+    residency.require_place(call.custodian.policy.current(session).document, pinned, version.store, where.place)
     return Change(where.place, where.key, where.version, where.index)
 
 

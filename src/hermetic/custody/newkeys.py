@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit.leaf import Entry
 from hermetic.catalog.values import fresh_id
-from hermetic.custody import keyhomes
+from hermetic.custody import keyhomes, residency
 from hermetic.db import tables
 from hermetic.ids import DataKeyId
 from hermetic.keys import hierarchy, in_provider, provider_wraps, wrap
@@ -37,12 +37,13 @@ class NewKey:
 def new_key(call: Call, work: Work, what: tuple[Asset, Version], policy: InForce) -> tuple[Kek, NewKey]:
     """Make, wrap and store a data key under the active version of the KEK of environment, class and project.
 
-    Raises KeyUnusable when that KEK may not wrap, Locked, KeyServiceUnavailable.
+    Raises KeyUnusable when that KEK may not wrap, PolicyDenied where it opens out of its regions, Locked, KeyServiceUnavailable.
     """
     custodian = call.custodian
     asset, version = what
     kek = _kek(call, work, what, policy)
     number = kek.active().number
+    residency.require_kek(call, work.session, kek, number)
     secret, key_id = wrap.new_secret(), DataKeyId(fresh_id())
     context = wrap.DataKeyContext(custodian.domain, asset.environment, asset.id, version.id, key_id)
     hierarchy.count_wraps(work.session, kek.kek_id, number, now_ms=call.now_ms)
@@ -76,8 +77,10 @@ def _kek(call: Call, work: Work, what: tuple[Asset, Version], policy: InForce) -
     found = hierarchy.find(work.session, scope)
     if found is not None:
         home = in_provider.home_of(work.session, found.kek_id, found.active().number)
-        return found if keyhomes.fits(work.session, rules, home) else _moved(call, work, found)
-    home_root = keyhomes.next_home(call, work.session, rules)
+        pinned = (version.data_class, asset.environment)
+        stays = keyhomes.fits(work.session, rules, home) and (home is None or residency.at_home(call, work.session, pinned, home))
+        return found if stays else _moved(call, work, found)
+    home_root = keyhomes.next_home(call, work.session, (version.data_class, asset.environment))
     made = hierarchy.ensure_kek(
         work.session,
         call.custodian.anchors,

@@ -19,7 +19,7 @@ from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
 from hermetic.ids import Purpose
-from hermetic.policy import duties
+from hermetic.policy import duties, regions
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
 from hermetic.policy.obligations import loosened, most_approvals
@@ -83,6 +83,8 @@ def _needed(call: Call, session: ReadSession, caller: Caller, new: InForce) -> i
     old = call.custodian.policy.current(session)
     lowered = loosened(old.document, new.document)
     if _rules(old) != _rules(new):
+        lowered = max(lowered, most_approvals(old.document, call.enforcement))
+    if regions.widened(old.document, new.document):
         lowered = max(lowered, most_approvals(old.document, call.enforcement))
     return min(lowered, len(approvals.others(session, caller.principal)))
 

@@ -24,7 +24,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, fingerprints, lineage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import approved, callers, campaigns, environments
+from hermetic.custody import approved, callers, campaigns, environments, residency
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import Question, allowed_caller, may, still_the_same
 from hermetic.custody.resolve import again, as_resource, resolve_version
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
     from hermetic.formats.messages.versions import BeginVersion, OpenVersions, PublishVersion
+    from hermetic.policy.model import PolicyDocument
 
 PROMOTION: Final = "promotion"
 ROLLBACK: Final = "rollback"
@@ -126,6 +127,7 @@ def _decide(
         look(session, item)
 
     item.check_open(purpose if purpose is not Purpose.RECOVER else Purpose.INGEST)  # what was revoked goes nowhere
+    _require_regions(policy.document, item, target)
     resource = replace(as_resource(item.asset, item.version, policy), target=target)
     scope = scope_of(kind, item.version.id, target)
     caller = allowed_caller(call, Action.PROMOTE, resource, purpose=purpose, scope=scope, before_asking=ask_nobody)
@@ -139,6 +141,7 @@ def _decide(
         again_resource = replace(as_resource(now.asset, now.version, call.custodian.policy.current(work.session)), target=target)
         voices = len(approved.in_favour(call, work.session, caller, scope))
         still_the_same(call, work.session, caller, again_resource)
+        _require_regions(call.custodian.policy.current(work.session).document, now, target)
         details = {"to": target.value, "principal": caller.id, "purpose": purpose.value, "replaces": getattr(request, "latest", None)}
         details |= {"approvals": voices, "policies": sorted(caller.policies)}
         made = decisions.record(
@@ -148,6 +151,12 @@ def _decide(
         hidden = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         work.log(Entry("version.promotion", {**facts, "approvals": voices}, hidden))
     return replace(answer, id=made.id, receipt=receipt(call.custodian.generation, work.logged()))
+
+
+def _require_regions(document: PolicyDocument, item: Resolved, target: Environment) -> None:
+    """Raise PolicyDenied for a version that lies elsewhere, or whose copy would. The copy's own class, if stricter, is asked later."""
+    residency.require_version(document, item)
+    residency.require_place(document, (item.version.data_class, target), document.store_for(target))
 
 
 def _done(session: ReadSession, item: Resolved, to: Environment) -> str:

@@ -9,7 +9,7 @@ from hermetic.catalog import assets, decisions, fingerprints, lineage, runs, ver
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Fingerprint, Publication, SealedObject, VersionState
 from hermetic.crypto import mac
-from hermetic.custody import anew, callers, denial, environments, promoting, suites
+from hermetic.custody import anew, callers, denial, environments, promoting, residency, suites
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle
 from hermetic.custody.decide import Question, consume_grant, decide
@@ -58,6 +58,7 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
             raise Conflict("the policy changed while this was decided", hint="try again")
         consume_grant(call, work.session, verdict)
         asset, version = _own_draft(work.session, caller, request.version)
+        residency.require_draft(call.custodian.policy.current(work.session).document, asset.environment, version)
         _check_locations(call, work.session, (asset, version), request)
         _still_opens(work.session, asset, version)
         named = suites.named(call.custodian.policy.current(work.session).document, request.objects)

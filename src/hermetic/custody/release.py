@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import exposures
 from hermetic.catalog.locations import place_of
-from hermetic.custody import callers, denial, environments, leasing, promoting, unwrapping
+from hermetic.custody import callers, denial, environments, leasing, promoting, residency, unwrapping
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, confirm, consume_grant, decide, give_back
 from hermetic.custody.resolve import Memo, Resolved, again, as_resource
@@ -85,6 +85,8 @@ def open_versions(call: Call, request: OpenVersions) -> Opened:
             prepared = prepare(call, session, request)
         for verdict in prepared.verdicts:
             denial.refuse_unless(call, prepared.caller, verdict)
+        for item in prepared.versions:
+            residency.require_version(prepared.policy.document, item, None if request.promotion else prepared.purpose)
         try:
             return _release(call, request, prepared)
         except Moved:

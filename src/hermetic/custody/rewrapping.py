@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.custody import moving
+from hermetic.custody import moving, residency
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import still_the_same
 from hermetic.custody.keyring import administrator
@@ -122,6 +122,7 @@ def _batches(call: Call, caller: Caller, kek: Kek, limit: int) -> Iterator[int]:
     """Yield how many data keys each batch moved, once it is durable. One batch is written while the next is worked out."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
         campaign = _campaign(call, caller, keks.get(session, kek.kek_id))
+        residency.require_kek(call, session, campaign.kek, campaign.number)
     if campaign.number != kek.active().number:
         raise Conflict("the key was rotated meanwhile", hint="run the command again")
     with closing(_worked_out(campaign, limit)) as pages, ThreadPoolExecutor(1, thread_name_prefix="hermetic-rewrap") as writer:

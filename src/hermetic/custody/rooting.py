@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.catalog.values import fresh_id
-from hermetic.custody import campaigns, rootloss, rootwork
+from hermetic.custody import campaigns, residency, rootloss, rootwork
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import allowed_caller, allowed_everywhere, still_the_same
 from hermetic.custody.work import unit
@@ -101,6 +101,7 @@ def extend_root(call: Call, request: ExtendRoot) -> RootExtended:
     caller, root = rootwork.continuing(call, request.root)
     with call.custodian.database.read(call.custodian.row_keys) as session:
         rootwork.require_extendable(session, root.root_id)
+        residency.require_root(call, session, root)
     provider = rootwork.home_of(call).provider(root.provider_uri, root.root_id)
     _open_domain(call, caller, root, provider)
     for _ in range(TRIES):
@@ -114,11 +115,13 @@ def extend_root(call: Call, request: ExtendRoot) -> RootExtended:
 def _extend(call: Call, caller: Caller, root: Root, limit: int) -> RootExtended:
     custodian, added = call.custodian, 0
     with custodian.database.read(custodian.row_keys) as session:
+        residency.require_root(call, session, root)  # once more: a batch follows the one before with another policy
         prepared = migration.prepare(session, custodian.anchors, root.root_id, limit=limit)
     if prepared:
         with unit(custodian, "custody.root.extended", call.now_ms) as work:
             still_the_same(call, work.session, caller)
             rootwork.require_extendable(work.session, root.root_id)
+            residency.require_root(call, work.session, root)
             added = migration.store(work.session, root, prepared)
             if added:
                 rootwork.log_change(work, caller, ("root.extended", ""), {"root": root.root_id, "count": added})
@@ -165,6 +168,7 @@ def set_root_state(call: Call, request: SetRootState) -> RootChanged:
         if wanted is KeyState.ACTIVE:
             if rootwork.entry(rootwork.home_of(call), root) is None:
                 raise Conflict("this root does not open the domain secret yet", hint="extend it first")
+            residency.require_root(call, work.session, root)
             _catch_up(call, caller, work, root)
             migration.activate(work.session, root.root_id)
             campaigns.end(work.session, rootwork.taking_up(root))

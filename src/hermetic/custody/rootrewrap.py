@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermetic.custody import rootwork
+from hermetic.custody import residency, rootwork
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import still_the_same
 from hermetic.custody.work import unit
@@ -61,6 +61,7 @@ def _require_rewrappable(root: Root) -> None:
 def _rewrap(call: Call, asked: tuple[Caller, RewrapRoot], at: tuple[Root, Provider], behind: str) -> RootRewrapped:
     (caller, request), (root, provider), custodian = asked, at, call.custodian
     with custodian.database.read(custodian.row_keys) as session:
+        residency.require_root(call, session, root)
         left = root_rewrap.pending(session, custodian.anchors, root.root_id, behind=behind)
     olds, rest = left[: request.limit], len(left[request.limit :])
     if not olds:

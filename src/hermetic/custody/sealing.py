@@ -14,7 +14,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, lineage, versions
 from hermetic.catalog.locations import PLACE
 from hermetic.catalog.values import Asset, Because, NewAsset, NewDraft, Version
-from hermetic.custody import callers, denial, environments, leasing, promoting
+from hermetic.custody import callers, denial, environments, leasing, promoting, residency
 from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.decide import Question, Verdict, consume_grant, decide
 from hermetic.custody.newkeys import NewKey, new_key
@@ -64,6 +64,11 @@ class Plan:
     carried: Carried | None = None  # the promotion that this is the copy for
 
     @property
+    def store(self) -> str:
+        """Where the policy has objects of the environment go."""
+        return self.policy.document.store_for(self.environment)
+
+    @property
     def lowered(self) -> bool:
         """Whether the class is below what it would be without a decision."""
         return self.floor is not None and self.data_class.rank < self.floor.rank
@@ -81,6 +86,7 @@ def begin_version(call: Call, request: BeginVersion) -> Draft:
         with call.custodian.database.read(call.custodian.row_keys) as session:
             plan = prepare(call, session, request)
         denial.refuse_unless(call, plan.caller, plan.verdict)
+        residency.require_place(plan.policy.document, (plan.data_class, plan.environment), plan.store, request.place)
         try:
             return _release(call, plan)
         except Moved:
@@ -254,7 +260,7 @@ def _draft(call: Call, work: Work, plan: Plan) -> tuple[Asset, Version]:
         data_class=plan.data_class,
         purpose=plan.purpose,
         writer=plan.caller.name,
-        store=plan.policy.document.store_for(asset.environment),
+        store=plan.store,
         run_id=None if plan.run is None else plan.run.id,
         details=_details(plan.request) if plan.carried is None else promoting.details_of(work.session, plan.carried),
     )

@@ -15,7 +15,7 @@ from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import fresh_id
 from hermetic.crypto import hpke
 from hermetic.crypto.mac import sha256
-from hermetic.custody import callers, environments, leasing, unwrapping
+from hermetic.custody import callers, environments, leasing, residency, unwrapping
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.resolve import again, as_resource
@@ -56,6 +56,7 @@ def share_version(call: Call, request: ShareVersion) -> Shared:
     if item.version.id != request.version or Ref.parse(request.ref).number is None:
         raise Conflict(f"{request.ref} means another version than when this was asked", hint="run the command again")
     item.check_open(Purpose.SHARE)
+    residency.require_version(policy.document, item)
     if place_of(item.version) is not None:
         raise Unsupported("a version at plain locations is not packaged", hint="seal a copy of it into a store, and share that")
     caller = allowed_caller(call, Action.SHARE, resource, purpose=Purpose.SHARE, length=item.version.length or 0)
@@ -97,6 +98,7 @@ def _intend(call: Call, request: ShareVersion, what: tuple[Caller, Resolved, str
         if now.fixed_points() != item.fixed_points():
             raise Conflict("the version or its key changed while this was decided", hint="try again")
         still_the_same(call, work.session, caller, as_resource(now.asset, now.version, policy))
+        residency.require_version(policy.document, now)
         holding = leasing.Holding(
             version=item.version.id,
             principal=caller.id,

@@ -122,6 +122,10 @@ class HomeRoots:
             return found
         return self._watched(registry.open_provider(uri, self._place(root_id, uri)))
 
+    def regions(self, uri: str) -> tuple[str, ...]:
+        """Return where a root lies, by its URI or config.yaml as it is now; () where nobody said. Raises ConfigError."""
+        return registry.regions_of(uri, self._settings().get(uri, {}))
+
     def remove(self, uri: str, root_id: RootId) -> str:
         """Wipe what this machine keeps of a root."""
         self._adopted.pop(root_id, None)

@@ -206,6 +206,26 @@ def _suite_closed(name: str, suite: str) -> Finding:
     )
 
 
+def _object_elsewhere(name: str, why: str) -> Finding:
+    return Finding(
+        "object-elsewhere",
+        "high",
+        name,
+        why,
+        f"hermetic cat {name} --purpose recover opens it: seal it anew into a store of these regions, then hermetic key shred {name}",
+    )
+
+
+def _key_elsewhere(name: str, why: str) -> Finding:
+    return Finding(
+        "key-elsewhere",
+        "high",
+        f"key {name}",
+        why,
+        "say `region` of the root in custody's config.yaml; or add a root in these regions, then deactivate and drop this one",
+    )
+
+
 def _dead(target: str, count: str) -> Finding:
     return Finding(
         "notifications-dead",
@@ -246,6 +266,8 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "certificate-ending": _certificate_ending,
     "suite-retired": _suite_retired,
     "suite-closed": _suite_closed,
+    "object-elsewhere": _object_elsewhere,
+    "key-elsewhere": _key_elsewhere,
     "signed-by-compromised-key": _doubtful_version,
     "log-signed-by-compromised-key": _doubtful_log,
     "notifications-dead": _dead,

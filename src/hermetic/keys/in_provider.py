@@ -29,6 +29,8 @@ from hermetic.keys import roots
 from hermetic.keys.states import check_use
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hermetic.db.rows import ReadSession
     from hermetic.ids import DomainId, KekId
     from hermetic.keys.kek import Kek
@@ -75,15 +77,23 @@ def wraps_under(session: ReadSession, root_id: RootId) -> int:
     return int(session.connection.execute(query.where(*where)).scalar_one())
 
 
-def choose(session: ReadSession, anchors: Anchors, kind: str | None, *, keep: RootId | None = None) -> Root:
+def choose(
+    session: ReadSession,
+    anchors: Anchors,
+    kind: str | None,
+    *,
+    keep: RootId | None = None,
+    prefer: Callable[[Root], bool] = lambda _root: True,
+) -> Root:
     """Return the active root that a new version is to live in: `keep` if it will do, else the oldest that does.
 
-    `kind` narrows it to one kind of provider (`kek_provider` of a class). Raises KeyUnusable when none does, KeyServiceUnavailable
-    when the only ones that might are not at hand.
+    `kind` narrows it to one kind of provider (`kek_provider` of a class), `prefer` to others if there are any. Raises KeyUnusable when
+    none does, KeyServiceUnavailable when the only ones that might are not at hand.
     """
     active = [root for root in roots.ls(session) if root.state is KeyState.ACTIVE and kind in {None, root.kind}]
     here = dict(anchors.providers.items())
-    found = sorted((root for root in active if capable(here.get(root.root_id))), key=lambda root: (root.created_ms, root.root_id))
+    able = [root for root in active if capable(here.get(root.root_id))]
+    found = sorted([root for root in able if prefer(root)] or able, key=lambda root: (root.created_ms, root.root_id))
     for root in found:
         if root.root_id == keep:
             return root

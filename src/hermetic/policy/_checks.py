@@ -24,7 +24,7 @@ from hermetic.policy.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hermetic.policy._fields import Raw
 
@@ -168,6 +168,7 @@ def _environments(raw: Raw, root: Node, wrong: list[Wrong], stores: dict[str, St
             wrong.append(
                 Wrong(place, f"no store is named {rules.store!r}", f"declare it under `stores:`, or use: {', '.join(raw.stores)}")
             )
+        wrong.extend(_store_elsewhere(raw, root, name, rules))
         if name in (rules.sources or ()):
             place = place_of(root, "environments", name, "from")
             remedy = "name other environments; `hermetic rollback` needs none"
@@ -180,6 +181,20 @@ def _environments(raw: Raw, root: Node, wrong: list[Wrong], stores: dict[str, St
         environments[name] = rules
     _check_production(environments[Environment.PRODUCTION], root, wrong)
     return environments
+
+
+def _store_elsewhere(raw: Raw, root: Node, name: Environment, rules: EnvironmentRules) -> Iterator[Wrong]:
+    """An environment whose own store lies out of its regions could seal nothing."""
+    if rules.regions is None:
+        return
+    region = raw.stores[rules.store].region if rules.store in raw.stores else None
+    if region not in rules.regions:
+        allowed, said = ", ".join(rules.regions), "says no `region`" if region is None else f"is in {region}"
+        place = place_of(root, "environments", name, "regions")
+        message = f"{name} stays in {allowed}, and its store {rules.store!r} {said}"
+        yield Wrong(
+            place, message, f"write `region: {rules.regions[0]}` under `stores: {rules.store}:` if it is there, or name another"
+        )
 
 
 def _check_production(rules: EnvironmentRules, root: Node, wrong: list[Wrong]) -> None:

@@ -27,6 +27,7 @@ _COMMON: dict[str, Any] = {
     "separation": Separation.ADVISED,
     "approvals": {},
     "mfa_ms": {},
+    "regions": None,
 }
 
 CLASSES: Mapping[DataClass, Mapping[str, Any]] = MappingProxyType(

@@ -40,6 +40,7 @@ _TEMPLATE = Text(
     re.compile(rf"(?:[A-Za-z0-9]|{_PART})(?:[A-Za-z0-9._-]|{_PART})*(?:/(?:[A-Za-z0-9]|{_PART})(?:[A-Za-z0-9._-]|{_PART})*)*"),
     "a name template such as patients-{stem}",
 )
+_REGION = Text(re.compile(r"[a-z0-9][a-z0-9-]{0,39}"), "the name of a region, such as eu-central-1")
 _CLASS = Choice(tuple(DataClass), "class")
 _ENVIRONMENT = Choice(tuple(Environment), "environment")
 _ENFORCEMENT = Choice(tuple(Enforcement), "enforcement level")
@@ -138,6 +139,7 @@ _CLASS_RULES = Record(
             "how many people other than the requester must agree, by action",
         ),
         Key("mfa", Table(_DATA_ACTION, Span(SECOND_MS, DAY_MS), "mfa"), "how old a second factor may be, by action"),
+        Key("regions", Many(_REGION, "regions", 1), "where keys and objects of the class may lie; left out: anywhere"),
     ),
 )
 
@@ -248,6 +250,7 @@ _STORE = Record(
             required=True,
         ),
         Key("path", Folder(), "relative folder, for local stores"),
+        Key("region", _REGION, "where it lies; `regions` of classes and environments speak of it"),
     ),
 )
 _ENVIRONMENT_RULES: Record[dict[str, Any]] = Record(
@@ -258,6 +261,7 @@ _ENVIRONMENT_RULES: Record[dict[str, Any]] = Record(
         Key("require_enforcement", _ENFORCEMENT, "the least distance between custody and caller"),
         Key("allow_insecure_root", Flag(), "accept --root local:insecure-file; never in production"),
         Key("from", Many(_ENVIRONMENT, "environments"), "the environments that versions are promoted from; left out: any"),
+        Key("regions", Many(_REGION, "regions", 1), "where its keys and objects may lie, whatever their class; left out: anywhere"),
     ),
 )
 _OPERATION_RULES = Record(

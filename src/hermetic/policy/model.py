@@ -73,6 +73,7 @@ class StoreRules:
 
     kind: StoreKind
     path: str | None = None  # relative to the project, for local stores only
+    region: str | None = None  # where it lies, in words of your own; None: nobody said
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class EnvironmentRules:
     require_enforcement: Enforcement = Enforcement.COOPERATIVE
     allow_insecure_root: bool = False
     sources: tuple[Environment, ...] | None = None  # `from`: where promotions into it may come from; None: anywhere
+    regions: tuple[str, ...] | None = None  # where its keys and objects may lie (regions.py); None: anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class ClassRules:
     separation: Separation
     approvals: Mapping[Action, int]  # how many people other than the requester
     mfa_ms: Mapping[Action, int]  # how old a second factor may be
+    regions: tuple[str, ...] | None = None  # where keys and objects of the class may lie (regions.py); None: anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,12 @@ from hermetic.crypto.secret import Secret
 from hermetic.errors import HermeticError, KeyServiceUnavailable
 from hermetic.formats.binary_text import to_base64
 from hermetic.providers import endpoints, key_service, settings
-from hermetic.providers.awskms_key import SETTINGS, KmsKey, replicas
+from hermetic.providers.awskms_key import SETTINGS, KmsKey, regions
 from hermetic.providers.key_service import Described, KeyServiceRoot, neighbour, probes, protections
 from hermetic.providers.registry import load_extra
 from hermetic.providers.uses import UseTray
 
-__all__ = ["create", "neighbour", "open_", "probes", "protections"]
+__all__ = ["create", "neighbour", "open_", "probes", "protections", "regions"]
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,7 +88,7 @@ class AwsKmsRoot(KeyServiceRoot):
             endpoints.endpoint(uri, self._settings["endpoint"])
         if "ca" in self._settings:
             endpoints.ca(uri, self._settings["ca"])
-        self.regions = (self.key.region, *replicas(uri, self.key, self._settings.get("replicas", "")))
+        self.regions = regions(uri, self._settings)
 
     def connect(self) -> dict[str, Any]:
         """Return a client for each Region."""

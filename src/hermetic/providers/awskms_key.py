@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hermetic.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SETTINGS: Final = {
     "endpoint": "https address of a private endpoint, instead of Amazon's own",
@@ -46,6 +49,12 @@ class KmsKey:
     def named(self, region: str) -> str:
         """Return what the service calls it in a Region."""
         return f"arn:{self.before}:kms:{region}:{self.account}:{self.name}" if self.before else self.name
+
+
+def regions(uri: str, settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the Region of a key, then those of its replicas. Raises UsageError, ConfigError."""
+    key = KmsKey.parse(uri)
+    return (key.region, *replicas(uri, key, settings.get("replicas", "")))
 
 
 def replicas(uri: str, key: KmsKey, text: str) -> tuple[str, ...]:

@@ -27,9 +27,10 @@ from hermetic.providers import endpoints, key_service, settings
 from hermetic.providers.key_service import Described, KeyServiceRoot, neighbour, probes, protections
 from hermetic.providers.registry import load_extra
 
-__all__ = ["create", "neighbour", "open_", "probes", "protections"]
+__all__ = ["create", "neighbour", "open_", "probes", "protections", "regions"]
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from hermetic.formats.findings import Finding
@@ -41,7 +42,8 @@ DEADLINE_S: Final = 20.0  # for all repetitions of one call
 SETTINGS: Final = {"endpoint": "https address of a private or regional endpoint, instead of cloudkms.googleapis.com"}
 _HOST: Final = "https://cloudkms.googleapis.com"
 _PART: Final = "[A-Za-z0-9_-]{1,63}"
-_URI: Final = re.compile(rf"gcpkms:(projects/[a-z0-9.:-]{{4,100}}/locations/[a-z0-9-]{{1,63}}/keyRings/{_PART}/cryptoKeys/{_PART})")
+_LOCATION: Final = "(?P<location>[a-z0-9-]{1,63})"
+_URI: Final = re.compile(rf"gcpkms:(projects/[a-z0-9.:-]{{4,100}}/locations/{_LOCATION}/keyRings/{_PART}/cryptoKeys/{_PART})")
 _WEEK: Final = dt.timedelta(days=7)
 
 _CREDENTIALS: Final = "Google's library looks for credentials where it always does: `gcloud auth application-default login`"
@@ -176,6 +178,14 @@ class GcpKmsRoot(KeyServiceRoot):
             f"{self.uri}: what was sent or answered was damaged on the way, {TRIES} times (CRC32C)",
             hint="look at what lies between here and the service, and at this machine's memory",
         )
+
+
+def regions(uri: str, _settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the location of a key: a region, or what the service calls several. Raises UsageError."""
+    found = _URI.fullmatch(uri)
+    if found is None:
+        raise UsageError(f"{uri!r} names no key in Google Cloud KMS", hint="gcpkms:projects/P/locations/L/keyRings/R/cryptoKeys/K")
+    return (found["location"],)
 
 
 def open_(uri: str, place: Place) -> GcpKmsRoot:

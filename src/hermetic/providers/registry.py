@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from hermetic.errors import Unsupported, UsageError
 from hermetic.keys.domain_file import check_uri
+from hermetic.providers import regions
 from hermetic.providers.place import Asked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from hermetic.keys.provider import Provider
@@ -24,8 +26,8 @@ class Backend(Protocol):
     """What a backend module offers.
 
     It may offer `remove(uri, place) -> str` too: wipe what this machine keeps of a dropped root, tried again after a crash, and say in
-    a few words what became of it; and `discard(uri, place)`, where making a root leaves more than that. `conformance` names three more
-    that a backend may offer.
+    a few words what became of it; `discard(uri, place)`, where making a root leaves more than that; `regions(uri, settings)`, where
+    URIs say where a key lies (`regions`). `conformance` names three more that a backend may offer.
     """
 
     def open_(self, uri: str, place: Place) -> Provider:
@@ -71,11 +73,13 @@ def open_provider(uri: str, place: Place) -> Provider:
 
     Raises UsageError (unknown scheme), Unsupported (missing extra or platform feature), and what the backend raises.
     """
+    regions_of(uri, place.settings)
     return _backend(uri).open_(uri, place)
 
 
 def create_root(uri: str, place: Place, asked: Asked | None = None) -> Provider:
     """Make a new root and return its provider. Raises Conflict if `place` has one already, and as `open_provider`."""
+    regions_of(uri, place.settings)
     return _backend(uri).create(uri, place, asked or Asked())
 
 
@@ -100,6 +104,11 @@ def discard_root(uri: str, place: Place) -> None:
 def backend_of(uri: str) -> object:
     """Return the backend module of a URI, for what it offers beyond `Backend`. Raises UsageError (unknown scheme)."""
     return _backend(uri)
+
+
+def regions_of(uri: str, settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the regions of a root (`regions`), () where nobody said. Raises UsageError (unknown scheme), ConfigError."""
+    return regions.regions_of(uri, settings, _backend(uri))
 
 
 def load_extra(module: str, extra: str, *, name: str = "") -> ModuleType:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hermetic.errors import ConfigError, UsageError
-from hermetic.providers import passphrase
+from hermetic.providers import passphrase, regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,14 +26,15 @@ LIMIT: Final = 4096  # characters of one value
 def read(uri: str, place: Place, known: Mapping[str, str], *, required: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the settings of the provider `uri`. Raises ConfigError for a name not in `known`, or a `required` one missing."""
     where = f"config.yaml, providers, {uri}"
-    strange = sorted(set(place.settings) - set(known))
+    given = {name: value for name, value in place.settings.items() if name != regions.SETTING}  # said of any provider
+    strange = sorted(set(given) - set(known))
     if strange:
         names = "; ".join(f"{name}: {meaning}" for name, meaning in known.items()) or "none"
         raise ConfigError(f"{where}: unknown setting {strange[0][:80]!r}", hint=f"this provider knows {names}")
-    missing = [name for name in required if name not in place.settings]
+    missing = [name for name in required if name not in given]
     if missing:
         raise ConfigError(f"{where}: {missing[0]} is missing", hint=f"{missing[0]}: {known[missing[0]]}")
-    return dict(place.settings)
+    return given
 
 
 def secret_file(uri: str, name: str, value: str) -> Callable[[], Secret]:
