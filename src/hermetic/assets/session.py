@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from hermetic.assets.current import current_run
+from hermetic.domain.listing import list_assets
 from hermetic.domain.verify import verify_released
 from hermetic.errors import NotFound, UsageError
-from hermetic.formats.messages.catalogue import ListAssets
 from hermetic.ids import AssetName, DataClass, Environment, Purpose, RunId, check_id, id_from_bytes
 from hermetic.stores.local import LocalStore
 
@@ -54,7 +54,7 @@ class Session:
     def listed(self, pattern: str | None = None) -> tuple[AssetRow, ...]:
         """Return the assets that names mean here, whose names match: those of the environment that is worked in, one for a name."""
         works = self.connection.environment
-        rows = self.ask(ListAssets(pattern, works)).assets
+        rows = list_assets(self.ask, pattern, works)
         if works is not None or len({row.environment for row in rows}) < 2:
             return rows
         from hermetic.assets.naming import placed  # noqa: PLC0415 - names need sessions

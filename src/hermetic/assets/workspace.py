@@ -26,6 +26,7 @@ from hermetic.assets.run_methods import RunMethods
 from hermetic.assets.session import Session, word
 from hermetic.assets.tensors.facade import TensorMethods
 from hermetic.domain.connect import connect as open_connection
+from hermetic.domain.listing import list_assets
 from hermetic.errors import HermeticError, UsageError
 from hermetic.formats import messages
 from hermetic.formats.subjects import as_labels
@@ -281,7 +282,7 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods, PromotionMethods):
     def list(self, pattern: str | None = None, *, environment: Environment | str | None = None) -> tuple[AssetRow, ...]:
         """Return the assets whose names match a glob, in order of name."""
         chosen = word(Environment, environment) if environment else None
-        return self.session.ask(messages.catalogue.ListAssets(pattern, chosen)).assets
+        return list_assets(self.session.ask, pattern, chosen)
 
     def show(self, ref: str, *, environment: Environment | str | None = None) -> VersionDetails:
         """Return everything about a version but its bytes and its key."""

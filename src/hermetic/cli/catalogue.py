@@ -11,8 +11,9 @@ from hermetic.cli.blocks import Block, Cell, Facts, Heading, Mark, Table
 from hermetic.cli.options import ENVIRONMENT, environment, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size
+from hermetic.domain.listing import list_assets
 from hermetic.errors import KeyUnusable, NotFound
-from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.ids import Environment, KeyState
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def ls(out: Out, *, pattern: str | None, environment: str | None, long: bool) ->
     PATTERN is a glob over names: 'dataset/*'. A whole name lists the newest versions of that asset too.
     """
     with connected() as connection:
-        found = connection.ask(ListAssets(pattern, Environment(environment) if environment else None)).assets
+        found = list_assets(connection.ask, pattern, Environment(environment) if environment else None)
         one = found[0] if len(found) == 1 and found[0].name == pattern else None
         versions = _versions_of(connection, one) if one is not None else ()
     out.emit(

@@ -14,6 +14,7 @@ from hermetic.cli.log_reconcile import reconcile
 from hermetic.cli.options import ANY_PATH, FINDINGS, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
+from hermetic.domain.listing import read_log
 from hermetic.errors import StorageError
 from hermetic.formats.findings import Finding
 from hermetic.formats.messages.log import Anchor, ProveEntry, ReadLog, VerifyLog
@@ -48,10 +49,10 @@ log.add_command(reconcile)
 def ls(out: Out, *, start: int | None, limit: int, kind: str | None, generation: int | None) -> int:
     """List entries, the latest ones by default."""
     with connected() as connection:
-        page = connection.ask(ReadLog(-limit if start is None else start, limit, kind, generation))
-    rows = [(row.index, moment(row.at_ms), Mark(row.kind, "name"), _facts(row)) for row in page.rows]
+        size, found = read_log(connection.ask, ReadLog(-limit if start is None else start, limit, kind, generation))
+    rows = [(row.index, moment(row.at_ms), Mark(row.kind, "name"), _facts(row)) for row in found]
     out.emit(
-        {"size": page.size, "entries": [_entry(row) for row in page.rows]},
+        {"size": size, "entries": [_entry(row) for row in found]},
         Table(("entry", "time", "kind", "what"), rows, frozenset({"entry"}), empty="no entries"),
     )
     return 0

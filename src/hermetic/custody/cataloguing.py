@@ -59,17 +59,41 @@ if TYPE_CHECKING:
     from hermetic.keys.kek import Kek
 
 DIGESTS = 10_000  # in one request
+PAGE_BYTES = 3 * 1024 * 1024  # of a list, below what a message may have
+ROW_BYTES = 800  # of a row of it, without what people name; a row has at most this
+ESCAPED = 6  # bytes that a byte of text has at most in JSON
 
 
 def list_assets(call: Call, request: ListAssets) -> AssetList:
-    """List assets that match, as far as the caller sees them."""
-    sight = catalogue(call)
+    """List assets that match, as far as the caller sees them, as many as fit into a message. Raises UsageError for no cursor."""
+    sight, rows, size = catalogue(call), list[AssetRow](), 0
     with call.custodian.database.read(call.custodian.row_keys) as session:
         policy = call.custodian.policy.current(session)
-        found = assets.list_assets(session, environment=request.environment)
-        rows = [asset_row(session, asset, policy) for asset in found if sight.sees(session, asset)]
-    kept = [row for row in rows if request.pattern is None or globs.matches(request.pattern, row.name)]
-    return AssetList(tuple(sorted((row for row in kept if not row.name.startswith("scratch/")), key=lambda row: row.name)))
+        for asset in _asked_for(session, request):
+            if not sight.sees(session, asset):
+                continue
+            row = asset_row(session, asset, policy)
+            size += ROW_BYTES + len(f"{row.name}{row.owner}{row.project}{row.place or ''}".encode()) * ESCAPED
+            if rows and size > PAGE_BYTES:
+                return AssetList(tuple(rows), f"{rows[-1].name} {rows[-1].asset}")
+            rows.append(row)
+    return AssetList(tuple(rows))
+
+
+def _asked_for(session: ReadSession, request: ListAssets) -> list[Asset]:
+    """Return the assets that match, in order, those after the cursor."""
+    pattern = request.pattern
+    start = ("", "") if request.after is None else tuple(request.after.split(" "))
+    if len(start) != 2:
+        raise UsageError("this is no place in a list of assets", hint="`after` is the `next` of the page before")
+    found = assets.list_assets(session, environment=request.environment)
+    named = ((str(asset.name), asset) for asset in found)
+    kept = (
+        (name, asset.id, asset)
+        for name, asset in named
+        if not name.startswith("scratch/") and (pattern is None or globs.matches(pattern, name)) and (name, asset.id) > start
+    )
+    return [asset for _, _, asset in sorted(kept, key=lambda item: item[:2])]
 
 
 def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:

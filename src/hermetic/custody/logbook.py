@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
 
 PAGE = 2000
+PAGE_BYTES = 3 * 1024 * 1024  # below what a message may have
 _KIND = re.compile(r"[a-z.-]{0,64}")
 CHUNK_BYTES = 2 * 1024 * 1024
 
@@ -53,9 +54,20 @@ def read_log(call: Call, request: ReadLog) -> LogPage:
         if head is None:
             raise NotFound(f"the log has no generation {generation}")
         openings = Openings(custodian.domain, LogKeys(custodian.keys.log_openings))
-        raws = _raw_leaves(session, request, generation, head.size)
-        rows = tuple(_row(raw, openings, store) for raw in raws)
-    return LogPage(rows, head.size)
+        rows, size = list[LogRow](), 0
+        for raw in _raw_leaves(session, request, generation, head.size):
+            row = _row(raw, openings, store)
+            size += _weight(row)
+            if rows and size > PAGE_BYTES:
+                return LogPage(tuple(rows), head.size, row.index)
+            rows.append(row)
+    return LogPage(tuple(rows), head.size)
+
+
+def _weight(row: LogRow) -> int:
+    """Return how many bytes of a message a row has at most: the leaf in base64, and what is told of it as JSON in JSON."""
+    told = sum(len(pair.name) + len(json.dumps(pair.value)) + 24 for pair in (*row.visible, *row.opened))
+    return 300 + len(row.leaf) * 4 // 3 + told
 
 
 def _raw_leaves(session: ReadSession, request: ReadLog, generation: int, size: int) -> list[bytes]:

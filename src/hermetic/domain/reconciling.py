@@ -10,7 +10,8 @@ This command opens the domain too, and so uses the root: its own uses stand on t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hermetic.audit import uses
@@ -19,6 +20,7 @@ from hermetic.audit.note import Checkpoint, Note
 from hermetic.audit.reconcile import Comparison, Span
 from hermetic.audit.recorded import Coverage
 from hermetic.audit.uses import OwnUses
+from hermetic.domain.listing import log_pages
 from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
 from hermetic.formats.messages.roots import ListRoots
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from hermetic.domain.connect import Connection
     from hermetic.formats.messages.roots import RootRow
 
-PAGE: Final = 2000
 EVERY: Final = 10_000  # entries of the record between two calls of `progress`
 PREFIX: Final = 4
 
@@ -154,14 +155,9 @@ def _own(connection: Connection, root: str) -> OwnUses:
 
 
 def _leaves(connection: Connection, generation: int) -> Iterator[Leaf]:
-    asked = ReadLog(0, PAGE, uses.KIND, generation)
-    while True:
-        try:
-            page = connection.ask(asked)
-        except NotFound:  # a restore from an older copy leaves out a number
-            return
-        for row in page.rows:
-            yield Leaf.parse(row.leaf)
-        if len(page.rows) < PAGE:
-            return
-        asked = replace(asked, start=page.rows[-1].index + 1)
+    try:
+        for page in log_pages(connection.ask, ReadLog(0, sys.maxsize, uses.KIND, generation)):
+            for row in page.rows:
+                yield Leaf.parse(row.leaf)
+    except NotFound:  # a restore from an older copy leaves out a number
+        return

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hermetic.assets.session import Session
+from hermetic.domain.listing import list_assets
 from hermetic.domain.verify import verify_details
 from hermetic.errors import IntegrityError, NotFound
 from hermetic.formats.findings import Finding
 from hermetic.formats.manifest import ENVELOPE_LIMIT
-from hermetic.formats.messages.catalogue import ListAssets, ShowVersion
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.sealed.copying import copy_verified
 from hermetic.steps import reached
 from hermetic.stores.local import LocalStore
@@ -77,7 +78,7 @@ def _copy(
 
 
 def _published(connection: Connection) -> Iterator[VersionDetails]:
-    for row in connection.ask(ListAssets()).assets:
+    for row in list_assets(connection.ask):
         for number in range(1, row.latest + 1):
             try:
                 yield connection.ask(ShowVersion(f"{row.name}@{number}", row.environment))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
 from hermetic.assets import releases
 from hermetic.assets.workspace import Workspace
+from hermetic.custody import cataloguing, logbook
+from hermetic.domain import listing
 from hermetic.domain.connect import connect
 from hermetic.domain.custody_place import URL
+from hermetic.domain.listing import read_log
 from hermetic.errors import UsageError
+from hermetic.formats import codec
+from hermetic.formats.messages.catalogue import AssetList, ListAssets
+from hermetic.formats.messages.log import LogPage, ReadLog
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Purpose
 from tests import backends
@@ -31,6 +38,45 @@ def far(tmp_path_factory):
             environment.setenv(URL, url)
             with connect(world.project, home=world.home) as connection:
                 yield connection, world
+
+
+def test_a_long_catalogue(far, monkeypatch):
+    """It comes in as many pages as it needs, each asset once, in order of name; a page never weighs more than is counted."""
+    connection, world = far
+    port = world.ports[0]
+    for number in range(12):
+        w.seal(port, f"dataset/listed-{number:02}")
+    whole = Workspace(connection).list()
+    assert [row.name for row in whole] == ["dataset/a", *(f"dataset/listed-{number:02}" for number in range(12))]
+    monkeypatch.setattr(cataloguing, "PAGE_BYTES", 4000)
+    assert len(connection.ask(ListAssets()).assets) in range(1, 5)
+    assert Workspace(connection).list() == whole
+    assert len(Workspace(connection).list("dataset/listed-*")) == 12
+    odd = replace(whole[0], name="\x01" * 100, owner="\u00e9" * 100, project='"' * 100, store="s" * 64, kek_state="compromised")
+    more = len(codec.encode(AssetList((odd, odd)))) - len(codec.encode(AssetList((odd,))))
+    assert more <= cataloguing.ROW_BYTES + cataloguing.ESCAPED * len(f"{odd.name}{odd.owner}{odd.project}".encode())
+    with pytest.raises(UsageError, match="no place in a list"):
+        connection.ask(ListAssets(after="dataset/a"))
+
+
+def test_a_long_log(far, monkeypatch):
+    """The same of entries, whatever the limit, from the front and from the end, of all kinds and of one."""
+    connection, _ = far
+    size, whole = read_log(connection.ask, ReadLog(0, 10_000))
+    assert [row.index for row in whole] == list(range(size))
+    monkeypatch.setattr(logbook, "PAGE_BYTES", 8000)
+    assert connection.ask(ReadLog(0, 200)).next in range(1, size)
+    assert read_log(connection.ask, ReadLog(0, 10_000)) == (size, whole)
+    assert read_log(connection.ask, ReadLog(-20, 20)) == (size, whole[-20:])
+    releases_ = tuple(row for row in whole if row.kind.startswith("release"))
+    for limit in (10, 10_000):
+        assert read_log(connection.ask, ReadLog(-limit, limit, "release"))[1] == releases_[-limit:]
+    monkeypatch.setattr(listing, "LOG_PAGE", 7)
+    assert read_log(connection.ask, ReadLog(0, 30)) == (size, whole[:30])
+    assert read_log(connection.ask, ReadLog(-30, 30, "release"))[1] == releases_[-30:]
+    row = whole[-1]
+    one, two = (len(codec.encode(LogPage((row,) * count, 1))) for count in (1, 2))
+    assert two - one <= logbook._weight(row)
 
 
 def test_many_versions(far):

@@ -13,10 +13,11 @@ from hermetic.ids import DataClass, Environment, Purpose
 @message("list-assets")
 @dataclass(frozen=True, slots=True)
 class ListAssets(Request["AssetList"]):
-    """Every asset whose name matches the glob `pattern` (None: all)."""
+    """Every asset whose name matches the glob `pattern` (None: all), as many as fit; `after` is the `next` of the page before."""
 
     pattern: str | None = None
     environment: Environment | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,10 @@ class AssetRow:
 @message("asset-list")
 @dataclass(frozen=True, slots=True)
 class AssetList:
-    """Rows in name order."""
+    """Rows in name order; `next` says where the next page begins, None at the end."""
 
     assets: tuple[AssetRow, ...]
+    next: str | None = None
 
 
 @message("show-version")

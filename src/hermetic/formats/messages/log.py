@@ -35,10 +35,11 @@ class LogRow:
 @message("log-page")
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Entries in order; `size` is the log's size now."""
+    """Entries in order, as many as fit; `size` is the log's size now, `next` the first entry that was left out, None without one."""
 
     rows: tuple[LogRow, ...]
     size: int
+    next: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
