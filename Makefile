@@ -3,7 +3,7 @@
 # they are missing and root or sudo allow.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-service test soak bench bench-peers interop interop-log interop-service interop-sslyze interop-unsynced fuzz docs
+.PHONY: help venv demo demo-service test soak bench bench-peers interop interop-log interop-oidc interop-service interop-sslyze interop-unsynced fuzz docs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -61,6 +61,10 @@ interop: venv  ## tests against other people's tools, in every environment of te
 interop-%: venv  ## the same in one environment of its own, %, which it makes first: a name in tests/interop/environments
 	@bash scripts/environment.sh $*
 	HERMETIC_INTEROP=$* .environments/$*/bin/pytest tests/interop/$*
+
+interop-oidc: venv  ## exchange tokens of oidc-provider, which needs node and npm
+	@bash scripts/environment.sh oidc
+	HERMETIC_INTEROP=oidc $(BIN)/pytest tests/interop/oidc
 
 interop-sslyze: venv  ## have sslyze, in an environment of its own, look at the listener of a service
 	@bash scripts/environment.sh sslyze

@@ -1,4 +1,4 @@
-"""The listener for logins: TLS 1.3 that asks for no certificate, and one message, `exchange-token` (spec/port.md section 4.5).
+"""The listener for logins: TLS 1.3 that asks for no certificate, and one message, `exchange-token` (spec/port.md section 4.3).
 
 Whoever gets here may be anybody, so that everything is small: few connections, few threads, few bytes, a request a second for each
 address, and no more in all than `IN_ALL` says. It has threads of its own: who floods it takes nothing from those with certificates.
