@@ -235,7 +235,7 @@ def require(session: ReadSession, grant_id: str) -> Grant:
     """Return a grant by id. Raises NotFound, RowTampered."""
     row = session.get(tables.grant_, grant_id)
     if row is None:
-        raise NotFound("no such grant", hint="`hermetic access review` lists grants")
+        raise NotFound("no such grant", hint="`hermetic access ls` lists grants")
     return of_row(row)
 
 

@@ -173,7 +173,8 @@ class OpenVersion:
         except NotFound:
             if self.released.place is None:
                 raise NotFound(
-                    f"an object of {self.ref} is missing from the store {self.released.store!r}", hint="restore the store from a copy"
+                    f"an object of {self.ref} is missing from the store {self.released.store!r}",
+                    hint="look whether this is the store that it was sealed into; if so, restore that from a copy",
                 ) from None
         from hermetic.assets.delivery import open_located  # noqa: PLC0415 - only what lies at plain locations needs fsspec
 

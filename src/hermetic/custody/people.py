@@ -145,7 +145,7 @@ def local_user(call: Call, name: str, roles: tuple[str, ...]) -> Principal:
     try:
         uid = pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):  # a name with a zero byte, or one that cannot be encoded
-        raise NotFound(f"no user {name!r} on this machine", hint="local domains know operating-system users") from None
+        raise NotFound(f"no user {name!r} on this machine", hint="others are made known by `hermetic identity enrol NAME`") from None
     return identity.local_principal(call.custodian.domain, user=name, uid=uid, roles=roles)
 
 

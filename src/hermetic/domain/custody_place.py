@@ -42,7 +42,9 @@ def place_of(url: str) -> Path | ServicePlace | None:
     if scheme == "https":
         return _service(url)
     if scheme != "unix":
-        raise Unsupported(f"{URL} names {scheme}:, and custody is reached by unix:PATH or https://HOST:PORT", hint=f"unset {URL}")
+        raise Unsupported(
+            f"{URL} names {scheme}:, and custody is reached by unix:PATH or https://HOST:PORT", hint=f"correct {URL}, or unset it"
+        )
     path = Path(rest)
     if not path.is_absolute():
         raise UsageError(f"{URL} names no absolute path", hint=f"{URL}=unix:/run/hermetic/custody.sock")

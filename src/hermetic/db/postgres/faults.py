@@ -58,10 +58,19 @@ def translate(error: psycopg.Error) -> HermeticError:
     if isinstance(error, psycopg.DataError):
         return UsageError("a value cannot be stored in the database")
     if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return StorageError(f"the database server is away: {_first_line(error)}", hint=AWAY_HINT)
+        return _unconnected(error)
     if state.startswith("42") or not state:
         return UsageError(f"the database was asked wrongly: {_first_line(error)}")
     return StorageError(f"the database refused: {_first_line(error)}", hint="look at the server's own log")
+
+
+def _unconnected(error: psycopg.Error) -> HermeticError:
+    """Return what failed while libpq connected, of which it gives no state: only a server that is there wants a password."""
+    if error.pgconn is not None and error.pgconn.needs_password:
+        return Denied("the database server wants a password, and there is none", hint=_ACCOUNT_HINT)
+    if error.pgconn is not None and error.pgconn.used_password:
+        return StorageError(f"the database server answered, and let nobody in: {_first_line(error)}", hint=_ACCOUNT_HINT)
+    return StorageError(f"the database server is away: {_first_line(error)}", hint=AWAY_HINT)
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from types import SimpleNamespace
 
+import psycopg
 import pytest
 from alembic import command
 
@@ -14,8 +16,9 @@ from hermetic.db.engine import Database
 from hermetic.db.postgres import build, driver
 from hermetic.db.postgres import link as links
 from hermetic.db.postgres.driver import SCHEMA, connect, wrap
+from hermetic.db.postgres.faults import translate
 from hermetic.db.postgres.place import PostgresPlace
-from hermetic.errors import Conflict, IntegrityError, NotFound, StorageError, Unsupported, UsageError
+from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, StorageError, Unsupported, UsageError
 from tests import postgres
 
 PROTECTED = [table for table in tables.metadata.sorted_tables if table.info.get("authenticated")]
@@ -316,3 +319,21 @@ def test_a_reader_holds_up_a_rebuild_for_a_moment_only(database):
     database.rebuild()
     database.checkpoint_truncate()
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("needs", "used", "kind", "words"),
+    [
+        (1, 0, Denied, "wants a password"),
+        (0, 1, StorageError, "let nobody in: FATAL"),
+        (0, 0, StorageError, "is away: FATAL"),
+    ],
+)
+def test_a_server_that_lets_nobody_in_is_not_called_away(needs, used, kind, words):
+    class Refused(psycopg.OperationalError):
+        pgconn = SimpleNamespace(needs_password=needs, used_password=used)
+
+    told = translate(Refused("FATAL:  no entry"))
+    assert type(told) is kind
+    assert words in told.message
+    assert (".pgpass" in told.hint) == (needs or used)
