@@ -15,6 +15,7 @@ from hermetic.assets.workspace import Workspace
 from hermetic.domain import config
 from hermetic.errors import ApprovalNeeded, LogTampered, NotAuthenticated, NotFound, PolicyDenied
 from hermetic.formats.messages.access import DisablePrincipal
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.policy import GiveGrant
 from hermetic.formats.messages.runs import StartRun
 from hermetic.ids import Environment, Purpose
@@ -69,6 +70,24 @@ def test_AC4_environments_are_apart_and_a_promotion_seals_anew(world):
         assert copy.kek != h.show(source.ref).kek
         with h.open("model/risk", run=run) as file:
             assert file.read() == b"weights"
+
+
+def test_CO4_keys_and_objects_stay_in_their_regions(world):
+    """What would cross is refused; `tests/unit/custody/test_residency.py` tries every way."""
+    folder = world.home.domain_config(world.domain)
+    config.save(folder, config.UserConfig(providers={"local:insecure-file": {"region": "eu-central"}}))
+    with Workspace(world.connect()) as h:
+        port = h.connection
+        w.change_policy(world, port, lambda text: text.replace("  restricted:\n", "  restricted:\n    regions: [eu-central]\n"))
+        with pytest.raises(PolicyDenied, match="store sealed has no region on record"):
+            h.seal(b"secret", name="dataset/patients", data_class="restricted")
+        w.change_policy(world, port, lambda text: text.replace("path: sealed}", "path: sealed, region: eu-central}"))
+        h.seal(b"secret", name="dataset/patients", data_class="restricted")
+        h.open("dataset/patients", purpose="prepare").close()
+        w.change_policy(world, port, lambda text: text.replace("region: eu-central}", "region: us-east}"))
+        with pytest.raises(PolicyDenied, match="stays in eu-central, and store sealed is in us-east"):
+            h.open("dataset/patients", purpose="prepare")
+        assert "object-elsewhere" in {note.name for note in port.ask(GatherFacts()).critical}
 
 
 def test_AC6_what_is_granted_ends_by_itself(world):

@@ -53,6 +53,7 @@ BEFORE = {
     "log-in-with-oidc": DOMAIN,
     "keep-custody-in-postgresql": [],
     "promote-and-roll-back": DOMAIN,
+    "keep-data-in-a-region": [],
     "share-a-version": [*SEALED, "printf 'group,cases\\nall,400\\n' > summary.csv"],
 }
 

@@ -7,7 +7,7 @@ import pytest
 from hermetic.errors import ConfigError
 from hermetic.formats.padding import Padding
 from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose, Stage
-from hermetic.policy import document
+from hermetic.policy import document, regions
 from hermetic.policy.model import Duty, KekPlace, Original, StoreKind
 from hermetic.policy.request import Action
 from tests.unit.policy.values import DOMAIN, HEAD, NOW
@@ -320,3 +320,49 @@ def test_values_are_what_they_look_like() -> None:
     """`no` is a word and dates stay text, as in YAML 1.2; older readers make booleans and dates of them."""
     parsed = document.parse(HEAD.replace("risk", "no"))
     assert parsed.project == "no"
+
+
+def test_regions_of_classes_environments_and_stores() -> None:
+    parsed = document.parse(
+        HEAD
+        + """\
+stores:
+  here: {kind: named, region: eu-west}
+environments:
+  development: {store: here, regions: [eu-west, eu-central]}
+classes:
+  confidential: {regions: [eu-central]}
+  restricted: {like: confidential, default_purpose: none}
+"""
+    )
+    assert parsed.stores["here"].region == "eu-west"
+    assert parsed.classes[DataClass.RESTRICTED].regions == ("eu-central",)
+    assert parsed.classes[DataClass.PUBLIC].regions is None
+    assert regions.allowed(parsed, DataClass.PUBLIC, Environment.DEVELOPMENT) == ("eu-west", "eu-central")
+    assert regions.allowed(parsed, DataClass.RESTRICTED, Environment.DEVELOPMENT) == ("eu-central",)
+    assert regions.allowed(parsed, DataClass.PUBLIC, Environment.STAGING) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "message", "remedy"),
+    [
+        ("classes:\n  restricted: {regions: []}\n", 5, "a list of 0 regions; there must be 1 to 1000", "add what is missing"),
+        ("classes:\n  restricted: {regions: eu-west}\n", 5, "expected a list of regions", "write [one, two]"),
+        ("stores:\n  here: {kind: named, region: EU West}\n", 5, "the name of a region", ""),
+        (
+            "stores:\n  here: {kind: named, region: us-east}\nenvironments:\n  development: {store: here, regions: [eu-west]}\n",
+            7,
+            "development stays in eu-west, and its store 'here' is in us-east",
+            "write `region: eu-west` under `stores: here:` if it is there, or name another",
+        ),
+        (
+            "environments:\n  staging: {regions: [eu-west, eu-central]}\n",
+            5,
+            "staging stays in eu-west, eu-central, and its store 'staging' says no `region`",
+            "write `region: eu-west` under `stores: staging:`",
+        ),
+    ],
+)
+def test_mistakes_about_regions(body: str, line: int, message: str, remedy: str) -> None:
+    (found,) = document.problems(HEAD + body)
+    assert (found.line, message in found.message, remedy in found.remedy) == (line, True, True), found
