@@ -52,7 +52,8 @@ def _versions_of(connection: Connection, row: AssetRow) -> tuple[VersionDetails,
     found: list[VersionDetails] = []
     for number in range(row.latest, max(row.latest - LISTED, 0), -1):
         with suppress(NotFound, KeyUnusable):
-            found.append(connection.ask(ShowVersion(f"{row.name}@{number}", row.environment)))
+            details = connection.ask(ShowVersion(f"{row.name}@{number}", row.environment))
+            found += [details] if details.asset == row.asset else []
     return tuple(found)
 
 

@@ -13,8 +13,10 @@ Each request for keys carries a signature by the key of the certificate that thi
 
 from __future__ import annotations
 
+import errno
 import http.client
 import random
+import socket
 import ssl
 import threading
 import time
@@ -29,7 +31,6 @@ from hermetic.errors import Denied, FormatError, HermeticError, KeyServiceUnavai
 from hermetic.formats.codec import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
 
     from hermetic.domain.custody_place import ServicePlace
@@ -46,6 +47,13 @@ IDLE: Final = 8  # connections kept
 KEPT_S: Final = 60.0  # for how long: the service hangs up later than that
 TEND_S: Final = 60.0  # how often the certificate is looked at
 MEDIA: Final = "application/json"
+SILENT: Final = (  # a network that says nothing for half a minute, while custody thinks or is told something, is gone
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
 
 
 class HttpsPort(RemotePort):
@@ -133,7 +141,9 @@ class HttpsTransport:
             if said.length and len(body) <= MESSAGE_LIMIT:  # read(amount) says nothing of an answer that ends too early
                 raise Broken("the connection broke in the middle of an answer")
             keep = not said.will_close and said.isclosed()
-        except TimeoutError:
+        except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:  # the kernel gave the connection up: the network is gone, not custody slow
+                raise Broken("the network is silent") from None
             raise stalled(self.where) from None
         except ssl.SSLError as error:
             raise self._alert(error) or Broken(f"TLS failed ({error.reason})") from None
@@ -212,6 +222,7 @@ class HttpsTransport:
         except OSError as error:
             connection.close()
             raise away(self.where, error.strerror or str(error)) from None
+        _notice_silence(connection.sock)
         return _Line(shown, connection)
 
     def _alert(self, error: ssl.SSLError) -> NotAuthenticated | None:
@@ -220,3 +231,9 @@ class HttpsTransport:
         if "ALERT" not in reason or not ("CERT" in reason or "UNKNOWN_CA" in reason):
             return None
         return NotAuthenticated(f"custody at {self.where} does not take your certificate ({reason.lower()})", hint="is it in date?")
+
+
+def _notice_silence(channel: socket.socket) -> None:
+    """Have the kernel end the connection when the other side's machine or the network is gone without a word."""
+    for level, option, value in SILENT:
+        channel.setsockopt(level, option, value)

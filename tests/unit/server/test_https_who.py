@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import http.client
 import ssl
 
 import pytest
@@ -12,7 +14,7 @@ from hermetic.crypto import x509
 from hermetic.custody import authority_keys, identities, repeating
 from hermetic.db import tables
 from hermetic.domain.https_identity import present, version_of
-from hermetic.domain.https_port import HttpsPort, HttpsTransport
+from hermetic.domain.https_port import SILENT, HttpsPort, HttpsTransport
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.remote import SECRET, Broken
 from hermetic.errors import (
@@ -264,6 +266,25 @@ def test_a_lost_answer(made, monkeypatch):
     assert lost[0].key is not None
     assert published.version == draft.version
     assert w.kinds(made.plain).count("version.published") == before + 1
+
+
+def test_a_network_that_goes_without_a_word(made, monkeypatch):
+    """The kernel looks after half a minute of silence, and what it gave up is a connection that broke: asked again."""
+    port = made.port("ana")
+    port.ask(Hello())
+    (line,) = port._transport._idle
+    assert all(line.connection.sock.getsockopt(level, option) == value for level, option, value in SILENT)
+    real, lost = http.client.HTTPConnection.getresponse, []
+
+    def getresponse(self):
+        if not lost:
+            lost.append(self)
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+        return real(self)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", getresponse)
+    assert port.ask(Hello()).domain == made.world.domain
+    assert lost == [line.connection]
 
 
 def test_what_asks_for_keys_has_no_idempotency(made, monkeypatch):
