@@ -166,7 +166,8 @@ def _emit(out: Out, found: Identity) -> None:
         for row in found.credentials
     ]
     if not rows:
-        out.emit(found, facts, Line(f"no certificate yet: on their machine, `hermetic identity request {who.name}`"))
+        asked = f"hermetic identity request {who.name}{' --kind workload' * (who.kind == 'workload')} -o {who.name}.csr"
+        out.emit(found, facts, Line(f"no certificate yet: on their machine, `{asked}`"))
         return
     out.emit(found, facts, Heading("Credentials"), Table(("id", "kind", "state", "until", "serial", "fingerprint"), rows))
 

@@ -75,7 +75,8 @@ def _way(document: PolicyDocument, request: DecisionRequest, asset: AssetResourc
     sources = None if asset.target is None else document.environments[asset.target].sources
     if sources is not None and asset.environment not in sources:
         message = f"{asset.target} takes versions from {' and '.join(sources) or 'nowhere'}, not from {asset.environment}"
-        yield Unmet("way", message, f"promote it there first, or change `from` of {asset.target} in hermetic.yaml")
+        first = f"promote it there first, and then from there (`--environment {sources[0]}`), or " if sources else ""
+        yield Unmet("way", message, f"{first}change `from` of {asset.target} in hermetic.yaml")
 
 
 def _attestation(document: PolicyDocument, request: DecisionRequest, asset: AssetResource) -> Iterator[Unmet]:

@@ -178,8 +178,9 @@ def test_production_is_out_of_reach_of_cooperative_custody_and_takes_promotions_
         lambda text: text.replace("require_enforcement: separated}", "require_enforcement: separated, from: [staging]}"),
     )
     separated(h)
-    with pytest.raises(PolicyDenied, match="production takes versions from staging, not from development"):
+    with pytest.raises(PolicyDenied, match="production takes versions from staging, not from development") as refused:
         h.promote("model/risk", "production", reason="hurry")
+    assert "--environment staging" in refused.value.hint
     h.promote("model/risk", "staging", reason="evaluated")
     h.connection.environment = STAGING
     done = h.promote("model/risk", "production", reason="accepted")
