@@ -1,6 +1,6 @@
 """Loaded into schemathesis (SCHEMATHESIS_HOOKS): bodies in canonical form, and for requests for keys a recipient with its proof.
 
-Without these every message would be refused before anything looked into it. What has no canonical form goes as it is: that is a test, too.
+Without these every message would be refused before anything looked into it. What has no canonical form goes as it is.
 """
 
 from __future__ import annotations
