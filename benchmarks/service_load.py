@@ -104,10 +104,10 @@ def main() -> None:
                 print(f"{side.label}, {level} clients: done", file=sys.stderr)
         print(f"{DURABLE}\n")
         _print_rows(rows)
+        if options.plot:
+            options.plot.write_text(_plot.curves([(row.label, row.clients, row.p50, row.rate) for row in rows]), "utf-8")
+            print(f"\nwrote {options.plot}")
         _print_batches(sides, options)
-    if options.plot:
-        options.plot.write_text(_plot.curves([(row.label, row.clients, row.p50, row.rate) for row in rows]), "utf-8")
-        print(f"\nwrote {options.plot}")
 
 
 def _options() -> argparse.Namespace:
@@ -280,9 +280,9 @@ def _print_batches(sides: list[Side], options: argparse.Namespace) -> None:
     print(f"{'':34}{'p50 ms':>9}{'a second':>12}")
     for side in sides:
         if side.library is not None:
-            p50 = _median(side.library, 20 if options.quick else 300)
+            p50 = _median(side.library, 20 if options.quick else 200)
             print(f"{side.label + ', library':34}{p50:9.2f}{1000 / p50:12,.0f}")
-        p50 = _median(side.batch, 2 if options.quick else 10)
+        p50 = _median(side.batch, 2 if options.quick else 5)
         print(f"{f'{side.label}, batch of {BATCH:,}':34}{p50:9.1f}{BATCH * 1000 / p50:12,.0f}")
 
 
