@@ -86,14 +86,9 @@ def _asked_for(session: ReadSession, request: ListAssets) -> list[Asset]:
     start = ("", "") if request.after is None else tuple(request.after.split(" "))
     if len(start) != 2:
         raise UsageError("this is no place in a list of assets", hint="`after` is the `next` of the page before")
-    found = assets.list_assets(session, environment=request.environment)
-    named = ((str(asset.name), asset) for asset in found)
-    kept = (
-        (name, asset.id, asset)
-        for name, asset in named
-        if not name.startswith("scratch/") and (pattern is None or globs.matches(pattern, name)) and (name, asset.id) > start
-    )
-    return [asset for _, _, asset in sorted(kept, key=lambda item: item[:2])]
+    found = {(str(asset.name), asset.id): asset for asset in assets.list_assets(session, environment=request.environment)}
+    later = (place for place in sorted(found) if place > start and not place[0].startswith("scratch/"))
+    return [found[place] for place in later if pattern is None or globs.matches(pattern, place[0])]
 
 
 def asset_row(session: ReadSession, asset: Asset, policy: InForce) -> AssetRow:
