@@ -165,6 +165,10 @@ def test_set_up_service_and_probe_work_in_order(places, pod):
         [HERMETIC, "identity", "authority", "ls", "--json"], cwd=project, env=environment, capture_output=True, text=True, check=True
     )
     assert listed.stdout.count('"intermediate"') == 1
+    enrol = ["identity", "enrol", "scorer", "--kind", "workload", "--role", "service", "--reason", "scores"]
+    told = subprocess.run([HERMETIC, *enrol], cwd=project, env=environment, capture_output=True, text=True, check=True)
+    (next_step,) = re.findall(r"`hermetic ([^`]*)`", told.stdout + told.stderr)
+    assert parsed(shlex.split(next_step)).params["kind"] == "workload"
     (custody,) = pod["containers"]
     ports = []
     for _ in range(2):
