@@ -18,7 +18,6 @@ from _stage import Broken, Stage, main
 
 from hermetic.errors import Denied, KeyServiceUnavailable
 from hermetic.formats import codec
-from hermetic.formats.messages.identity import EnrolIdentity
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.runs import FinishRun, StartRun
 from hermetic.ids import Purpose
@@ -59,16 +58,18 @@ def _sent(made: Service, raw: bytes) -> str:
 
 
 def _headers(stage: Stage, made: Service) -> None:
-    """Enrolling is not an auditor's, whoever the headers name; the log says who asked."""
-    raw = codec.encode(EnrolIdentity("mallory", "person", ("domain-owner",), "because"))
+    """Only ana may end her run, whoever eve's headers name."""
+    with contextlib.closing(made.port("ana")) as port:
+        raw = codec.encode(FinishRun(port.ask(StartRun(fresh(), "train", Purpose.TRAIN)).run, "finished"))
     pem = made.paths("ana").chain.read_text().replace("\n", " ")
     named = {"X_Forwarded_Client_Cert": f"URI=spiffe://{made.domain}/person/ana", "X_SSL_Client_Cert": pem, "Client_Cert": ":YW5h:"}
     for name, value in {**named, "X_Forwarded_For": "127.0.0.1", "X_Remote_User": "ana", "Authorization": "Bearer ana"}.items():
         stage.refused(
-            name.replace("_", "-"), lambda name=name, value=value: _done(made.call("eve", "/v1/enrol-identity", raw, **{name: value}))
+            name.replace("_", "-"), lambda name=name, value=value: _done(made.call("eve", "/v1/finish-run", raw, **{name: value}))
         )
-    status, _ = made.call("eve", f"https://{made.place.host}:{made.place.port}/v1/enrol-identity", raw)
+    status, _ = made.call("eve", f"https://{made.place.host}:{made.place.port}/v1/finish-run", raw)
     stage.found("an absolute URI", status != 200 and f"HTTP {status}")
+    stage.honest("ana ends it", made.call("ana", "/v1/finish-run", raw)[0], 200)
 
 
 def _done(answer: tuple[int, object]) -> object:
