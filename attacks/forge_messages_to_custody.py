@@ -2,7 +2,7 @@
 
 Attacker: a user of the machine, enrolled to audit and nothing more, with custody serving under another user id.
 Tries:    ask for keys, runs, roles and rotations; a message that says who sends it, of another version, that is an answer, no JSON,
-          deep, huge; a message of a colleague's, byte for byte, and their approvals; a length of two gigabytes.
+          deep, huge; a message of a colleague's, byte for byte; a length of two gigabytes.
 Stops it: the kernel says who asks, nothing in a message does, and policy decides; each message is checked before it is believed.
 """
 
