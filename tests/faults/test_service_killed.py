@@ -37,6 +37,7 @@ from tests import postgres
 from tests.faults.cut_proxy import Proxy
 
 EVENTS = int(os.environ.get("HERMETIC_SERVICE_EVENTS", "5"))
+TABLE = os.environ.get("HERMETIC_SERVICE_TABLE", "")
 SERVICES = 2
 PATIENCE_S = 120  # within which a client works again, once everything is back: seconds, where a processor is free
 ROOT = Path(__file__).resolve().parents[2]
@@ -299,5 +300,5 @@ def tell(counted, client, leaves, record_property):
     }
     for name, value in facts.items():
         record_property(name, value)
-    if place := os.environ.get("HERMETIC_SERVICE_TABLE"):
-        Path(place).write_text("".join(f"{name:20} {value:6}\n" for name, value in facts.items()), encoding="utf-8")
+    if TABLE:
+        Path(TABLE).write_text("".join(f"{name:20} {value:6}\n" for name, value in facts.items()), encoding="utf-8")
