@@ -79,18 +79,6 @@ def vouch_certificate(custodian: Custodian, der: bytes) -> tuple[str, str]:
     return believed.uri, credential
 
 
-def named_by(custodian: Custodian, der: bytes) -> tuple[str, str] | None:
-    """Return what `vouch_certificate` returned for a certificate whose chain was verified here, and is in date by the clock.
-
-    Vouches for nothing: step 1 of the request asks whether principal, credential and authority are good now (`callers.require`). It is
-    for requests whose handler begins with that step, in the snapshot it decides in. None: `vouch_certificate` has to look.
-    """
-    seen = _SEEN.get((custodian.domain, sha256(der)))
-    if seen is None or not seen.start_ms <= custodian.clock() < seen.end_ms:
-        return None
-    return seen.uri, seen.credential
-
-
 def _mark_over(custodian: Custodian, fingerprint: bytes, now_ms: int) -> None:
     """Mark a certificate that is shown after its time, so that a clock that is set back does not revive it."""
     with custodian.database.read(custodian.row_keys) as session:

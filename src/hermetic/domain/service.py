@@ -24,7 +24,6 @@ from hermetic.domain.remote import AGAIN, SECRET
 from hermetic.errors import FormatError, KeyServiceUnavailable, NotAuthenticated, SignatureError, Unsupported
 from hermetic.formats import codec, recipient_proof
 from hermetic.formats.binary_text import from_base64url, to_base64url
-from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Enforcement
 from hermetic.keys.provider import ProviderState
 
@@ -89,17 +88,12 @@ class ServiceCustody:
 
     def _vouched(self, asked: Asked, request: Request[Any]) -> Vouched:
         try:
-            principal, credential = self._known(asked, request)
+            principal, credential = identities.vouch_certificate(self._custodian, asked.certificate)
         except NotAuthenticated as error:
             nobody = f"certificate:{to_base64url(hashlib.sha256(asked.certificate).digest())}"
             self._port.refuse(Vouched(nobody, asked.network, None, Enforcement.SERVICE), request, error)
             raise
         return Vouched(principal, asked.network, credential, Enforcement.SERVICE)
-
-    def _known(self, asked: Asked, request: Request[Any]) -> tuple[str, str]:
-        """Return principal and credential. For the request that there are most of, custody looks at both in its own snapshot."""
-        known = identities.named_by(self._custodian, asked.certificate) if isinstance(request, OpenVersions) else None
-        return known or identities.vouch_certificate(self._custodian, asked.certificate)
 
     def _check_recipient(self, caller: Vouched, asked: Asked, request: Any) -> None:
         """Raise NotAuthenticated, on record, unless the key of the caller's certificate signed for the recipient."""

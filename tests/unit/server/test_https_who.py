@@ -11,9 +11,9 @@ import ssl
 import pytest
 
 from hermetic.crypto import x509
-from hermetic.custody import authority_keys, identities, repeating
+from hermetic.custody import authority_keys, repeating
 from hermetic.db import tables
-from hermetic.domain.https_identity import present, version_of
+from hermetic.domain.https_identity import version_of
 from hermetic.domain.https_port import SILENT, HttpsPort, HttpsTransport
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.remote import SECRET, Broken
@@ -116,45 +116,6 @@ def test_a_revoked_one_ends_on_the_same_connection(made):
         w.open_(port, "dataset/revoked")
     assert port._transport._idle == [line]
     assert "release.denied" in w.kinds(made.plain)
-
-
-@pytest.mark.parametrize("how", ["revoked", "disabled"])
-def test_a_release_looks_at_credential_and_principal_in_its_own_snapshot(made, monkeypatch, how):
-    name = f"known-{how}"
-    made.enrol(name)
-    port = made.port(name)
-    w.seal(port, f"dataset/{how}-there")
-    monkeypatch.setattr(identities, "vouch_certificate", _never)  # the chain is known: no look beforehand
-    w.key_of(port, w.open_(port, f"dataset/{how}-there").released[0].lease)
-    if how == "revoked":
-        made.revoke(name)
-    else:
-        made.plain.ask(SetRoles(f"spiffe://{made.world.domain}/person/{name}", (), "test"))
-    before = w.kinds(made.plain).count("release.denied")
-    with pytest.raises(NotAuthenticated):
-        w.open_(port, f"dataset/{how}-there")
-    found = [(facts, said) for kind, facts, said in w.leaves(made.plain) if kind == "release.denied"]
-    assert len(found) == before + 1
-    assert found[-1][0]["reasons"] == ["NotAuthenticated"]
-    assert found[-1][1]["principal"] == f"spiffe://{made.world.domain}/person/{name}"
-
-
-def _never(*_):
-    raise AssertionError("looked at beforehand")
-
-
-def test_a_known_chain_is_looked_at_again_once_its_time_is_over(made):
-    made.enrol("wanda")
-    certificate = present(made.paths("wanda")).certificate
-    custodian = made.plain.custodian
-    assert identities.named_by(custodian, certificate) is None  # nobody has seen it
-    known = identities.vouch_certificate(custodian, certificate)
-    assert identities.named_by(custodian, certificate) == known
-    custodian.clock, clock = (lambda: now() + 2 * w.HOUR), custodian.clock
-    try:
-        assert identities.named_by(custodian, certificate) is None
-    finally:
-        custodian.clock = clock
 
 
 def test_who_is_enrolled_and_has_no_roles(made):
