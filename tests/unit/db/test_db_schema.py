@@ -217,7 +217,16 @@ def test_light_imports():
 
 NEW_IN = {
     2: {"approver", "approval_request", "approval", "certificate"},
-    3: {"authority", "credential", "second_factor", "factor_session", "factor_attempts", "factor_challenge", "answered", "notification"},
+    3: {
+        "authority",
+        "credential",
+        "second_factor",
+        "factor_session",
+        "factor_attempts",
+        "factor_challenge",
+        "answered",
+        "notification",
+    },
 }
 LATER_COLUMNS = {3: {("grant_", column) for column in ("bytes_left", "kind", "approvals", "reviewed_ms")}}
 
