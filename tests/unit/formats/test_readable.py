@@ -56,8 +56,8 @@ def test_nothing_of_a_message_is_cut_or_left_out():
     assert said["recipients[0].public"].startswith("1280 bytes, SHA-256 ")
     assert said["recipients[1].public"].startswith("00" * 32)
     assert (said["recipients[1].name"], said["days"]) == ("ben", "30")
-    reasons = [pair.value for text in ("", "(none)") for pair in pairs(dataclasses.replace(shared, reason=text)) if pair.name == "reason"]
-    assert reasons == ['""', "\\x28none)"]
+    shown = [{pair.name: pair.value for pair in pairs(dataclasses.replace(shared, reason=text))} for text in ("", "(none)")]
+    assert [one["reason"] for one in shown] == ['""', "\\x28none)"]
     many = ShredVersions(tuple(f"dataset/a@{n}" for n in range(500)), ("v" * 26,) * 500, "x")
     assert sum(pair.name.startswith("refs[") for pair in pairs(many)) == 500
 
