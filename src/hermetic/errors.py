@@ -97,6 +97,12 @@ class StorageError(HermeticError):
     """Disk full, read-only, unreachable or failed sync."""
 
 
+class DatabaseUnavailable(StorageError):
+    """The server of the custody database cannot be reached."""
+
+    exit_code = 6
+
+
 class Denied(HermeticError):
     """A decision said no."""
 

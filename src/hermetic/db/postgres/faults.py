@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from hermetic.db.faults import BUSY_HINT, CORRUPT_HINT
-from hermetic.errors import Conflict, Denied, HermeticError, IntegrityError, StorageError, UsageError
+from hermetic.errors import Conflict, DatabaseUnavailable, Denied, HermeticError, IntegrityError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,8 @@ _STATES: dict[str, tuple[type[HermeticError], str, str | None]] = {
     "58P01": (IntegrityError, "a file of the database is missing on its server", CORRUPT_HINT),
 }
 _CLASSES: dict[str, tuple[type[HermeticError], str, str | None]] = {
-    "08": (StorageError, "the database server is away", AWAY_HINT),
-    "57": (StorageError, "the database server is away", AWAY_HINT),
+    "08": (DatabaseUnavailable, "the database server is away", AWAY_HINT),
+    "57": (DatabaseUnavailable, "the database server is away", AWAY_HINT),
     "28": (Denied, "the database server does not let this user in", _ACCOUNT_HINT),
     "40": (Conflict, "the database is in use", BUSY_HINT),
     "23": (UsageError, "a value is missing or not allowed", None),
@@ -70,7 +70,7 @@ def _unconnected(error: psycopg.Error) -> HermeticError:
         return Denied("the database server wants a password, and there is none", hint=_ACCOUNT_HINT)
     if error.pgconn is not None and error.pgconn.used_password:
         return StorageError(f"the database server answered, and let nobody in: {_first_line(error)}", hint=_ACCOUNT_HINT)
-    return StorageError(f"the database server is away: {_first_line(error)}", hint=AWAY_HINT)
+    return DatabaseUnavailable(f"the database server is away: {_first_line(error)}", hint=AWAY_HINT)
 
 
 def _first_line(error: psycopg.Error) -> str:

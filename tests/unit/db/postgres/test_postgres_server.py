@@ -18,7 +18,7 @@ from hermetic.db.postgres import link as links
 from hermetic.db.postgres.driver import SCHEMA, connect, wrap
 from hermetic.db.postgres.faults import translate
 from hermetic.db.postgres.place import PostgresPlace
-from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, StorageError, Unsupported, UsageError
+from hermetic.errors import Conflict, DatabaseUnavailable, Denied, IntegrityError, NotFound, StorageError, Unsupported, UsageError
 from tests import postgres
 
 PROTECTED = [table for table in tables.metadata.sorted_tables if table.info.get("authenticated")]
@@ -326,7 +326,7 @@ def test_a_reader_holds_up_a_rebuild_for_a_moment_only(database):
     [
         (1, 0, Denied, "wants a password"),
         (0, 1, StorageError, "let nobody in: FATAL"),
-        (0, 0, StorageError, "is away: FATAL"),
+        (0, 0, DatabaseUnavailable, "is away: FATAL"),
     ],
 )
 def test_a_server_that_lets_nobody_in_is_not_called_away(needs, used, kind, words):
