@@ -88,6 +88,14 @@ class Database:
         return SqliteDatabase.opened(place, timeout_s=timeout_s, unsafe=unsafe)
 
     @staticmethod
+    def check_free(place: DatabasePlace, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Return if `create` could begin at a server, so that nothing else is made where it cannot. Raises as `create`."""
+        if isinstance(place, PostgresPlace):
+            from hermetic.db.postgres import build  # noqa: PLC0415 - Alembic is for init and migrate only
+
+            build.check_free(place, timeout_s=timeout_s)
+
+    @staticmethod
     def create(place: DatabasePlace, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Database:
         """Create an empty database with the schema of this release, all at once or not at all.
 

@@ -97,6 +97,8 @@ def create_domain(  # noqa: PLR0913 - what a new domain can be told, all by keyw
     _check_root(root)
     home = home or Home.locate(os.environ)
     check_places(root, home, backup)
+    if server is not None:
+        Database.check_free(server)  # before there is a root that nothing refers to
     domain = DomainId(fresh_id())
     bundle = defaults.default_bundle(domain, project_name)
     Rulebook.load(bundle, now_ms=wall_ms())

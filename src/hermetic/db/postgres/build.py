@@ -33,15 +33,17 @@ def create(place: PostgresPlace, *, timeout_s: float, data: bytes | None = None)
     """
     with _alone(place, timeout_s) as raw:
         raw.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", prepare=False)
-        if _holds(raw):
-            raise Conflict(
-                f"{place} holds a custody database already",
-                hint=f"name an empty database; if an init or restore failed half way, `DROP SCHEMA {SCHEMA} CASCADE` empties it",
-            )
+        _refuse_held(raw, place)
         _bring_up(raw)
         if data is not None:
             with image.opened(data) as memory:
                 image.filled(raw, memory)
+
+
+def check_free(place: PostgresPlace, *, timeout_s: float) -> None:
+    """Return if `create` could begin. Raises Conflict when the place holds a custody database, else as `connect`."""
+    with _alone(place, timeout_s) as raw:
+        _refuse_held(raw, place)
 
 
 def upgrade(place: PostgresPlace, *, timeout_s: float) -> int:
@@ -56,6 +58,14 @@ def upgrade(place: PostgresPlace, *, timeout_s: float) -> int:
         if before < SCHEMA_REVISION:
             _bring_up(raw)
     return before
+
+
+def _refuse_held(raw: Driver, place: PostgresPlace) -> None:
+    if _holds(raw):
+        raise Conflict(
+            f"{place} holds a custody database already",
+            hint=f"name an empty database; if an init or restore failed half way, `DROP SCHEMA {SCHEMA} CASCADE` empties it",
+        )
 
 
 def _holds(raw: Driver) -> bool:

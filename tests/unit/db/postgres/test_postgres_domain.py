@@ -17,7 +17,7 @@ from hermetic.domain.create import create_domain
 from hermetic.domain.home import Home
 from hermetic.domain.migrating import migrate_domain
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import Conflict, KeyUnusable, NotFound, RowTampered
+from hermetic.errors import Conflict, DatabaseUnavailable, KeyUnusable, NotFound, RowTampered, StorageError
 from hermetic.formats.certificate import parse_certificate
 from hermetic.formats.messages.destruction import RecordCopiesDestroyed, ShowCertificate
 from hermetic.formats.messages.log import VerifyLog
@@ -68,17 +68,25 @@ def test_its_log_verifies_and_a_second_home_appends_to_it(domain, tmp_path):
         assert one.ask(VerifyLog()).size == report.size
 
 
-def test_a_second_domain_does_not_get_into_the_same_database(domain, tmp_path):
+@pytest.mark.parametrize("which", ["taken", "away", "not there"])
+def test_where_no_domain_can_be_nothing_is_left_behind(domain, tmp_path, which):
+    """Above all no root: nobody would know any more what it is for."""
     _, place, _ = domain
-    with pytest.raises(Conflict, match="holds a custody database already"):
+    url, kind = {
+        "taken": (str(place), Conflict),
+        "away": (f"postgresql:///x?host={tmp_path}&user=x", DatabaseUnavailable),
+        "not there": (str(place).replace(place.name, "nowhere"), StorageError),
+    }[which]
+    (tmp_path / "project").mkdir(mode=0o700)
+    with pytest.raises(kind):
         create_domain(
-            tmp_path,
+            tmp_path / "project",
             provider_uri="local:insecure-file",
             project_name="x",
-            home=Home(tmp_path.parent / "d", tmp_path.parent / "c"),
-            database=str(place),
+            home=Home(tmp_path / "data", tmp_path / "config"),
+            database=url,
         )
-    assert not (tmp_path / "hermetic.yaml").exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_it_restores_into_a_file_and_that_one_into_a_server_again(domain, tmp_path, server, empty):
