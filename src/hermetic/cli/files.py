@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hermetic.errors import Conflict, StorageError
+from hermetic.errors import Conflict, NotFound, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def check_new(path: Path) -> None:
+    """Return if `write_new` could begin, before something is done that only the file will hold. Raises Conflict, NotFound."""
+    if path.exists():
+        raise Conflict(f"{path} exists already", hint="name another file, or remove it first")
+    if not path.parent.is_dir():
+        raise NotFound(f"there is no folder {path.parent}", hint="make it first")
 
 
 def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:

@@ -8,7 +8,7 @@ import click
 
 from hermetic.cli import identity_authority, identity_client
 from hermetic.cli.blocks import Facts, Heading, Line, Mark, Table
-from hermetic.cli.files import write_new
+from hermetic.cli.files import check_new, write_new
 from hermetic.cli.identity_factor import confirm, factor
 from hermetic.cli.identity_login import login
 from hermetic.cli.lazy import Group
@@ -97,6 +97,7 @@ def issue(out: Out, *, name: str, csr: Path, seconds: int, target: Path, reason:
     from hermetic.crypto import x509  # noqa: PLC0415 - brings the cryptography
 
     request = x509.request_in(_read(csr))
+    check_new(target)
     with connected() as connection:
         made = connection.ask(IssueCertificate(name, request, seconds, reason))
     write_new(target, x509.to_pem((*made.chain, *made.authorities)))

@@ -350,6 +350,17 @@ def test_keys_rotate_and_suspend(sealed, hermetic):
     assert process("cat", "dataset/patients", "--purpose", "prepare").stdout == ROWS
 
 
+def test_no_certificate_is_issued_that_could_not_be_kept(project, hermetic, tmp_path):
+    for step in (("authority", "create"), ("enrol", "ben", "--kind", "person", "--role", "auditor")):
+        assert hermetic("identity", *step, "--reason", "test").code == 0
+    assert hermetic("identity", "request", "ben", "-o", "ben.csr").code == 0
+    (project / "ben.pem").write_text("something else")
+    for target, code in (("ben.pem", 1), (str(tmp_path / "nowhere" / "ben.pem"), 1)):
+        assert hermetic("identity", "issue", "ben", "--csr", "ben.csr", "-o", target, "--reason", "test").code == code
+    assert hermetic("identity", "show", "ben", "--json").json["credentials"] == []
+    assert (project / "ben.pem").read_text() == "something else"
+
+
 @everywhere
 def test_policy_edits_count_once_applied(sealed, hermetic):
     path = sealed / "hermetic.yaml"
