@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +14,24 @@ import pytest
 from hermetic.errors import HermeticError
 from hermetic.providers import kernel_keyring
 from hermetic.providers.place import Place
+from tests import warm
+from tests.docs import pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.docs.pages import Step
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> Iterator[None]:
+    """Spare pages the start-up of each command."""
+    base = Path(tempfile.mkdtemp(prefix="hermetic-docs-"))
+    with warm.running(base / "w") as shims:
+        pages.WARM.append(str(shims))
+        yield
+        pages.WARM.clear()
+    shutil.rmtree(base)
 
 
 @pytest.fixture

@@ -102,12 +102,16 @@ def script(block: Block) -> Step:
     return Step(f"{target} <<'END'\n{block.text}END", block.line)
 
 
+WARM: list[str] = []
+"""A folder with a `hermetic` that starts quickly (`tests.warm`), while there is one."""
+
+
 def run(todo: list[Step], folder: Path, home: Path) -> list[tuple[Step, int, str]]:
     """Run steps in `folder` with an own HERMETIC_HOME; return what each ended with and wrote."""
     lines = ["exec 2>&1 < /dev/null", "set -o pipefail"]
     for step in todo:
         lines += [step.command, f'echo "{MARK} $?>>>"']
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([*WARM, str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     environment = {**os.environ, "PATH": path, "HERMETIC_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     script_file = home.parent / "page.sh"
     script_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
