@@ -121,7 +121,7 @@ def test_a_grant_for_a_version_is_good_for_that_version(port, other):
     w.seal(port, "dataset/a", content=TEN)
     with pytest.raises(PolicyDenied):
         w.open_(other, "dataset/a")  # which is the fifth now
-    assert [row.pattern for row in port.ask(policy.ListGrants()).grants] == ["dataset/a@2", "dataset/a@3-4"]
+    assert sorted(row.pattern for row in port.ask(policy.ListGrants()).grants) == ["dataset/a@2", "dataset/a@3-4"]
 
 
 @pytest.mark.parametrize("pattern", ["dataset/a@3-2", "dataset/a@0", "dataset/a@3-", "dataset/a@-3", "dataset/a@1-2-3"])
