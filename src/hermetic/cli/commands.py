@@ -60,7 +60,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "access": Entry("Who may do what: grants and roles.", "access", "access"),
         "policy": Entry("The policy in force: show, apply, explain.", "policy", "policy"),
         "log": Entry("The tamper-evident log: read, verify, prove, export, compare.", "log", "log"),
-        "serve": Entry("Keep custody for other users and other machines.", "serve", "serve"),
+        "serve": Entry("Keep custody for other users of this machine, or for other machines.", "serve", "serve"),
         "backup": Entry("Encrypted copies of custody: state, and bring up to date.", "backup", "backup"),
         "migrate": Entry("Bring custody to the schema of this release.", "migrate", "migrate"),
         "restore": Entry("Bring a domain back from its backup.", "restore", "restore"),

@@ -59,7 +59,8 @@ class Hand:
 
     def row(self, table: sa.Table, key: tuple[Any, ...]) -> dict[str, Any]:
         """Return a row as stored."""
-        (found,) = self.run(f'SELECT * FROM "{table.name}" WHERE {is_key(table)}', parameters=key)
+        listed = ", ".join(f'"{column.name}"' for column in table.columns)  # a column that came later stands last in the file
+        (found,) = self.run(f'SELECT {listed} FROM "{table.name}" WHERE {is_key(table)}', parameters=key)
         return dict(zip((column.name for column in table.columns), found, strict=True))
 
     def save(self) -> bytes:

@@ -59,7 +59,7 @@ def codes(done):
 
 
 def test_every_page_of_the_log_is_read(service, world, monkeypatch, tmp_path):
-    monkeypatch.setattr(reconciling, "PAGE", 2)
+    monkeypatch.setattr("hermetic.domain.listing.LOG_PAGE", 2)
     for _ in range(3):
         with world.connect() as connection:
             w.seal(connection)
