@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("HERMETIC_KILLS", "1"))
 REQUIRED = bool(os.environ.get("CI")) or os.environ.get("HERMETIC_UNSYNCED") == "required"
-BETWEEN = 3  # moments before a sync, in each half, when not all are taken
+BETWEEN = 2  # moments before a sync, in each half, when not all are taken
 SEEDS = ROUNDS  # for variants that leave something to chance
 CHANCE = ("prefix", "torn")
 OTHERS = 2  # variants besides "lost", when not all are taken
