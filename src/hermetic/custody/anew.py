@@ -39,10 +39,10 @@ def borne_out(
     if draft.purpose is not Purpose.RECOVER:
         return ()
     earlier = sorted(number for number in claimed(labels) if number < own)
-    return tuple(number for number in earlier if _contents(session, versions.by_number(session, asset, number)) in contents)
+    return tuple(number for number in earlier if contents_of(session, versions.by_number(session, asset, number)) in contents)
 
 
-def _contents(session: ReadSession, version: Version) -> Contents | None:
+def contents_of(session: ReadSession, version: Version) -> Contents | None:
     """Return what custody holds of a version's files; None unless there is a fingerprint of each."""
     members = members_of(version)
     found = frozenset((item.member_h, item.digest_h) for item in fingerprints.of_version(session, version.id))

@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, decisions, fingerprints, lineage, versions
+from hermetic.catalog import assets, decisions, lineage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import approved, callers, campaigns, environments, residency
+from hermetic.custody import anew, approved, callers, campaigns, environments, residency
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import Question, allowed_caller, may, still_the_same
 from hermetic.custody.resolve import again, as_resource, resolve_version
@@ -37,9 +37,10 @@ from hermetic.ids import Environment, Purpose, Ref, VersionId, check_id
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from hermetic.catalog.values import Version
+    from hermetic.custody.anew import Contents
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
     from hermetic.custody.inforce import InForce
@@ -250,8 +251,11 @@ def of_draft(version: Version) -> str | None:
     return None if found is None else str(found)
 
 
-def check_copy(session: ReadSession, found: Carried, request: PublishVersion, handles: set[tuple[bytes, bytes]]) -> PublishVersion:
-    """Compare the copy with its source; return the request with the labels of that. Raises IntegrityError, Conflict."""
+def check_copy(session: ReadSession, found: Carried, request: PublishVersion, contents: Collection[Contents]) -> PublishVersion:
+    """Compare the copy with its source; return the request with the labels of that. Raises IntegrityError, Conflict.
+
+    `contents` are the files of the copy by the digests of its own suite, and by those of its source's (`anew.Contents`).
+    """
     source = versions.get(session, found.version)
     if found.replaces is not None:
         latest = versions.latest(session, assets.get(session, source.asset_id))
@@ -260,9 +264,10 @@ def check_copy(session: ReadSession, found: Carried, request: PublishVersion, ha
     written = sorted((item.member, item.plaintext_length) for item in request.objects)
     if written != sorted((item.path, item.length) for item in members_of(source)) or request.parents:
         raise IntegrityError("the copy has other files than the version that was promoted", hint="promote it again")
-    before = {item.algorithm for item in versions.objects(session, source.id)}
-    known = {(item.member_h, item.digest_h) for item in fingerprints.of_version(session, source.id)}
-    if before == {item.algorithm for item in request.objects} and len(known) == len(written) and known != handles:
+    known = anew.contents_of(session, source)
+    if known is None:
+        raise IntegrityError("custody has no fingerprint of the files to be promoted", hint="seal them again, and promote that")
+    if known not in contents:
         raise IntegrityError("the copy has other content than the version that was promoted", hint="promote it again")
     return replace(request, labels=labels_of(source))
 

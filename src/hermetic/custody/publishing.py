@@ -61,16 +61,17 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         residency.require_draft(call.custodian.policy.current(work.session).document, asset.environment, version)
         _check_locations(call, work.session, (asset, version), request)
         _still_opens(work.session, asset, version)
+        contents = _contents(call.custodian, request)
         named = suites.named(call.custodian.policy.current(work.session).document, request.objects)
         _add_parents(work, version, request)
         carried = _carried(work.session, caller, version)
         if carried is not None:
-            request = promoting.check_copy(work.session, carried, request, _handles(call.custodian, request))
+            request = promoting.check_copy(work.session, carried, request, contents)
         notes = notes_about(call.custodian, work.session, (asset, version), request)
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
         members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
-        held = anew.borne_out(work.session, (asset, version, place.number), request.labels, _contents(call.custodian, request))
+        held = anew.borne_out(work.session, (asset, version, place.number), request.labels, contents)
         details = {**encode_details(version, members, request.labels, named), **({"anew": list(held)} if held else {})}
         version = versions.set_details(work.session, version, details)
         published = versions.publish(work.session, version, _publication(call, request, (raw, openings), place))
@@ -93,10 +94,6 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
 def _carried(session: ReadSession, caller: Caller, version: Version) -> Carried | None:
     decision = promoting.of_draft(version)
     return None if decision is None else promoting.carried(session, caller, decision)
-
-
-def _handles(custodian: Custodian, request: PublishVersion) -> set[tuple[bytes, bytes]]:
-    return {(member_handle(custodian, item.member), content_handle(custodian, item)) for item in request.objects if item.digest}
 
 
 def _judge(call: Call, session: ReadSession, request: PublishVersion) -> Verdict:

@@ -174,7 +174,8 @@ def fingerprints(ders: Sequence[bytes]) -> list[str]:
 
 
 def _asked(path: Path, uri: str) -> bytes:
-    """Return a signing request (DER) for the key at `path`, which is made if there is none."""
+    """Return a signing request (DER) for the key at `path`, which is made if there is none. The folder is locked."""
+    private_file.wipe_leftovers(path)
     if path.exists():
         return x509.request_again(Secret(private_file.read(path, LIMIT)), uri)
     key, csr = x509.new_request(uri)

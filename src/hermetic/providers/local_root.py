@@ -94,8 +94,8 @@ def read_root_file(place: Place) -> bytes:
 
 def remove_root_file(place: Place) -> str:
     """Wipe the file of a root, and what a crash left of writing it; returns what became of it."""
-    private_file.wipe_leftovers(root_path(place))
-    return "its file was overwritten and removed" if private_file.wipe(root_path(place)) else "its file was gone already"
+    left = private_file.wipe_leftovers(root_path(place))
+    return "its file was overwritten and removed" if private_file.wipe(root_path(place)) or left else "its file was gone already"
 
 
 def new_root(asked: Asked) -> Secret:

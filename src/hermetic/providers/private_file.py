@@ -66,36 +66,49 @@ def read(path: Path, limit: int) -> bytes:
 
 
 def wipe(path: Path) -> bool:
-    """Overwrite a private file once, sync it, and remove it durably; returns whether it was there. Raises as `read`.
+    """Take a private file out of its place, overwrite it once, sync it, and remove it durably; returns whether it was there.
 
-    What the disk itself keeps of it, in spare blocks or in snapshots of the file system, nothing here reaches.
+    It leaves its place first: after a crash that name has the whole file or none, never one half overwritten; what is left under a
+    temporary name, `wipe_leftovers` finds. Raises as `read`. What the disk itself keeps of the file, in spare blocks or in snapshots
+    of the file system, nothing here reaches.
     """
+    return _wipe(path, path.with_name(f".{path.name}.{secrets.token_hex(8)}"))
+
+
+def wipe_leftovers(path: Path) -> int:
+    """Wipe what crashes left of `path` under temporary names; returns how many there were. Nobody may be writing it now."""
+    left = [item for item in path.parent.glob(f".{path.name}.*") if _TEMPORARY.fullmatch(item.name.removeprefix(f".{path.name}."))]
+    return sum(_wipe(item, item) for item in left)
+
+
+def _wipe(path: Path, aside: Path) -> bool:
     with _translated("wipe", path):
         try:
             handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
-            info = os.fstat(handle)
-            if not stat.S_ISREG(info.st_mode) or info.st_uid not in {os.geteuid(), 0}:
-                raise IntegrityError(f"{path} is not a file of this user", hint="look who put it there, and remove it by hand")
-            rest = memoryview(secrets.token_bytes(info.st_size))
+            size = _own_size(os.fstat(handle), path)
+            path.rename(aside)
+            _sync_folder(path.parent)
+            reached("providers.file.aside")
+            rest = memoryview(secrets.token_bytes(size))
             while rest:
                 rest = rest[os.write(handle, rest) :]
             os.fsync(handle)
         finally:
             os.close(handle)
         reached("providers.file.overwritten")
-        path.unlink()
+        aside.unlink(missing_ok=True)  # whoever wipes leftovers may be quicker
         _sync_folder(path.parent)
     reached("providers.file.removed")
     return True
 
 
-def wipe_leftovers(path: Path) -> int:
-    """Wipe what crashes left of writing `path` under temporary names; returns how many there were. Nobody may be writing it now."""
-    left = [item for item in path.parent.glob(f".{path.name}.*") if _TEMPORARY.fullmatch(item.name.removeprefix(f".{path.name}."))]
-    return sum(wipe(item) for item in left)
+def _own_size(info: os.stat_result, path: Path) -> int:
+    if not stat.S_ISREG(info.st_mode) or info.st_uid not in {os.geteuid(), 0}:
+        raise IntegrityError(f"{path} is not a file of this user", hint="look who put it there, and remove it by hand")
+    return info.st_size
 
 
 def _check(info: os.stat_result, path: Path, limit: int) -> None:

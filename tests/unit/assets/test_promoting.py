@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pwd
+from dataclasses import replace
 
 import pytest
+from blake3 import blake3
 
 from hermetic.assets.workspace import Workspace
+from hermetic.custody.work import unit
+from hermetic.db import tables
 from hermetic.domain import config
 from hermetic.errors import (
     ApprovalNeeded,
@@ -20,6 +24,7 @@ from hermetic.errors import (
     UsageError,
 )
 from hermetic.formats.messages import catalogue, keys, promotion, versions
+from hermetic.formats.suites import APPROVED_SUITE, DEFAULT_SUITE
 from hermetic.ids import Enforcement, Environment, Purpose
 from tests import world as w
 from tests.unit.custody.approving import Person, the_request
@@ -253,6 +258,47 @@ def test_the_copy_has_what_was_promoted_or_is_not_published(h):
             port.ask(versions.BeginVersion(w.fresh(), given.pop("name"), promotion=decided.id, **given))
     with pytest.raises(UsageError, match="opens the one version"):
         port.ask(versions.OpenVersions(w.fresh(), ("model/risk", "model/risk"), promotion=decided.id))
+
+
+def decide_to_promote(h):
+    details = h.show("model/risk")
+    return h.connection.port.ask(promotion.PromoteVersion(details.ref, details.version, DEV, STAGING, "evaluated"))
+
+
+def begin_copy(h, decided):
+    return h.connection.port.ask(versions.BeginVersion(w.fresh(), "model/risk", environment=STAGING, promotion=decided.id))
+
+
+RETIRED = f"retired_suites:\n  - {{suite: {DEFAULT_SUITE.name}, reason: a weakness was found}}\n"
+
+
+def test_a_copy_of_another_suite_is_compared_by_the_digests_of_its_source(h):
+    free(h)
+    seal(h)
+    w.change_policy(None, h.connection, lambda document: document + RETIRED)
+    decided = decide_to_promote(h)
+    draft = begin_copy(h, decided)
+    other = {"suite": APPROVED_SUITE.name, "algorithm": APPROVED_SUITE.digest}
+    for wrong in (
+        replace(w.record(content=b"altered"), **other),
+        replace(w.record(content=b"altered"), former=blake3(b"altered").digest(), **other),
+        replace(w.record(content=b"weights"), **other),  # without the former digest nothing can be compared
+    ):
+        with pytest.raises(IntegrityError, match="the copy has other content"):
+            h.connection.port.ask(versions.PublishVersion(draft.version, (wrong,)))
+    assert h.promote("model/risk", "staging", reason="evaluated").ref == "model/risk@1"
+    assert read(h, "model/risk@1", STAGING) == {"data": b"weights"}
+
+
+def test_what_custody_has_no_fingerprint_of_is_not_promoted(h):
+    free(h)
+    seal(h)
+    with unit(h.connection.port._custodian, "custody.publish.committed", 1) as work:
+        for row in work.session.find(tables.fingerprint):
+            work.session.delete(tables.fingerprint, (row["version_id"], row["member_h"]))
+    draft = begin_copy(h, decide_to_promote(h))
+    with pytest.raises(IntegrityError, match="no fingerprint"):
+        h.connection.port.ask(versions.PublishVersion(draft.version, (w.record(content=b"weights"),)))
 
 
 def test_somebody_elses_promotion_is_no_key(world, h):

@@ -97,6 +97,36 @@ def test_what_is_no_file(tmp_path):
         private_file.read(tmp_path / "f", 0)
 
 
+@pytest.mark.parametrize("at", ["providers.file.aside", "providers.file.overwritten"])
+def test_a_wipe_that_is_cut_leaves_no_half_of_a_file_in_its_place(tmp_path, monkeypatch, at):
+    path = tmp_path / "f"
+    private_file.write(path, b"secret" * 10, replace=False)
+
+    def cut(step):
+        if step == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(private_file, "reached", cut)
+        private_file.wipe(path)
+    assert not path.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert private_file.wipe_leftovers(path) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_file_of_ours_is_wiped(tmp_path):
+    (tmp_path / "f").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "f")
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(IntegrityError, match="symbolic link"):
+        private_file.wipe(tmp_path / "link")
+    with pytest.raises((IntegrityError, StorageError)):
+        private_file.wipe(tmp_path / "pipe")
+    assert {path.name for path in tmp_path.iterdir()} == {"f", "link", "pipe"}
+    assert (tmp_path / "f").read_bytes() == b"x"
+
+
 def test_missing_folder(tmp_path):
     with pytest.raises(NotFound):
         private_file.write(tmp_path / "none" / "f", b"x", replace=True)
