@@ -135,6 +135,19 @@ def save(folder: Path, config: UserConfig) -> None:
     private_file.write(folder / CONFIG_FILE, config.to_text().encode("utf-8"), replace=True)
 
 
+def placed_twice(folder: Path, name: str) -> ConfigError:
+    """Return the error for a store that config.yaml places and hermetic.yaml has in the project already, with its line."""
+    path = folder / CONFIG_FILE
+    line, column = _place_of(private_file.read(path, LIMIT).decode("utf-8"), ("stores", name))
+    return ConfigError(
+        f"hermetic.yaml has the store {name!r} in a folder of the project, so that it cannot lie here too",
+        hint=f"write `{name}: {{kind: named}}` under `stores:` in hermetic.yaml to have it here, or take it out here",
+        file=str(path),
+        line=line,
+        column=column,
+    )
+
+
 def add_provider(folder: Path, uri: str, given: Mapping[str, str]) -> None:
     """Write the settings of one provider into the file, and leave the rest, comments too, as it is. Raises ConfigError, Conflict.
 

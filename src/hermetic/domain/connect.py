@@ -76,7 +76,7 @@ class Connection:
         self.environment = working.declared()
         self.config = config.load(home.domain_config(found.domain))
         check_places(found.root, home, self.config.backup_place)
-        self.stores: Mapping[str, Store] = _stores(found, self.config)
+        self.stores: Mapping[str, Store] = _stores(found, self.config, home.domain_config(found.domain))
         self._open()
 
     def _open(self) -> None:
@@ -199,8 +199,11 @@ class Connection:
         self.close()
 
 
-def _stores(found: Project, settings: config.UserConfig) -> dict[str, Store]:
-    """Return the stores that this machine knows: folders of the project, and named ones from the user's settings."""
+def _stores(found: Project, settings: config.UserConfig, folder: Path) -> dict[str, Store]:
+    """Return the stores that this machine knows: folders of the project, and named ones from the user's settings.
+
+    Raises ConfigError for a store that both place: whoever wrote the setting takes it that their data goes there.
+    """
     stores: dict[str, Store] = {}
     for name, rules in found.document.stores.items():
         if rules.kind is StoreKind.LOCAL:
@@ -212,6 +215,8 @@ def _stores(found: Project, settings: config.UserConfig) -> dict[str, Store]:
 
 def _inside(root: Path, relative: str) -> Path:
     path = (root / relative).resolve()
+        if rules.kind is StoreKind.LOCAL and name in settings.places:
+            raise config.placed_twice(folder, name)
     if not path.is_relative_to(root.resolve()):
         raise ConfigError(
             f"store folder {relative} leads out of the project", hint="name the store and give its folder in config.yaml"

@@ -347,3 +347,33 @@ def test_named_stores_are_found_by_the_settings(world, tmp_path):
     config.save(folder, config.UserConfig(store_folders={"staging": tmp_path}))
     with world.connect() as connection:
         assert set(connection.stores) == {"sealed", "staging"}
+
+
+def test_a_store_of_the_project_is_not_placed_anew_in_silence(world, tmp_path):
+    folder = world.home.domain_config(world.domain)
+    config.save(folder, config.UserConfig(store_folders={"staging": tmp_path, "sealed": tmp_path}))
+    with pytest.raises(ConfigError, match="in a folder of the project") as found:
+        world.connect()
+    text = (folder / "config.yaml").read_text().splitlines()
+    assert text[found.value.line - 1].strip() == "sealed:"
+    assert "sealed: {kind: named}" in found.value.hint
+    path = world.project / "hermetic.yaml"
+    path.write_text(path.read_text().replace("sealed: {kind: local, path: sealed}", "sealed: {kind: named}"))
+    with world.connect() as connection:
+        assert connection.stores["sealed"].root == tmp_path
+
+
+def test_a_connection_stays_in_its_process_and_says_what_it_is(world):
+    with world.connect() as connection, Workspace(connection, purpose="train") as workspace:
+        for one in (connection, workspace, [workspace]):
+            for copy in (pickle.dumps, deepcopy):
+                with pytest.raises(UsageError, match="another process") as found:
+                    copy(one)
+                assert "hermetic.connect()" in found.value.hint
+        worker = multiprocessing.get_context("spawn").Process(target=print, args=(workspace,))
+        with pytest.raises(UsageError, match="another process"):
+            worker.start()
+        said = f" to {connection.project.document.project} ({world.domain}) as {connection.welcome.principal}, cooperative"
+        assert repr(connection) == f"<Connection{said}>"
+        assert repr(workspace) == f"<Workspace{said}, for train>"
+    assert repr(connection).endswith(", closed>")
