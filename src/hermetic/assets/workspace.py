@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from hermetic import assets
 from hermetic.assets import piping, releases
@@ -25,6 +25,7 @@ from hermetic.assets.promotion_methods import PromotionMethods
 from hermetic.assets.run_methods import RunMethods
 from hermetic.assets.session import Session, word
 from hermetic.assets.tensors.facade import TensorMethods
+from hermetic.domain.connect import ANEW
 from hermetic.domain.connect import connect as open_connection
 from hermetic.domain.listing import list_assets
 from hermetic.errors import HermeticError, UsageError
@@ -79,6 +80,13 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods, PromotionMethods):
 
     def __init__(self, connection: Connection, *, purpose: Purpose | str | None = None) -> None:
         self.session = Session(connection, word(Purpose, purpose) if purpose else None)
+
+    def __repr__(self) -> str:
+        connected = repr(self.connection).removeprefix("<Connection").removesuffix(">")
+        return f"<Workspace{connected}{f', for {self.session.purpose}' if self.session.purpose else ''}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UsageError("a workspace cannot be passed to another process, or copied: its keys are this one's", hint=ANEW)
 
     @property
     def connection(self) -> Connection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeVar
 
 from hermetic.domain import config, project, store_places, working
 from hermetic.domain.anchoring import AnchorCommand
@@ -21,7 +21,7 @@ from hermetic.domain.local import LocalPort
 from hermetic.domain.opening import open_custodian
 from hermetic.domain.pinned import PINS_FILE, PinKeeper
 from hermetic.domain.root_home import HomeRoots
-from hermetic.errors import ConfigError, HermeticError, IntegrityError, Unsupported
+from hermetic.errors import ConfigError, HermeticError, IntegrityError, Unsupported, UsageError
 from hermetic.ids import Enforcement
 from hermetic.policy.model import StoreKind
 from hermetic.stores.local import LocalStore
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hermetic.stores.base import Store
 
 Answer = TypeVar("Answer")
+ANEW: Final = "call `hermetic.connect()` in the other process; pass names, such as dataset/patients@3"
 
 
 def connect(start: Path | None = None, *, ask_passphrase: Callable[..., Secret] | None = None, home: Home | None = None) -> Connection:
@@ -78,6 +79,14 @@ class Connection:
         check_places(found.root, home, self.config.backup_place)
         self.stores: Mapping[str, Store] = _stores(found, self.config, home.domain_config(found.domain))
         self._open()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed() else self.welcome.enforcement
+        works = "" if self.environment is None else f", in {self.environment}"
+        return f"<Connection to {self.project.document.project} ({self.project.domain}) as {self.welcome.principal}, {state}{works}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UsageError("a connection cannot be passed to another process, or copied: keys and pins are this one's", hint=ANEW)
 
     def _open(self) -> None:
         self._pid = os.getpid()
@@ -206,6 +215,8 @@ def _stores(found: Project, settings: config.UserConfig, folder: Path) -> dict[s
     """
     stores: dict[str, Store] = {}
     for name, rules in found.document.stores.items():
+        if rules.kind is StoreKind.LOCAL and name in settings.places:
+            raise config.placed_twice(folder, name)
         if rules.kind is StoreKind.LOCAL:
             stores[name] = LocalStore(_inside(found.root, rules.path or name))
         elif name in settings.places:
@@ -215,8 +226,6 @@ def _stores(found: Project, settings: config.UserConfig, folder: Path) -> dict[s
 
 def _inside(root: Path, relative: str) -> Path:
     path = (root / relative).resolve()
-        if rules.kind is StoreKind.LOCAL and name in settings.places:
-            raise config.placed_twice(folder, name)
     if not path.is_relative_to(root.resolve()):
         raise ConfigError(
             f"store folder {relative} leads out of the project", hint="name the store and give its folder in config.yaml"

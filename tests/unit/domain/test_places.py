@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
+from hermetic.assets.workspace import Workspace
 from hermetic.db import filesystems
 from hermetic.domain import config, project
 from hermetic.domain.connect import connect
