@@ -60,6 +60,8 @@ def look(connection: Connection, out: Out, scanned: Sequence[Path], facts: Facts
         plain_files=_plain_files(connection, out, scanned) if scanned else None,
         scanned=tuple(str(path) for path in scanned),
         missing=tuple(_missing(connection, out, facts)),
+        environment=connection.environment,
+        apart=connection.apart,
     )
 
 

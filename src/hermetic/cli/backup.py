@@ -14,9 +14,10 @@ from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import exit_with, output, passphrase_file
 from hermetic.cli.passphrase import asker, from_file, has_terminal
-from hermetic.cli.session import connected
+from hermetic.cli.session import connected, own_custody
 from hermetic.cli.words import moment, size
 from hermetic.errors import StorageError, UsageError
+from hermetic.evidence import elsewhere
 from hermetic.evidence.status import backup_answer
 from hermetic.evidence.upkeep import backup_findings, recovery_roots
 from hermetic.formats.messages.backup import TakeBackup
@@ -46,9 +47,11 @@ def status(out: Out) -> int:
     Exits with 7 if there is none, it is failing, or nobody ever opened anything from it.
     """
     with connected() as connection:
-        facts = connection.ask(GatherFacts())
+        facts, apart = connection.ask(GatherFacts()), connection.apart
     answer = backup_answer(facts)
     findings, held = tuple(backup_findings(facts, answer)), recovery_roots(facts)
+    if apart:
+        findings = elsewhere.told(findings, ())
     state = [
         ("place", answer.place or Mark("none", "warn")),
         ("last copy", f"{moment(answer.last_ms)}, {answer.behind} log entries behind"),
@@ -70,8 +73,10 @@ def now(out: Out, *, with_objects: bool, recovery_passphrase_file: Path | None) 
     Custody does so after every change; this is for a backup place that was away. --recovery-passphrase-file sets the passphrase that
     opens the copy on another machine, or replaces it; that goes on record.
     """
+    if with_objects or recovery_passphrase_file is not None:
+        own_custody()
     with connected() as connection:
-        if connection.config.backup_place is None:
+        if connection.config.backup_place is None and not connection.apart:
             settings = around.own(connection).settings
             raise UsageError("this domain has no backup place", hint=f"add a line to {settings}: `backup: {{place: /another/disk}}`")
         if recovery_passphrase_file is not None:
@@ -80,7 +85,8 @@ def now(out: Out, *, with_objects: bool, recovery_passphrase_file: Path | None) 
         if state.problem is not None:
             hint = "hermetic backup status; if this domain was restored elsewhere, go on there: this machine's custody is stale"
             raise StorageError(f"the backup is not up to date: {state.problem}", hint=hint)
-        copied = _copy_objects(out, connection, state.place) if with_objects or connection.config.backup_objects else None
+        objects = with_objects or (connection.config.backup_objects and not connection.apart)
+        copied = _copy_objects(out, connection, state.place) if objects else None
         key_places.warn(out, connection)
     facts: list[tuple[str, Cell]] = [
         ("place", state.place or ""),

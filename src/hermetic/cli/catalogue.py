@@ -33,15 +33,17 @@ _CLASS_STYLE = {"restricted": "bad", "confidential": "warn"}
 def ls(out: Out, *, pattern: str | None, environment: str | None, long: bool) -> int:
     """List assets, or the versions of one.
 
-    PATTERN is a glob over names: 'dataset/*'. A whole name lists the newest versions of that asset too.
+    PATTERN is a glob over names: 'dataset/*'. A whole name lists the newest versions of that asset too. Where there is any of another
+    environment than the one that is worked in, a column says so.
     """
     with connected() as connection:
         found = list_assets(connection.ask, pattern, Environment(environment) if environment else None)
+        usual = environment or connection.environment or connection.project.document.environment
         one = found[0] if len(found) == 1 and found[0].name == pattern else None
         versions = _versions_of(connection, one) if one is not None else ()
     out.emit(
         {"assets": found, **({"versions": versions} if one is not None else {})},
-        _long(found) if long else _short(found),
+        _long(found) if long else _short(found, placed=any(row.environment != usual for row in found)),
         *((Heading("Versions"), _versions(versions)) if versions else ()),
     )
     return 0
@@ -72,12 +74,20 @@ def _versions(found: tuple[VersionDetails, ...]) -> Table:
     return Table(("version", "class", "written by", "size", "written", "key"), rows, frozenset({"size"}))
 
 
-def _short(found: tuple[AssetRow, ...]) -> Table:
+def _short(found: tuple[AssetRow, ...], *, placed: bool) -> Table:
     rows = [
-        (*_name(row), _latest(row), row.owner or Mark("nobody", "warn"), size(row.length), moment(row.updated_ms)[:16])
+        (
+            *_name(row),
+            *((row.environment,) if placed else ()),
+            _latest(row),
+            row.owner or Mark("nobody", "warn"),
+            size(row.length),
+            moment(row.updated_ms)[:16],
+        )
         for row in found
     ]
-    return Table(("name", "class", "latest", "owner", "size", "changed"), rows, frozenset({"latest", "size"}), empty="no assets")
+    columns = ("name", "class", *(("environment",) if placed else ()), "latest", "owner", "size", "changed")
+    return Table(columns, rows, frozenset({"latest", "size"}), empty="no assets")
 
 
 def _long(found: tuple[AssetRow, ...]) -> Table:

@@ -9,7 +9,7 @@ import click
 
 from hermetic.cli import around
 from hermetic.cli import findings as findings_blocks
-from hermetic.cli.blocks import Block, Facts, Heading, Line, Mark, Table
+from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.options import ANY_PATH, exit_with, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size, span
@@ -98,12 +98,24 @@ def _head(report: StatusReport, own: around.Own) -> list[Block]:
                 ("domain", f"{report.domain}, generation {report.generation}"),
                 ("enforcement", f"{report.enforcement}: {report.enforcement_means}"),
                 ("you", f"{report.principal} ({', '.join(report.roles) or 'no role'})"),
+                *_environment(report),
                 ("your settings", str(own.settings)),
                 ("policy in force", policy),
                 *[("root", f"{root.uri}, {root.state}{'' if number else unlocked}") for number, root in enumerate(report.roots)],
             ]
         )
     ]
+
+
+def _environment(report: StatusReport) -> list[tuple[str, Cell]]:
+    """Say where names are of here, once there are assets elsewhere."""
+    others = [f"{name} ({count(number, 'asset')})" for name, number in report.environments.items() if name != report.environment]
+    return [("environment", f"{report.environment}; there is more in {', '.join(others)}")] if others else []
+
+
+def _placed(report: StatusReport, environment: str) -> tuple[str, ...]:
+    """Return the cell, or the column's head, that says in which environment an asset is: where any is not in the usual one."""
+    return (environment,) if report.environments.keys() - {report.environment} else ()
 
 
 def _verdict(report: StatusReport) -> Mark:
@@ -139,6 +151,7 @@ def _openers(report: StatusReport) -> list[Block]:
     rows = [
         (
             Mark(row.name, "name"),
+            *_placed(report, row.environment),
             "; ".join(f"{opener.principal} ({', '.join(opener.purposes)})" for opener in row.openers) or Mark("nobody", "dim"),
             ", ".join(sorted({policy for opener in row.openers for policy in opener.policies})),
             row.releases,
@@ -150,7 +163,12 @@ def _openers(report: StatusReport) -> list[Block]:
     released = f"{count(log.releases, 'release')}, {count(log.denials, 'denial')}"
     return [
         Heading("2  Who can decrypt, and what is logged"),
-        Table(("asset", "who (for what)", "by policies", "releases", "last"), rows, frozenset({"releases"}), empty="  no assets yet"),
+        Table(
+            ("asset", *_placed(report, "environment"), "who (for what)", "by policies", "releases", "last"),
+            rows,
+            frozenset({"releases"}),
+            empty="  no assets yet",
+        ),
         *_what_that_means(report),
         Facts(
             [
@@ -194,9 +212,10 @@ def _until(item: Plaintext, now_ms: int) -> Mark:
 
 
 def _retention(report: StatusReport) -> list[Block]:
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             Mark(row.name, "name"),
+            *_placed(report, row.environment),
             row.versions,
             size(row.length),
             "for good" if row.retention_days is None else f"{row.retention_days} days",
@@ -204,7 +223,7 @@ def _retention(report: StatusReport) -> list[Block]:
         )
         for row in report.retention
     ]
-    columns = ("asset", "versions", "latest size", "kept", "ends")
+    columns = ("asset", *_placed(report, "environment"), "versions", "latest size", "kept", "ends")
     return [
         Heading("4  What is retained, and how long"),
         Table(columns, rows, frozenset({"versions", "latest size"}), empty="  no assets yet"),

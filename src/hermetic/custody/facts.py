@@ -130,7 +130,7 @@ def _opener(call: Call, session: ReadSession, policy: InForce, what: tuple[Resol
             policies.update(verdict.policies)
     if not purposes:
         return None
-    return OpenerFact(str(item.asset.name), person.name, tuple(purposes), tuple(sorted(policies)))
+    return OpenerFact(str(item.asset.name), person.name, tuple(purposes), tuple(sorted(policies)), item.asset.environment)
 
 
 def _uses(session: ReadSession) -> tuple[UseFact, ...]:
@@ -142,10 +142,10 @@ def _uses(session: ReadSession) -> tuple[UseFact, ...]:
         .group_by(lease.c.principal_id, version.c.asset_id, lease.c.purpose)
     )
     found = []
-    for principal, asset, purpose, count, last in session.connection.execute(query):
-        name = identity.require(session, str(principal)).principal.name
-        found.append(UseFact(name, str(assets.get(session, AssetId(str(asset))).name), Purpose(purpose), int(count), int(last)))
-    return tuple(sorted(found, key=lambda item: (item.name, item.principal, item.purpose)))
+    for principal, asset_id, purpose, count, last in session.connection.execute(query):
+        name, asset = identity.require(session, str(principal)).principal.name, assets.get(session, AssetId(str(asset_id)))
+        found.append(UseFact(name, str(asset.name), Purpose(purpose), int(count), int(last), asset.environment))
+    return tuple(sorted(found, key=lambda item: (item.name, str(item.environment), item.principal, item.purpose)))
 
 
 def _count_leaves(session: ReadSession, kind: str) -> int:

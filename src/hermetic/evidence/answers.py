@@ -40,6 +40,7 @@ class Openness:
 
     name: str
     data_class: DataClass
+    environment: Environment
     openers: tuple[Opener, ...]
     releases: int
     last_release_ms: int | None
@@ -77,6 +78,7 @@ class Retention:
     """Question 4: what is kept of one asset, and until when; `due_ms` counts from the last change."""
 
     name: str
+    environment: Environment
     versions: int
     length: int
     retention_days: int | None

@@ -11,10 +11,11 @@ looked for is said too (`scanned` is None), and is not the same as that there is
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hermetic.evidence import accepted, critical, key_places, upkeep, weaknesses
+from hermetic.evidence import accepted, critical, elsewhere, key_places, upkeep, weaknesses
 from hermetic.evidence.answers import BackupAnswer, Opener, Openness, Plaintext, Protection, Recording, Retention
 from hermetic.evidence.jsonable import to_plain
 from hermetic.formats.fields import whole_number
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hermetic.evidence.surroundings import Anchoring, Surroundings
     from hermetic.formats.findings import Finding
     from hermetic.formats.messages.catalogue import AssetRow
-    from hermetic.formats.messages.domain import Facts, RootFact
+    from hermetic.formats.messages.domain import Facts, OpenerFact, RootFact, UseFact
     from hermetic.formats.messages.greeting import Welcome
     from hermetic.formats.messages.keys import KeyRow
 
@@ -43,7 +44,8 @@ ENFORCEMENT_MEANS = {
 @dataclass(frozen=True, slots=True)
 class StatusReport:
     """The state of a domain at `at_ms`. `policy_edited`: the files are not what is in force. `findings`: most severe first;
-    `accepted`: what an exception in the policy in force covers."""
+    `accepted`: what an exception in the policy in force covers. `environment` is the one that names
+    are of here, where nobody says one, and `environments` how many assets there are in each."""
 
     at_ms: int
     domain: str
@@ -65,6 +67,8 @@ class StatusReport:
     backup: BackupAnswer
     findings: tuple[Finding, ...]
     accepted: tuple[Accepted, ...]
+    environment: str
+    environments: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object; bytes are hexadecimal."""
@@ -79,6 +83,8 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
     backup = backup_answer(facts)
     of_keys = (*weaknesses.find(facts, around, protection), *key_places.find(facts, around))
     found = (*of_keys, *critical.find(facts), *upkeep.find(facts, around, backup=backup))
+    if around.apart:
+        found = elsewhere.told(found, {root.uri for root in facts.roots})
     findings, excused = accepted.divide(found, around, now_ms=facts.at_ms)
     return StatusReport(
         at_ms=facts.at_ms,
@@ -101,12 +107,14 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
         backup=backup,
         findings=tuple(sorted(findings, key=lambda finding: _SEVERITY[finding.severity])),
         accepted=excused,
+        environment=around.environment or around.document.environment,
+        environments=dict(sorted(Counter(asset.environment.value for asset in facts.assets).items())),
     )
 
 
 def _protection(asset: AssetRow, keys: tuple[KeyRow, ...]) -> tuple[Protection, ...]:
     """One row for every KEK under which the asset has versions; one without a key if there is none."""
-    found = tuple(_protected_by(asset, key) for key in keys if asset.name in key.assets)
+    found = tuple(_protected_by(asset, key) for key in keys if asset.name in key.assets and asset.environment is key.environment)
     return found or (_protected_by(asset, None),)
 
 
@@ -132,14 +140,20 @@ def _protected_by(asset: AssetRow, key: KeyRow | None) -> Protection:
 
 
 def _openness(asset: AssetRow, facts: Facts) -> Openness:
-    uses = [use for use in facts.uses if use.name == asset.name]
+    uses = [use for use in facts.uses if _is_about(use, asset)]
     return Openness(
         name=asset.name,
         data_class=asset.data_class,
-        openers=tuple(Opener(o.principal, o.purposes, o.policies) for o in facts.openers if o.name == asset.name),
+        environment=asset.environment,
+        openers=tuple(Opener(o.principal, o.purposes, o.policies) for o in facts.openers if _is_about(o, asset)),
         releases=sum(use.count for use in uses),
         last_release_ms=max((use.last_ms for use in uses), default=None),
     )
+
+
+def _is_about(fact: UseFact | OpenerFact, asset: AssetRow) -> bool:
+    """Whether it is about this asset, and not one of that name elsewhere; custody of an earlier release does not say."""
+    return fact.name == asset.name and fact.environment in {None, asset.environment}
 
 
 def _recording(facts: Facts, anchoring: Anchoring) -> Recording:
@@ -184,7 +198,7 @@ def _swap(around: Surroundings) -> tuple[Plaintext, ...]:
 def _retention(asset: AssetRow, now_ms: int) -> Retention:
     due = None if asset.retention_days is None else asset.updated_ms + asset.retention_days * DAY_MS
     overdue = due is not None and due < now_ms
-    return Retention(asset.name, asset.versions, asset.length, asset.retention_days, due, overdue)
+    return Retention(asset.name, asset.environment, asset.versions, asset.length, asset.retention_days, due, overdue)
 
 
 def backup_answer(facts: Facts) -> BackupAnswer:

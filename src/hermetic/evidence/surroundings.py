@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from hermetic.ids import Environment
     from hermetic.policy.model import PolicyDocument
 
 SwapKind = Literal["memory", "encrypted", "plain", "unknown"]
@@ -41,7 +42,8 @@ class Anchoring:
 class Surroundings:
     """Everything beside custody's facts. `document` is hermetic.yaml as last applied, `edited_policy` the digest of the files now.
 
-    `plain_files` None: nobody scanned. `missing` are assets whose latest version is not in its store.
+    `plain_files` None: nobody scanned. `missing` are assets whose latest version is not in its store. `environment` is
+    the one that the connection was told to work in. `apart`: custody runs in another process.
     """
 
     root: str
@@ -52,3 +54,5 @@ class Surroundings:
     plain_files: tuple[PlainFile, ...] | None = None
     scanned: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    environment: Environment | None = None
+    apart: bool = False

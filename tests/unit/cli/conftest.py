@@ -34,7 +34,7 @@ class Told:
         self.project = SimpleNamespace(root=root, document=sample.document(), bundle=lambda: bundle)
         self.welcome = sample.welcome()
         self.pins = SimpleNamespace(size=214, checkpoint="note", earlier=("older",), log_keys=("key",), generation=1)
-        self.first_use = False
+        self.first_use, self.apart, self.environment = False, False, None
         self.stores = {}
         self.config = SimpleNamespace(backup_place=None, backup_objects=False)
 

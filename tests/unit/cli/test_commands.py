@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from hermetic.cli import words
 from hermetic.cli.main import root
+from hermetic.domain.notifying import Delivered
 from hermetic.errors import KeyServiceUnavailable, NotFound
 from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, signing, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
@@ -45,6 +47,18 @@ def test_ls(hermetic, custody):
     ]
     assert hermetic("ls", "--json").json["assets"][0]["name"] == "dataset/patients"
     assert "ENVIRONMENT" in hermetic("ls", "-l").out
+
+
+def test_ls_says_the_environment_where_any_is_another(hermetic, custody):
+    custody.answers[catalogue.ListAssets] = catalogue.AssetList((PATIENTS, replace(PATIENTS, environment=Environment.STAGING)))
+    heading, *rows = hermetic("ls").out.splitlines()
+    assert heading.split()[:3] == ["NAME", "CLASS", "ENVIRONMENT"]
+    assert [row.split()[2] for row in rows] == ["development", "staging"]
+    custody.answers[catalogue.ListAssets] = catalogue.AssetList((replace(PATIENTS, environment=Environment.STAGING),))
+    assert "ENVIRONMENT" in hermetic("ls").out
+    assert "ENVIRONMENT" not in hermetic("ls", "--env", "staging").out
+    custody.environment = Environment.STAGING
+    assert "ENVIRONMENT" not in hermetic("ls").out
 
 
 def test_ls_of_a_whole_name_lists_its_versions(hermetic, custody):
@@ -249,6 +263,13 @@ def test_log_ls_shows_the_latest(hermetic, custody):
     assert hermetic("log", "ls", "--json").json["entries"][0]["opened"] == {"principal": "ana"}
 
 
+def test_log_ls_tells_who_did_it_from_whom_it_was_done_to(hermetic, custody):
+    pairs = (Pair("principal", "spiffe://d/person/ben"), Pair("credential", "c1"))
+    row = log.LogRow(1, 3, sample.NOW, "credential.issued", b"{}", pairs, (Pair("principal", "ana"),))
+    custody.answers[log.ReadLog] = log.LogPage((row,), 4)
+    assert "principal=ana of=spiffe://d/person/ben credential=c1\n" in hermetic("log", "ls").out
+
+
 def test_log_verify_compares_with_pins_and_anchors(hermetic, custody, tmp_path):
     (tmp_path / "anchor.txt").write_text("checkpoint")
     custody.answers[log.VerifyLog] = log.LogVerified(214, bytes(32), 1, 0, 214, 0, ())
@@ -291,6 +312,20 @@ def test_status_exits_with_7_when_there_are_findings(hermetic, custody):
     ):
         assert word in done.out
     assert hermetic("status", "--json").json["safe"] is False
+
+
+def test_status_says_in_which_environment_what_is(hermetic, custody):
+    custody.answers[domain.GatherFacts] = sample.facts(assets=(PATIENTS,))
+    assert "environment " not in hermetic("status").out.partition("1  Which keys")[0]
+    staged = replace(PATIENTS, environment=Environment.STAGING)
+    custody.answers[domain.GatherFacts] = sample.facts(assets=(PATIENTS, staged))
+    done = hermetic("status")
+    assert "environment      development; there is more in staging (1 asset)\n" in done.out
+    assert done.out.count("ENVIRONMENT") == 3
+    document = hermetic("status", "--json").json
+    assert document["environments"] == {"development": 1, "staging": 1}
+    for answer in ("protection", "openness", "retention"):
+        assert [row["environment"] for row in document[answer]] == ["development", "staging"]
 
 
 def test_status_is_not_silent_when_no_root_is_in_reach(hermetic, custody):
@@ -428,6 +463,19 @@ def test_root_group_is_lazy():
 
 
 SIGNING = signing.SigningKeyRow("mfrggzdf", "log", "ed25519", bytes(32), "active", sample.NOW, ("local:passphrase",), "ana", "", 365)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [({"sent": 2}, 0), ({"sent": 1, "failed": 1, "waiting": 1}, 1), ({"dead": 1}, 1), ({"waiting": 1}, 0), ({}, 0)]
+)
+def test_notify_fails_if_a_target_did_not_take_something(hermetic, custody, given, code):
+    told = []
+    custody.notifier = lambda: SimpleNamespace(configured=True, deliver=lambda **how: told.append(how) or Delivered(**given))
+    done = hermetic("request", "notify", "--json")
+    assert (done.code, done.json["waiting"]) == (code, given.get("waiting", 0))
+    assert ("--again" in done.err) == (given == {"waiting": 1})
+    hermetic("request", "notify", "--again")
+    assert told == [{"again": False}, {"again": True}]
 
 
 def test_signing_keys(hermetic, custody):

@@ -116,7 +116,9 @@ CASES = {
     "root-compromised": replace(SOUND, roots=(RootFact("r", "local:keyring", "destroyed", ("root-compromised|high|all|do",)),)),
     "root-remark": replace(SOUND, roots=(RootFact("r", "local:keyring", "unlocked", ("the keyring is not locked",)),)),
     "root-not-rotated": replace(SOUND, roots=(RootFact("r", "awskms:x", "active", ("root-not-rotated|low|it does not|make it",)),)),
-    "production-cooperative": replace(SOUND, assets=(PRODUCTION,)),
+    "production-cooperative": replace(
+        SOUND, assets=(PRODUCTION,), keys=(replace(KEY, environment=Environment.PRODUCTION, contact="sam"),)
+    ),
     "asset-without-owner": replace(SOUND, assets=(replace(PATIENTS, owner=""),)),
     "unknown-owner": replace(SOUND, unknown_owners=("ana",)),
     "asset-without-key": replace(SOUND, keys=()),
@@ -124,7 +126,7 @@ CASES = {
     "key-compromised": replace(SOUND, assets=tuple(replace(item, kek_state="compromised") for item in SOUND.assets)),
     "rotation-overdue": replace(SOUND, keys=(replace(KEY, versions=OLD),)),
     "key-without-owner": replace(SOUND, keys=(replace(KEY, owner=""),)),
-    "key-without-contact": replace(SOUND, keys=(replace(KEY, environment=Environment.PRODUCTION, contact=""),)),
+    "key-without-contact": replace(SOUND, keys=(KEY, replace(KEY, environment=Environment.PRODUCTION, contact=""))),
     "key-nearly-used-up": replace(SOUND, keys=(replace(KEY, versions=(KeyVersionRow(1, "active", sample.NOW, 2**30, 1, used=50),)),)),
     "log-nearly-full": replace(SOUND, log_size=2**30),
     "approver-enrolled-alone": replace(SOUND, critical=(Pair("approver-enrolled-alone", "bob"),)),
@@ -258,3 +260,35 @@ def test_an_exception_in_force_accepts_a_finding_on_record():
 def test_an_expired_exception_is_a_finding_and_covers_nothing():
     facts = replace(SOUND, unknown_owners=("ana",))
     assert codes(facts, excepted(expires=sample.NOW)) == ["exception-expired", "unknown-owner"]
+
+
+def test_remedies_that_work_where_custody_runs_are_for_whoever_runs_it():
+    facts = replace(SOUND, roots=(RootFact("r1", "local:insecure-file", "active", ()),), backup=())
+    here = {finding.code: finding.remedy for finding in status.report(facts, sample.welcome(), sample.around()).findings}
+    there = {finding.code: finding.remedy for finding in status.report(facts, sample.welcome(), sample.around(apart=True)).findings}
+    assert here.keys() == there.keys() >= {"insecure-root", "backup-missing", "log-never-anchored"}
+    for code in ("insecure-root", "backup-missing", "log-never-anchored"):
+        assert there[code].startswith("tell whoever runs custody; there: ")
+        assert "your own" not in there[code]
+    suspended = replace(SOUND, keys=(replace(KEY, state="suspended"),))
+    (finding,) = status.report(suspended, sample.welcome(), sample.around(apart=True)).findings
+    assert finding.remedy.startswith("hermetic key resume"), "custody does that for whoever may"
+
+
+def test_an_asset_of_the_same_name_elsewhere_is_another():
+    patients = SOUND.assets[0]
+    staged = replace(patients, environment=Environment.STAGING, asset=patients.asset[::-1])
+    facts = replace(
+        SOUND,
+        assets=(patients, staged),
+        keys=(KEY, replace(KEY, environment=Environment.STAGING, kek="other")),
+        openers=(OpenerFact("dataset/patients", "ana", (Purpose.TRAIN,), ("owner-opens",), Environment.STAGING),),
+        uses=(UseFact("ana", "dataset/patients", Purpose.TRAIN, 3, 50, Environment.STAGING),),
+    )
+    report = status.report(facts, sample.welcome(), sample.around())
+    assert [(row.environment, row.kek) for row in report.protection] == [("development", KEY.kek), ("staging", "other")]
+    assert [(row.environment, len(row.openers), row.releases) for row in report.openness] == [("development", 0, 0), ("staging", 1, 3)]
+    assert [row.environment for row in report.retention] == ["development", "staging"]
+    assert (report.environment, report.environments) == ("development", {"development": 1, "staging": 1})
+    works = status.report(facts, sample.welcome(), sample.around(environment=Environment.STAGING))
+    assert works.environment == "staging"

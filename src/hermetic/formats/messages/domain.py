@@ -9,7 +9,7 @@ from hermetic.formats.messages.base import Done, Pair, Request
 from hermetic.formats.messages.catalogue import AssetRow, ExposureRow
 from hermetic.formats.messages.keys import KeyRow
 from hermetic.formats.messages.runs import RunRow
-from hermetic.ids import Purpose
+from hermetic.ids import Environment, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class UseFact:
     purpose: Purpose
     count: int
     last_ms: int
+    environment: Environment | None = None  # the asset's: names may be the same in several
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class OpenerFact:
     principal: str
     purposes: tuple[Purpose, ...]
     policies: tuple[str, ...]
+    environment: Environment | None = None  # the asset's
 
 
 @message("gather-facts")
