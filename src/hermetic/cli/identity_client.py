@@ -14,11 +14,13 @@ from hermetic.cli.files import write_new
 from hermetic.cli.options import ANY_PATH, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
-from hermetic.errors import HermeticError, StorageError
+from hermetic.errors import HermeticError, NotAuthenticated, StorageError
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
+    from hermetic.crypto.x509 import Certificate
     from hermetic.domain.identity_files import ClientIdentity, Place
+    from hermetic.domain.logging_in import Exchanged
 
 FILE_LIMIT = 512 * 1024
 TRY_AGAIN_S = 30.0  # after a renewal that failed
@@ -76,34 +78,53 @@ def renew(out: Out) -> int:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Renew if it is time, and end.")
+@click.option("--token-file", type=ANY_PATH, metavar="FILE", help="Log in again with the token in FILE, whenever it is a fresh one.")
 @output
-def agent(out: Out, *, once: bool) -> int:
-    """Renew the certificate whenever half of its time is over, for programs that only read the files."""
-    from hermetic.domain import identity_files  # noqa: PLC0415 - brings the cryptography
+def agent(out: Out, *, once: bool, token_file: Path | None) -> int:
+    """Renew the certificate whenever half of its time is over, for programs that only read the files.
+
+    A certificate that came for a token is not renewed: with --token-file the agent logs in again, once something else has put a fresh
+    token there. Log in first: `hermetic identity login NAME --token-file FILE`.
+    """
+    from hermetic.domain import identity_files, logging_in  # noqa: PLC0415 - brings the cryptography
 
     here, stop = _place(), threading.Event()
+    tokens = None if token_file is None else logging_in.Exchanged(token_file)
     while True:
-        wait = _tended(out, here)
+        wait = _tended(out, here, tokens, patient=tokens is not None and not once)
         if once:
             return told(out, identity_files.ClientIdentity.load(here.folder))
         stop.wait(wait)
 
 
-def _tended(out: Out, here: Place) -> float:
-    """Renew if it is time; return how many seconds to wait before the next look. Raises when the certificate is over."""
+def _tended(out: Out, here: Place, tokens: Exchanged | None = None, *, patient: bool = False) -> float:
+    """Renew if it is time, or log in again; return how many seconds to wait before the next look.
+
+    Raises when the certificate is over, unless `patient`: tokens come by themselves, maybe late.
+    """
     from hermetic.domain import identity_files  # noqa: PLC0415 - brings the cryptography
 
     found = identity_files.ClientIdentity.load(here.folder).certificate()
-    if _now_ms() >= identity_files.due_ms(found):
-        try:
+    if _now_ms() < identity_files.due_ms(found):
+        return _until_due(found)
+    try:
+        if tokens is None:
             with connected(ask=False) as connection:
                 identity_files.renew(here.folder, connection.ask, now_ms=_now_ms())
-        except HermeticError as error:
-            if _now_ms() >= found.end_ms:
-                raise
-            out.warn(f"not renewed, and tried again: {error}")
-            return TRY_AGAIN_S
-        found = identity_files.ClientIdentity.load(here.folder).certificate()
+        elif not tokens.log_in(here, now_ms=_now_ms()) and _now_ms() >= found.end_ms:
+            raise NotAuthenticated("the certificate is over, and the token is the one of before", hint=f"who exchanges {tokens.path}?")
+    except HermeticError as error:
+        if _now_ms() >= found.end_ms and not patient:
+            raise
+        out.warn(f"not renewed, and tried again: {error}")
+        return TRY_AGAIN_S
+    found = identity_files.ClientIdentity.load(here.folder).certificate()
+    return TRY_AGAIN_S if _now_ms() >= identity_files.due_ms(found) else _until_due(found)
+
+
+def _until_due(found: Certificate) -> float:
+    from hermetic.domain import identity_files  # noqa: PLC0415 - brings the cryptography
+
     return min(LONGEST_S, max(1.0, (identity_files.due_ms(found) - _now_ms()) / 1000))
 
 

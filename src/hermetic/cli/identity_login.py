@@ -14,7 +14,7 @@ import click
 
 from hermetic.cli.identity_client import told
 from hermetic.cli.options import ANY_PATH, output
-from hermetic.errors import ConfigError, KeyServiceUnavailable, StorageError
+from hermetic.errors import KeyServiceUnavailable, StorageError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,12 +41,10 @@ def login(out: Out, *, name: str, kind: str | None, token_file: Path | None, aut
 
     config.yaml says where: login: {url: https://HOST:PORT, issuer: https://HOST, client: NAME}. The certificate ends with the token.
     """
-    from hermetic.domain import config, identity_files, logging_in  # noqa: PLC0415 - brings the cryptography
+    from hermetic.domain import identity_files, logging_in  # noqa: PLC0415 - brings the cryptography
 
     here = identity_files.place(Path.cwd())
-    found = config.load(here.folder.parent).login
-    if found is None:
-        raise ConfigError("config.yaml does not say where to log in", hint="login: {url: https://HOST:PORT}")
+    found = logging_in.settings_of(here)
     uri = here.uri(name, kind or ("person" if token_file is None else "workload"))
     entrance = logging_in.Entrance(here, found, uri, None if authorities is None else _read(authorities))
     now_ms = time.time_ns() // 1_000_000

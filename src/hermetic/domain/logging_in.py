@@ -21,9 +21,18 @@ from hermetic.access.issuers import DISCOVERY, strict_json
 from hermetic.access.tokens import LIMIT, key_nonce
 from hermetic.crypto import x509
 from hermetic.crypto.mac import sha256
-from hermetic.domain import identity_files, oidc_fetch, oidc_settings
+from hermetic.domain import config, identity_files, oidc_fetch, oidc_settings
 from hermetic.domain.refusals import error_of
-from hermetic.errors import ConfigError, Conflict, Denied, FormatError, KeyServiceUnavailable, NotFound, StorageError
+from hermetic.errors import (
+    ConfigError,
+    Conflict,
+    Denied,
+    FormatError,
+    HermeticError,
+    KeyServiceUnavailable,
+    NotFound,
+    StorageError,
+)
 from hermetic.formats import codec
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Refusal
@@ -79,6 +88,42 @@ def log_in(entrance: Entrance, token: Callable[[bytes], str], *, now_ms: int) ->
         raise
     roots = x509.to_pem(made.authorities)
     return identity_files.install(folder, x509.to_pem(made.chain), entrance.place.domain, now_ms=now_ms, authorities=roots)
+
+
+def settings_of(place: Place) -> Login:
+    """Return what the user's own config.yaml says of logging in. Raises ConfigError."""
+    found = config.load(place.folder.parent).login
+    if found is None:
+        raise ConfigError("config.yaml does not say where to log in", hint="login: {url: https://HOST:PORT}")
+    return found
+
+
+class Exchanged:
+    """A token in a file that something else exchanges, as the kubelet does. Each is brought once: it is good once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._brought = b""
+
+    def log_in(self, place: Place, *, now_ms: int) -> bool:
+        """Get a certificate for whom the one in use names, if the file has another token than before; return whether it has.
+
+        One that custody refuses is not brought again, one that it could not be asked about is. Raises HermeticError.
+        """
+        token = token_in(self.path)
+        digest = sha256(token.encode("ascii"))
+        if hmac.compare_digest(digest, self._brought):
+            return False
+        uri = identity_files.ClientIdentity.load(place.folder).certificate().uris[0]
+        try:
+            log_in(Entrance(place, settings_of(place), uri, None), lambda _public: token, now_ms=now_ms)
+        except (KeyServiceUnavailable, StorageError):
+            raise
+        except HermeticError:
+            self._brought = digest
+            raise
+        self._brought = digest
+        return True
 
 
 def token_in(path: Path) -> str:

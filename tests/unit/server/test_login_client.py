@@ -6,16 +6,17 @@ import json
 import ssl
 import threading
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
-from hermetic.cli import identity_login
+from hermetic.cli import identity_client, identity_login
 from hermetic.cli.main import run as command
 from hermetic.crypto import x509
 from hermetic.domain import config, identity_files, logging_in
 from hermetic.domain.https_port import HttpsPort
 from hermetic.domain.identity_files import ClientIdentity
-from hermetic.errors import Denied
+from hermetic.errors import Denied, NotAuthenticated
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.identity import ExportTrust
 from tests.unit.server.test_login import made, of_ci  # noqa: F401 - the fixture
@@ -128,3 +129,47 @@ def test_whoever_is_not_believed_gets_no_token(made, client, tmp_path, capsys): 
     assert "believe" in capsys.readouterr().err
     file.chmod(0o666)
     assert run("ci", "--token-file", file, "--authorities", trust) == 3
+
+
+def agent(*words):
+    return command(["identity", "agent", "--once", *map(str, words)])
+
+
+def test_an_agent_logs_in_again_once_the_token_was_exchanged(made, client, tmp_path, monkeypatch, capsys):  # noqa: F811
+    place, trust = client
+    file = tmp_path / "token"
+    file.write_text(of_ci(made))
+    assert run("ci", "--token-file", file, "--authorities", trust) == 0
+    first = ClientIdentity.load(place.folder).certificate()
+    assert agent("--token-file", file) == 0
+    assert ClientIdentity.load(place.folder).certificate() == first, "it is not time yet"
+    monkeypatch.setattr(identity_client, "_now_ms", lambda: identity_files.due_ms(first))
+    tokens = logging_in.Exchanged(file)
+    with pytest.raises(NotAuthenticated, match="used before"):
+        tokens.log_in(place, now_ms=identity_files.due_ms(first))
+    assert not tokens.log_in(place, now_ms=identity_files.due_ms(first)), "custody is not asked about the same one again"
+    capsys.readouterr()
+    assert agent("--token-file", file) == 0, "the certificate is good still"
+    assert "not renewed" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(identity_client, "_now_ms", lambda: first.end_ms)
+        assert agent("--token-file", file) == 3
+    file.write_text(of_ci(made))
+    assert agent("--token-file", file) == 0
+    assert ClientIdentity.load(place.folder).certificate().fingerprint != first.fingerprint
+
+
+def test_an_agent_waits_for_a_token_that_is_late(made, client, tmp_path, monkeypatch):  # noqa: F811
+    place, trust = client
+    file = tmp_path / "token"
+    file.write_text(of_ci(made))
+    assert run("ci", "--token-file", file, "--authorities", trust) == 0
+    first = ClientIdentity.load(place.folder).certificate()
+    monkeypatch.setattr(identity_client, "_now_ms", lambda: first.end_ms)
+    warned = []
+    out = SimpleNamespace(warn=warned.append)
+    tokens = logging_in.Exchanged(file)
+    for _ in range(2):
+        assert identity_client._tended(out, place, tokens, patient=True) == identity_client.TRY_AGAIN_S
+    assert "used before" in warned[0]
+    assert "the one of before" in warned[1]
