@@ -124,13 +124,13 @@ def withdraw(out: Out, *, request: str, reason: str) -> int:
 
 
 @request.command()
-@click.option("--again", is_flag=True, help="Try anew what was given up.")
+@click.option("--again", is_flag=True, help="Try at once what waits for its next try, and anew what was given up.")
 @output
 def notify(out: Out, *, again: bool) -> int:
     """Deliver the notifications that are due.
 
     To the targets of `notify:` in config.yaml. A service does so by itself; elsewhere run it now and then, from cron say. What a
-    target does not take is tried again later, further and further apart.
+    target does not take is tried again later, further and further apart. Exits with 1 if a target did not take something now.
     """
     with connected() as connection:
         notifier = connection.notifier()
@@ -138,8 +138,10 @@ def notify(out: Out, *, again: bool) -> int:
     facts = asdict(done)
     if not (notifier.configured or any(facts.values())):
         out.note("nobody is told: config.yaml has no `notify:`")
+    elif done.waiting and not (again or done.failed):
+        out.note("what waits was tried before: --again does not wait for its next try")
     out.emit(facts, Facts([(name, count) for name, count in facts.items()]))
-    return 0
+    return 1 if done.failed or done.dead else 0
 
 
 @request.command()

@@ -2,7 +2,8 @@
 
 A notification is claimed first: its try is counted and its next one dated, durably; then it is sent; once the target has taken it, it
 is removed. So a process that is killed in between costs a repetition, and nothing is lost: receivers know repetitions by the id.
-Tries are further and further apart, with jitter; after `TRIES` one is dead, which `status` tells, and `again` revives it.
+Tries are further and further apart, with jitter; after `TRIES` one is dead, which `status` tells. `again` revives it, and does not
+wait for the next try of others.
 What fails here delays and refuses nothing: whoever made the event has long had the answer.
 
 A service runs `DeliveryThread`, which also marks requests whose time is over; elsewhere `hermetic request notify` calls `deliver`.
@@ -71,7 +72,7 @@ class Notifier:
         return bool(self._targets)
 
     def deliver(self, *, again: bool = False, stopping: threading.Event | None = None) -> Delivered:
-        """Send what is due; `again` revives the dead first. Raises StorageError, RowTampered; never for a target."""
+        """Send what is due; with `again` all there is, the dead too. Raises StorageError, RowTampered; never for a target."""
         done = Delivered()
         if again:
             self._revive()
@@ -146,10 +147,12 @@ class Notifier:
     def _revive(self) -> None:
         custodian = self._custodian
         with custodian.database.read(custodian.row_keys) as session:
-            found = session.find(notification, state=DEAD)
-        for row in found:
+            dead = session.find(notification, state=DEAD)
+            later = [row for row in session.find(notification, state=WAITING) if row["due_ms"] > custodian.clock()]
+        for row in (*dead, *later):
+            tries = 0 if row["state"] == DEAD else row["tries"]
             with suppress(Conflict, NotFound), self._writing("domain.notification.revived") as session:
-                session.update(notification, row["id"], row["revision"], state=WAITING, tries=0, due_ms=custodian.clock())
+                session.update(notification, row["id"], row["revision"], state=WAITING, tries=tries, due_ms=custodian.clock())
 
 
 def _pause_ms(tries: int) -> int:

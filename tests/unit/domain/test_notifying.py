@@ -217,6 +217,19 @@ def test_a_target_that_fails_is_tried_again_and_given_up_and_revived(world, stri
     assert rows(world) == []
 
 
+def test_again_does_not_wait_for_the_next_try(world, strict, receiver, certified):
+    tell(world, receiver, certified, events=["approval.asked"])
+    receiver.status = 500
+    with world.connect() as connection:
+        asked(connection)
+        notifier = connection.notifier()
+        assert notifier.deliver() == notifying.Delivered(failed=1, waiting=1)
+        receiver.status = 200
+        assert notifier.deliver() == notifying.Delivered(waiting=1)
+        assert rows(world) == [("approval.asked", "waiting", 1)]
+        assert notifier.deliver(again=True) == notifying.Delivered(sent=1)
+
+
 def test_what_waits_for_long_is_a_finding(world, strict, receiver, certified):
     tell(world, receiver, certified)
     with world.connect() as connection:
