@@ -180,4 +180,7 @@ def _entry(row: LogRow) -> dict[str, object]:
 
 
 def _facts(row: LogRow) -> str:
-    return " ".join(f"{pair.name}={pair.value}" for pair in (*row.opened, *row.visible) if pair.value != "null")
+    """Write what an entry says. `principal` is who did it; a visible value of the same name is whom it was done to."""
+    opened = {pair.name for pair in row.opened}
+    said = (*((pair.name, pair.value) for pair in row.opened), *(("of" if p.name in opened else p.name, p.value) for p in row.visible))
+    return " ".join(f"{name}={value}" for name, value in said if value != "null")

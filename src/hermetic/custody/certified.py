@@ -119,7 +119,10 @@ def issue_certificate(call: Call, request: IssueCertificate) -> CertificateIssue
         _check_seconds(call, work.session, request.seconds)
         said = {"principal": caller.hidden(), "reason": Hidden(request.reason, f"principal:{caller.id}")}
         wanted = Wanted(whom, asked.public, request.seconds)
-        return same(work, wanted) or issue(call, work, wanted, ("credential.issued", caller, said))
+        before = same(work, wanted)
+        if before is not None:
+            _check_time(work, before, request.seconds)
+        return before or issue(call, work, wanted, ("credential.issued", caller, said))
 
 
 def renew_certificate(call: Call, request: RenewCertificate) -> CertificateIssued:
@@ -187,7 +190,7 @@ def issue(call: Call, work: Work, wanted: Wanted, said: tuple[str, Caller, dict[
     )
     credentials.add(work.session, row)
     work.log(issued(kind, row, caller.policies, hidden))
-    sweep(work)
+    sweep(call.custodian, work)
     return answer(work.session, row)
 
 
@@ -201,6 +204,16 @@ def same(work: Work, wanted: Wanted) -> CertificateIssued | None:
     if len(before) > 1 or not again or last.state_at(work.now_ms) != credentials.ACTIVE:
         raise Conflict("there was a certificate for this key before", hint="make a fresh key: `hermetic identity request NAME`")
     return answer(work.session, last)
+
+
+def _check_time(work: Work, before: CertificateIssued, seconds: int) -> None:
+    """Raise Conflict where the same request is to be answered with a certificate for another time than asked for now."""
+    given = credentials.get(work.session, before.credential).about.get("seconds")
+    if given != seconds:
+        raise Conflict(
+            f"this request was answered with a certificate for {given} seconds, and now {seconds} are asked for",
+            hint="the same time gives that one again; for another, install it and ask anew: `hermetic identity request NAME`",
+        )
 
 
 def answer(session: ReadSession, row: Credential) -> CertificateIssued:
@@ -242,7 +255,10 @@ def _named(session: ReadSession, text: str) -> tuple[str, tuple[Credential, ...]
         return known.principal.id, credentials.of_principal(session, known.principal.id)
     found = credentials.named(session, text)
     if found is None:
-        raise NotFound(f"no principal and no credential {text!r}", hint="`hermetic identity ls`; `hermetic identity show NAME`")
+        raise NotFound(
+            f"no principal and no credential {text!r}",
+            hint="`hermetic identity show NAME`; of one from long ago the log has the family: `hermetic log ls --kind credential`",
+        )
     return found.principal_id, credentials.family_of(session, found)
 
 
