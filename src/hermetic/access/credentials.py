@@ -7,6 +7,10 @@ public key), never by a serial number, which others can choose.
 A certificate that was renewed belongs to the *family* of the first one. Whoever stole one may have renewed it, so that revoking one
 revokes its family.
 
+Rows of what is over are removed `KEPT_MS` later, where that changes no answer: a certificate that the domain's own authority signed is
+refused without a row too, and a token by its own end. Revoked ones stay, since their keys get no certificate again, and so do those of
+external authorities, which would be met anew. The log keeps all of them, with their families.
+
 A token is a credential too, by the digest of what is signed: it authenticates nobody, and is kept so that it is not used again.
 """
 
@@ -20,13 +24,14 @@ from hermetic.db import tables
 from hermetic.errors import Conflict, NotAuthenticated, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from hermetic.db.rows import ReadSession, Session
 
 CERTIFICATE, DEVICE, TOKEN = "certificate", "device", "token"
 ACTIVE, REVOKED, EXPIRED, USED = "active", "revoked", "expired", "used"
 PREFIX: Final = 4
+KEPT_MS: Final = 30 * 86_400_000  # how long rows of what is over are kept
 AGAIN: Final = "`hermetic identity request` makes a key and asks for a new certificate"
 
 
@@ -114,7 +119,7 @@ def of_principal(session: ReadSession, principal_id: str) -> tuple[Credential, .
 def named(session: ReadSession, text: str) -> Credential | None:
     """Return the credential whose id starts with `text`, or whose fingerprint it is (hexadecimal); None where there is none.
 
-    Raises UsageError when several ids start so.
+    The id of a family's first one, whose row is gone, names a good one of that family. Raises UsageError when several ids start so.
     """
     try:
         raw = bytes.fromhex(text.replace(":", ""))
@@ -126,10 +131,16 @@ def named(session: ReadSession, text: str) -> Credential | None:
         return None
     table = tables.credential
     found = [_credential(row) for row in session.scan(table, table.c.id.startswith(text, autoescape=True), limit=2)]
-    found = [item for item in found if item.id.startswith(text)]
+    found = [item for item in found if item.id.startswith(text)] or _of_family(session, text)
     if len(found) > 1:
         raise UsageError(f"{text!r} names several credentials", hint="write more of the id")
     return found[0] if found else None
+
+
+def _of_family(session: ReadSession, text: str) -> list[Credential]:
+    """Return one credential that is good for each family whose id starts with `text`."""
+    good = map(_credential, session.find(tables.credential, state=ACTIVE))
+    return list({item.family: item for item in good if item.family.startswith(text)}.values())
 
 
 def get(session: ReadSession, credential_id: str) -> Credential:
@@ -166,6 +177,29 @@ def overdue(session: ReadSession, now_ms: int, *, limit: int) -> tuple[Credentia
     where = (table.c.state == ACTIVE) & (table.c.not_after_ms <= now_ms)
     found = map(_credential, session.scan(table, where, limit=limit))
     return tuple(item for item in found if item.state_at(now_ms) == EXPIRED and item.state == ACTIVE)
+
+
+def forgotten(session: ReadSession, now_ms: int, own: Collection[str], *, limit: int) -> tuple[Credential, ...]:
+    """Return some that were over long ago, and that nothing hangs on: certificates of authorities of our `own`, and tokens."""
+    table, before = tables.credential, now_ms - KEPT_MS
+    expired = (table.c.kind == CERTIFICATE) & (table.c.state == EXPIRED) & table.c.authority_id.in_(own)
+    where = (expired | ((table.c.kind == TOKEN) & (table.c.state == USED))) & (table.c.not_after_ms <= before)
+    found = map(_credential, session.scan(table, where, limit=limit))
+    return tuple(item for item in found if _is_long_over(item, before, own))
+
+
+def _is_long_over(item: Credential, before: int, own: Collection[str]) -> bool:
+    """Ask the row itself: an index may have been changed by hand."""
+    over = item.not_after_ms is not None and item.not_after_ms <= before
+    expired = item.state == EXPIRED and item.ended_ms is not None and item.ended_ms <= before and item.authority_id in own
+    return over and (expired if item.kind == CERTIFICATE else (item.kind, item.state) == (TOKEN, USED))
+
+
+def forget(session: Session, item: Credential) -> None:
+    """Remove the row of a credential, and when a second factor was shown with it. The caller logs it."""
+    for row in session.find(tables.factor_session, principal_id=item.principal_id, credential_id=item.id):
+        session.delete(tables.factor_session, (row["principal_id"], row["credential_id"]))
+    session.delete(tables.credential, item.id)
 
 
 def _sorted(rows: list[dict[str, Any]]) -> tuple[Credential, ...]:

@@ -92,6 +92,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "credential.ended": "credential state",
         "credential.expired": "count",
         "service.certificate": "fingerprint",
+        "credential.removed": "count",
         "token.exchanged": "credential principal token",
         "token.refused": "error",
         "grant.given": "grant",

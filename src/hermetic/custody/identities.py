@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SERVICE_SECONDS: Final = 24 * 3600  # how long a certificate of the service is good: it is made anew when it is asked for
 DAY_MS: Final = 86_400_000
 REMEMBERED: Final = 4096  # chains that were verified
-SWEPT: Final = 100  # certificates marked as expired at a time
+SWEPT: Final = 100  # certificates marked as expired, and removed, at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _mark_over(custodian: Custodian, fingerprint: bytes, now_ms: int) -> None:
         known = credentials.by_fingerprint(session, fingerprint)
     if known is not None and (known.state, known.state_at(now_ms)) == (credentials.ACTIVE, credentials.EXPIRED):
         with unit(custodian, "custody.credential.expired", now_ms) as work:
-            sweep(work)
+            sweep(custodian, work)
 
 
 def server_certificate(custodian: Custodian, names: Sequence[str]) -> tuple[bytes, Secret]:
@@ -121,13 +121,20 @@ def trusted_authorities(custodian: Custodian) -> tuple[bytes, ...]:
         return tuple(item.certificate for item in authorities.believed(session) if item.anchor)
 
 
-def sweep(work: Work) -> None:
-    """Mark certificates whose time was seen to be over: they stay so when the clock is set back afterwards."""
+def sweep(custodian: Custodian, work: Work) -> None:
+    """Mark certificates whose time was seen to be over: they stay so when the clock is set back afterwards. Remove very old ones."""
     found = credentials.overdue(work.session, work.now_ms, limit=SWEPT)
     for item in found:
         credentials.end(work.session, item, credentials.EXPIRED, now_ms=work.now_ms)
     if found:
         work.log(Entry("credential.expired", {"count": len(found)}))
+    now_ms = min(work.now_ms, custodian.steady())  # a clock that jumped ahead does not make what was just used look old
+    own = [item.id for item in authorities.ls(work.session) if item.kind != authorities.EXTERNAL]
+    old = credentials.forgotten(work.session, now_ms, own, limit=SWEPT)
+    for item in old:
+        credentials.forget(work.session, item)
+    if old:
+        work.log(Entry("credential.removed", {"count": len(old)}))
 
 
 def lifetime_ms(custodian: Custodian, session: ReadSession) -> int:

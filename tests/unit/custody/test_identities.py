@@ -97,6 +97,8 @@ def test_the_same_request_again_is_answered_with_the_same_certificate(world, por
     csr = x509.new_request(uri(world))[1]
     first = port.ask(identity.IssueCertificate("ana", csr, QUARTER, WHY))
     assert port.ask(identity.IssueCertificate("ana", csr, QUARTER, WHY)) == first
+    with pytest.raises(Conflict, match=f"for {QUARTER} seconds, and now {2 * QUARTER}"):
+        port.ask(identity.IssueCertificate("ana", csr, 2 * QUARTER, WHY))
     again = x509.new_request(uri(world))[1]
     second = port.ask_as(caller(port, first), identity.RenewCertificate(again))
     assert port.ask_as(caller(port, first), identity.RenewCertificate(again)) == second
@@ -253,6 +255,68 @@ def test_what_is_over_is_marked_when_certificates_are_made(world, port):
     assert [facts["count"] for _, facts, _ in of_kind(port, "credential.expired")] == [3]
     assert {row.state for row in port.ask(identity.ShowIdentity("ana")).credentials if row.id == made[0].credential} == {"expired"}
     assert wrong(port) == set()
+
+
+def aged(world, port, days):
+    """Let time pass, on both clocks, and have something issued."""
+    world.clock.now += days * 86_400_000
+    port._custodian.steady = world.clock
+    return issued(world, port)
+
+
+def rows_of(port):
+    return {row.id: row.state for row in port.ask(identity.ShowIdentity("ana")).credentials}
+
+
+def test_what_ended_long_ago_is_removed_on_record_and_is_refused_still(world, port):
+    first, revoked = issued(world, port), issued(world, port)
+    port.ask(identity.RevokeCredential(revoked.credential, WHY))
+    aged(world, port, 1)
+    assert rows_of(port)[first.credential] == "expired"
+    aged(world, port, 29)
+    assert first.credential in rows_of(port), "30 days after it was seen to be over"
+    aged(world, port, 1)
+    assert first.credential not in rows_of(port)
+    assert rows_of(port)[revoked.credential] == "revoked"
+    assert [facts["count"] for _, facts, _ in of_kind(port, "credential.removed")] == [1]
+    assert wrong(port) == set()
+    world.clock.now = w.START  # set back: nobody knows it any more
+    assert "not known" in refused(port, first) or "no record" in refused(port, first)
+
+
+def test_a_clock_that_jumps_ahead_removes_nothing(world, port):
+    first = issued(world, port)
+    aged(world, port, 1)
+    port._custodian.steady = lambda: w.START + 86_400_000
+    world.clock.now += 90 * 86_400_000
+    issued(world, port)
+    assert rows_of(port)[first.credential] == "expired"
+
+
+def test_a_family_is_revoked_by_its_first_one_when_that_is_long_gone(world, port):
+    first = last = issued(world, port, seconds=30 * 86_400)
+    port._custodian.steady = world.clock
+    for _ in range(4):
+        world.clock.now += 29 * 86_400_000
+        last = renewed(world, port, caller(port, last))
+    assert first.credential not in rows_of(port)
+    assert last.credential in port.ask(identity.RevokeCredential(first.credential, "stolen")).ended
+    assert "revoked" in refused(port, last)
+    with pytest.raises(NotFound, match="no credential") as error:
+        port.ask(identity.RevokeCredential(x509.parse(first.chain[0]).fingerprint.hex(), WHY))
+    assert "log ls --kind credential" in error.value.hint
+
+
+def test_used_tokens_are_kept_for_30_days(world, port):
+    custodian = port._custodian
+    end_ms = w.START + w.HOUR
+    token = credentials.Credential("t" * 26, uri(world), "token", bytes(32), b"", None, end_ms, w.START, state=credentials.USED)
+    with custodian.database.write(custodian.row_keys, step="test") as session:
+        credentials.add(session, token)
+    for days, there in ((30, True), (1, False)):
+        aged(world, port, days)
+        with custodian.database.read(custodian.row_keys) as session:
+            assert (credentials.by_fingerprint(session, bytes(32)) is not None) == there
 
 
 def test_certificates_that_custody_has_no_record_of(world, port):
