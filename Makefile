@@ -38,12 +38,13 @@ test: venv  ## lint, types, floors, all tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all, the table of steps hit; POSTGRES_KILLS of hosts and a database server, SERVICE_EVENTS of services
+soak: venv  ## every crash point KILLS times, KILLS_TOTAL in all, the table of steps hit; POSTGRES_KILLS of hosts and a database server, outages of a minute, SERVICE_EVENTS of services
 	@mkdir -p build && rm -f $(KILL_TABLE)
 	HERMETIC_KILLS=$(KILLS) HERMETIC_KILL_TABLE=$(KILL_TABLE) $(BIN)/pytest -n $(WORKERS) --dist worksteal $(CRASHES)
 	$(BIN)/python scripts/kill_table.py $(KILL_TABLE) $(KILLS_TOTAL)
 	@bash scripts/venv.sh postgresql
 	HERMETIC_POSTGRES_KILLS=$(POSTGRES_KILLS) $(BIN)/pytest -n 0 tests/faults/test_postgres_hosts.py
+	HERMETIC_OUTAGE_S=60 $(BIN)/pytest -n 0 tests/faults/test_postgres_outage.py
 	HERMETIC_SERVICE_EVENTS=$(SERVICE_EVENTS) HERMETIC_SERVICE_TABLE=build/services.txt $(BIN)/pytest -n 0 tests/faults/test_service_killed.py
 	@cat build/services.txt
 

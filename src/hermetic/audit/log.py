@@ -7,7 +7,8 @@
     receipt = done.receipt()            # only after the transaction is durable
 
 What `append` returns counts from the moment the transaction is durable, not before: a checkpoint of a transaction that was rolled
-back must not be shown to anybody, since the next one may contradict it.
+back must not be shown to anybody, since the next one may contradict it. Tell `committed` of it then: this process refuses to go on
+with a log that lacks it.
 
 A checkpoint is signed in every append. A later one says everything that an earlier one said, so the store keeps the newest, the last
 of every 1,024 sizes, the first, and those in which the signing key changed.
@@ -23,6 +24,7 @@ from hermetic.audit.chain import change_statement
 from hermetic.audit.leaf import Entry, Leaf, encode_leaf
 from hermetic.audit.note import Checkpoint, Note, Origin, VerifierKey, open_note
 from hermetic.audit.openings import Openings
+from hermetic.audit.pins import FORK_HINT
 from hermetic.audit.proof import Receipt
 from hermetic.audit.receipts import Appended, verify_receipt
 from hermetic.audit.store import Batch, CheckpointRow
@@ -69,6 +71,7 @@ class Log:
         self._random = random
         self._openings = Openings(origin.domain, keys, random)
         self._known = Frontier()
+        self._durable: Checkpoint | None = None
 
     def _take_in_hand(self, signer: SigningKey) -> None:
         self._signer, self.verifier_key = signer, VerifierKey(str(self.origin), signer.public)
@@ -106,6 +109,14 @@ class Log:
             raise UsageError("append takes one entry or more, of kinds that the log does not write by itself")
         store.lock()
         return self._extend(store, entries, now_ms=now_ms, ahead=self._take_all(store))
+
+    def committed(self, checkpoint: Checkpoint) -> None:
+        """Remember what is durable, whoever else may say so later: a store that lacks it is another one, and gets no entry.
+
+        So a standby that had not received everything, or an older copy, is not gone on with by a process that saw more.
+        """
+        if self._durable is None or checkpoint.size > self._durable.size:
+            self._durable = checkpoint
 
     def append_denial(self, store: LogStore, entry: Entry, *, now_ms: int) -> Appended:
         """Append a denial, or only count it when an equal one was logged within the window."""
@@ -232,15 +243,24 @@ class Log:
 
     def _frontier(self, store: LogReader) -> tuple[Frontier, CheckpointRow | None]:
         """Return the peaks of the stored log and its newest checkpoint. Raises LogTampered when they disagree."""
-        head = store.head(self.origin.generation)
+        head, durable = store.head(self.origin.generation), self._durable
+        if durable is not None and durable.size > (0 if head is None else head.size):
+            raise LogTampered(
+                f"the log has {0 if head is None else head.size} entries, and {durable.size} were durable: a standby that lagged "
+                "was promoted, or an older copy of the custody database was put back",
+                hint="bring back the server that has them; `hermetic restore` takes up an older copy, on record",
+            )
         if head is None:
             return Frontier(), None
         known = self._known
         if known.size != head.size or known.root() != head.root:
             self._open(head)
-            known = NodeReader(head.size, self._reader(store)).frontier()
+            nodes = NodeReader(head.size, self._reader(store))
+            known = nodes.frontier()
             if known.root() != head.root:
                 raise LogTampered("the stored log does not lead to its newest checkpoint", hint="run `hermetic log verify`")
+            if durable is not None and root_at(nodes, durable.size) != durable.root:
+                raise LogTampered(f"the log does not continue what was durable at size {durable.size}", hint=FORK_HINT)
         return known, head
 
     def _reader(self, store: LogReader) -> Callable[[int, int, int], list[bytes]]:

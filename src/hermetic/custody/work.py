@@ -175,6 +175,8 @@ def unit(custodian: Custodian, step: str, now_ms: int, *, merge: bool = True) ->
             work.appended = custodian.log.append(store, entries, now_ms=custodian.clock())
             if work.log_key is not None:
                 work.appended, _ = custodian.log.change_key(store, work.log_key, now_ms=custodian.clock())
+    if work.appended is not None:
+        custodian.log.committed(work.appended.checkpoint)
     custodian.committed()
     if told:
         custodian.outbox.wake.set()

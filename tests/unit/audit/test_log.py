@@ -117,6 +117,28 @@ def test_a_log_that_is_not_the_one_we_signed_is_not_continued(memory: MemoryStor
         make_log().append(memory, [intent("r3")], now_ms=START_MS)
 
 
+def test_what_was_durable_is_gone_on_with_only_where_it_is(log: Log) -> None:
+    """A standby that lagged, or an older copy; also once others have made its log the longer one. What rolled back is not missed."""
+    whole, lagging = MemoryStore(), MemoryStore()
+    for store in (whole, lagging):
+        make_log().begin(store, now_ms=START_MS)
+    for number in range(300):
+        done = log.append(whole, [outcome(str(number))], now_ms=START_MS)
+        if number < 299:
+            make_log().append(lagging, [outcome(str(number))], now_ms=START_MS)
+    log.committed(done.checkpoint)
+    log.committed(make_log().head(lagging)[0])  # told late, by another thread
+    for more in ([], ["other"], ["entries", "here"]):
+        for fact in more:
+            make_log().append(lagging, [outcome(fact)], now_ms=START_MS)
+        with pytest.raises(LogTampered, match=r"were durable|does not continue what was durable"):
+            log.append(lagging, [outcome("next")], now_ms=START_MS)
+    with pytest.raises(LogTampered, match="has 0 entries"):
+        log.append(MemoryStore(), [outcome("next")], now_ms=START_MS)
+    make_log().append(whole, [outcome("of another process")], now_ms=START_MS)
+    assert log.append(whole, [outcome("next")], now_ms=START_MS).checkpoint.size == 303
+
+
 def test_a_receipt_for_another_place_is_refused(log: Log, memory: MemoryStore) -> None:
     receipt = log.receipt(memory, 1)
     with pytest.raises((FormatError, LogTampered)):

@@ -2,6 +2,7 @@
 
     postgresql://custody@db.example.org/hermetic?sslrootcert=/etc/ssl/db-ca.pem     TLS with the host's name checked (verify-full)
     postgresql:///hermetic?host=/run/postgresql                                     a Unix socket
+    postgresql://custody@db1.example.org,db2.example.org:5433/hermetic              whichever of them takes writes, primary or standby
 
 Passwords are libpq's business: ~/.pgpass or PGPASSFILE, or a client certificate. Everything else that says where to connect and whom
 to trust stands in the URL: what libpq would take from the environment besides is overridden, or refused by name.
@@ -43,18 +44,19 @@ _ELSEWHERE: Final = {  # would lead elsewhere, or change whom we trust, and cann
 
 @dataclass(frozen=True, slots=True)
 class PostgresPlace:
-    """One database on one server. `host` is a name, an address, or the folder of a Unix socket."""
+    """One database on one server. `host` is a name, an address, or the folder of a Unix socket; `others` are its standbys."""
 
     host: str
     port: int
     name: str
     user: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def parse(cls, url: str) -> PostgresPlace:
         """Read a URL. Raises UsageError; the message never repeats what may be a password."""
-        parts = _split(url)
+        parts, others = _first_host(_split(url))
         given = _settings(parts.query)
         host = given.pop("host", "") or parts.hostname or ""
         place = cls(
@@ -63,19 +65,22 @@ class PostgresPlace:
             name=_checked(unquote(parts.path.removeprefix("/")), "a database: postgresql://HOST/DATABASE"),
             user=_user(parts, given.pop("user", "")),
             settings=tuple(sorted(given.items())),
+            others=others,
         )
+        if others and (place.host.startswith("/") or len({place.hosts[0], *others}) <= len(others)):
+            raise UsageError("several hosts of a database are names or addresses, each once")
         place.check_tls()
         return place
 
     @property
+    def hosts(self) -> tuple[tuple[str, int], ...]:
+        """Every host and its port, in the order in which they are tried."""
+        return ((self.host, self.port), *self.others)
+
+    @property
     def local(self) -> bool:
         """Whether the way to the server never leaves this machine."""
-        if self.host.startswith("/") or self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return all(_is_local(host) for host, _ in self.hosts)
 
     def check_tls(self) -> None:
         """Refuse a way to another machine that others could read or answer on. Raises UsageError."""
@@ -92,20 +97,17 @@ class PostgresPlace:
         """Return the URL."""
         user = f"{quote(self.user, safe='')}@" if self.user else ""
         folder = self.host.startswith("/")
-        host = "" if folder else f"[{self.host}]" if ":" in self.host else self.host
-        port = f":{self.port}" if self.port != PORT and not folder else ""
+        where = "" if folder else ",".join(_written(*each) for each in self.hosts)
         query = [*self.settings, *((("host", self.host),) if folder else ())]
         if folder and self.port != PORT:
             query.append(("port", str(self.port)))
-        return f"{SCHEME}://{user}{host}{port}/{quote(self.name, safe='')}" + (
-            f"?{urlencode(sorted(query), safe='/')}" if query else ""
-        )
+        return f"{SCHEME}://{user}{where}/{quote(self.name, safe='')}" + (f"?{urlencode(sorted(query), safe='/')}" if query else "")
 
     def conninfo(self) -> str:
         """Return what libpq is told: all that decides where it goes, so that it takes nothing else from its environment."""
         given: dict[str, str | int] = {
-            "host": self.host,
-            "port": self.port,
+            "host": ",".join(host for host, _ in self.hosts),
+            "port": ",".join(str(port) for _, port in self.hosts),
             "dbname": self.name,
             "user": self.user or pwd.getpwuid(os.geteuid()).pw_name,
             "sslmode": "prefer" if self.local else VERIFIED,
@@ -123,6 +125,19 @@ class PostgresPlace:
             "tcp_user_timeout": 30_000,
         }
         return " ".join(f"{name}={_quoted(str(value))}" for name, value in {**given, **dict(self.settings)}.items())
+
+
+def _is_local(host: str) -> bool:
+    if host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _written(host: str, port: int) -> str:
+    return (f"[{host}]" if ":" in host else host) + (f":{port}" if port != PORT else "")
 
 
 def _quoted(value: str) -> str:
@@ -147,6 +162,18 @@ def _split(url: str) -> SplitResult:
     if password:
         raise UsageError("the place of a database never holds a password", hint=NO_PASSWORD)
     return parts
+
+
+def _first_host(parts: SplitResult) -> tuple[SplitResult, tuple[tuple[str, int], ...]]:
+    """Return the URL with its first host only, and the others. Raises UsageError."""
+    user, at, where = parts.netloc.rpartition("@")
+    first, *others = where.split(",")
+    try:
+        split = [urlsplit(f"//{each}") for each in others]
+    except ValueError:
+        raise UsageError("the place of a database is postgresql://HOST[:PORT],HOST[:PORT]/DATABASE") from None
+    found = tuple((_checked_host(one.hostname or "", both=False), _port(one, "")) for one in split)
+    return parts._replace(netloc=f"{user}{at}{first}"), found
 
 
 def _settings(query: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from hermetic.errors import ConfigError, UsageError
         "postgresql://ana@/hermetic?host=/run/postgresql&port=5433",
         "postgresql://[::1]:5433/hermetic?sslmode=disable",
         "postgresql://127.0.0.1/hermetic",
+        "postgresql://ana@db1.example.org,db2.example.org:6432,[fd00::1]:5433/hermetic",
     ],
 )
 def test_a_url_is_read_and_written_alike(url):
@@ -35,7 +36,13 @@ def test_a_url_is_read_and_written_alike(url):
         ("mysql://db/h", "postgresql://HOST/DATABASE"),
         ("postgresql://db/", "names a database"),
         ("postgresql:///h", "names one host"),
-        ("postgresql://a,b/h", "names one host"),
+        ("postgresql://a,/h", "names one host"),
+        ("postgresql://a,b:99999/h", "port"),
+        ("postgresql://a,a/h", "each once"),
+        ("postgresql://a,[/h", "postgresql://HOST"),
+        ("postgresql://a,b/h?host=/run", "names one host"),
+        ("postgresql:///h?host=a,b", "names one host"),
+        ("postgresql://localhost,b/h?sslmode=prefer", "needs TLS"),
         ("postgresql://db/h?host=/run", "names one host"),
         ("postgresql://db/h?options=-cfsync%3Doff", "options"),
         ("postgresql://db/h?hostaddr=10.0.0.1", "hostaddr"),
@@ -62,6 +69,12 @@ def test_another_machine_is_reached_over_verified_tls_only():
     assert "sslmode='verify-full'" in PostgresPlace.parse("postgresql://db.example.org/h").conninfo()
     assert "sslmode='prefer'" in PostgresPlace.parse("postgresql://127.0.0.1/h").conninfo()
     assert not PostgresPlace.parse("postgresql://localhost.example.org/h").local
+    assert "sslmode='verify-full'" in PostgresPlace.parse("postgresql://127.0.0.1,db.example.org/h").conninfo()
+
+
+def test_of_several_hosts_the_one_that_takes_writes():
+    said = psycopg.conninfo.conninfo_to_dict(PostgresPlace.parse("postgresql://db1,db2:5433/h").conninfo())
+    assert (said["host"], said["port"], said["target_session_attrs"]) == ("db1,db2", "5432,5433", "read-write")
 
 
 def test_a_file_with_a_quote_in_its_name_stays_one_setting():
