@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,8 +20,6 @@ from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.approvals import ApproverChanged, EnrolApprover, ListApprovers, RemoveApprover
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hermetic.cli.out import Out
 
 _LIMIT = 4096  # bytes of a public file
@@ -65,22 +64,26 @@ def new(out: Out, *, file: Path, touch: bool, no_browser: bool, passphrase_file:
 
 @approver.command()
 @click.argument("name")
-@click.option("--public-key", "public", type=ANY_PATH, required=True, metavar="FILE", help="The approver's FILE.pub.")
+@click.option("--public-key", "public", type=ANY_PATH, metavar="FILE", help="The approver's FILE.pub; NAME.pub with --webauthn.")
 @click.option(
     "--webauthn", "touch", is_flag=True, help="The approver is here: make FILE with their authenticator, if it is not there."
 )
 @NO_BROWSER
 @reason()
 @output
-def enrol(out: Out, *, name: str, public: Path, touch: bool, no_browser: bool, reason: str) -> int:
+def enrol(out: Out, *, name: str, public: Path | None, touch: bool, no_browser: bool, reason: str) -> int:
     """Let somebody approve, by the key they sign with.
 
     The first ones are enrolled by the domain owner alone, on record; once there are as many as operations need, this needs approvals
-    itself. Compare the key with the approver by another way than the file came.
+    itself. Compare the key with the approver by another way than the file came. With --webauthn the file is kept, so that the command
+    can be given again once it is approved.
     """
-    if touch and not public.exists():  # kept, so that the command can be given again once it is approved
-        write_new(public, _touched(out, name, browser=not no_browser))
-    raw = read_small(public)
+    file = public or _public_of(name, touch=touch)
+    if touch and file.exists():
+        out.note(f"{file} is there already: it is enrolled as it is, and no authenticator is asked")
+    elif touch:
+        write_new(file, _touched(out, name, browser=not no_browser))
+    raw = read_small(file)
     with connected() as connection:
         changed = connection.ask(EnrolApprover(name, raw, reason))
     if changed.approver.alone:
@@ -113,6 +116,15 @@ def ls(out: Out) -> int:
     ]
     out.emit(found, Table(("name", "key", "state", "since", "enrolled by"), rows, empty="no approvers"))
     return 0
+
+
+def _public_of(name: str, *, touch: bool) -> Path:
+    """Return the file that the public half of somebody's authenticator is kept in. Raises UsageError."""
+    if not touch:
+        raise UsageError("say which key", hint="--public-key FILE, from `hermetic approver key new`; or --webauthn, if they are here")
+    if name.startswith(".") or not name.isprintable() or Path(name).name != name:
+        raise UsageError(f"{name!r} cannot be the name of a file", hint="--public-key FILE says where the public half is kept")
+    return Path(f"{name}.pub")
 
 
 def read_small(path: Path, limit: int = _LIMIT) -> bytes:

@@ -2,6 +2,9 @@
 
 Each step opens one component relative to its parent's descriptor with O_NOFOLLOW: a link that is slipped in between check and use
 cannot lead outside.
+
+What is made is its owner's alone, except below a folder that a group shares (set-group-ID, the group may do everything: mode 2770):
+there folders are made the same, and files are for the group to read.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_SHARED = 0o2770
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -59,8 +63,24 @@ def _step(parent: int, part: str, *, create: bool) -> int:
             raise FileNotFoundError(part) from None
         with suppress(FileExistsError):
             os.mkdir(part, 0o700, dir_fd=parent)
+            _share(parent, part)
         os.fsync(parent)
     return open_folder(parent, part)
+
+
+def _share(parent: int, part: str) -> None:
+    if not is_shared(parent):
+        return
+    fd = open_folder(parent, part)
+    try:
+        os.fchmod(fd, _SHARED)
+    finally:
+        os.close(fd)
+
+
+def is_shared(fd: int) -> bool:
+    """Whether a group shares the folder."""
+    return os.fstat(fd).st_mode & (stat.S_ISGID | stat.S_IRWXG) == stat.S_ISGID | stat.S_IRWXG
 
 
 def open_folder(parent: int, part: str) -> int:

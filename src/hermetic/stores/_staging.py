@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from hermetic.errors import Conflict, UsageError
 from hermetic.steps import reached
-from hermetic.stores._folders import parent_of
+from hermetic.stores._folders import is_shared, parent_of
 from hermetic.stores.base import TEMPORARY_PREFIX, translated
 from hermetic.stores.output import DescriptorOutput
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
+_READABLE = 0o640  # of what lies in a folder that a group shares
 
 
 class LocalStagedFile(DescriptorOutput):
@@ -76,6 +77,8 @@ class LocalStagedFile(DescriptorOutput):
     def commit(self) -> None:
         """Sync, name, sync the folder. Raises Conflict, StorageError; then no final name is left."""
         with translated("write", self._key):
+            if is_shared(self._folder):
+                os.fchmod(self.fd, _READABLE)
             os.fsync(self.fd)
             reached("store.stage.synced")
             if self._replace:

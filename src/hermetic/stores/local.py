@@ -1,4 +1,6 @@
-"""A folder as a store. Layout and durability rules are those of `stores`; files are 0600, folders 0700."""
+"""A folder as a store. Layout and durability rules are those of `stores`; files are 0600, folders 0700, or those of a
+group that shares the folder (`_folders`).
+"""
 
 from __future__ import annotations
 

@@ -210,9 +210,12 @@ def test_factors_on_the_command_line(cli, somebody):
     assert identity_factor.TRIES == 3
 
 
-def test_approving_by_touch_on_the_command_line(cli, somebody):
+def test_approving_by_touch_on_the_command_line(cli, somebody, tmp_path):
     cli("init", "--root", "local:insecure-file", "--project", "clinic")
-    cli("approver", "enrol", "bob", "--public-key", "bob.pub", "--webauthn", "--no-browser", "--reason", "answers for data")
+    assert "--webauthn" in cli("approver", "enrol", "bob", "--reason", "answers for data", code=2).err
+    assert "--public-key" in cli("approver", "enrol", "../bob", "--webauthn", "--no-browser", "--reason", "bad", code=2).err
+    cli("approver", "enrol", "bob", "--webauthn", "--no-browser", "--reason", "answers for data")
+    assert (tmp_path / "bob.pub").exists()
     bobs, somebody.key = somebody.key, Authenticator()
     cli("approver", "key", "new", "carol", "--webauthn", "--no-browser")
     cli("approver", "enrol", "carol", "--public-key", "carol.pub", "--reason", "answers for keys")

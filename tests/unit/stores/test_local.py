@@ -37,6 +37,23 @@ class TestLocalStore(StoreContract):
         return LocalStore(tmp_path / "sealed")
 
 
+def test_a_folder_that_a_group_shares_is_for_the_group(store, tmp_path):
+    before = os.umask(0o077)
+    try:
+        store.root.mkdir(parents=True)
+        write(store, "own/1.sealed", b"x")
+        store.root.chmod(0o2770)
+        write(store, "version/deep/1.sealed", b"x")
+        store.put_bytes("manifest.json", b"{}")
+        modes = {path.relative_to(store.root).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in store.root.rglob("*")}
+    finally:
+        os.umask(before)
+    assert modes == {
+        "own": 0o700, "own/1.sealed": 0o600,
+        "version": 0o2770, "version/deep": 0o2770, "version/deep/1.sealed": 0o640, "manifest.json": 0o640,
+    }  # fmt: skip
+
+
 def test_modes_and_steps(store, hook):
     steps.install(hook.append)
     write(store, "v/a", b"1")
