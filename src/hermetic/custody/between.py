@@ -26,7 +26,7 @@ from hermetic.formats.messages.packages import ShareVersion
 from hermetic.formats.messages.policy import Explain, Explanation
 from hermetic.formats.messages.promotion import PromoteVersion, RollBack
 from hermetic.formats.messages.runs import Scratch
-from hermetic.formats.messages.versions import BeginVersion, Draft, Opened, OpenVersions
+from hermetic.formats.messages.versions import BeginVersion, Draft, Opened, OpenVersions, PublishVersion
 from hermetic.policy.request import ASSET_ACTIONS, Action
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ NAMING: Final = (  # by an asset's name
     ShowVersion,
     TraceLineage,
 )
+WITH_IDS: Final = (ShredVersions, ShareVersion, PromoteVersion, RollBack)  # of what the names are to mean
 HIDDEN: Final = "refused: no policy permits this, or there is no such thing"
 BATCH: Final = 200  # versions in one request: their manifests and sealed keys have to fit into one message
 
@@ -67,7 +68,7 @@ def answer_between(call: Call) -> Any:
 
 def _answered(call: Call) -> Any:
     """Answer; who may not read the catalogue gets one and the same refusal for what is there and what is not."""
-    if not isinstance(call.request, NAMING):
+    if not isinstance(call.request, NAMING) and not (isinstance(call.request, PublishVersion) and call.request.parents):
         return answer(call)
     try:
         found = answer(call)
@@ -75,7 +76,7 @@ def _answered(call: Call) -> Any:
         _hide(call)
         raise
     except Conflict:
-        if isinstance(call.request, ShredVersions | PromoteVersion | RollBack):  # the ids of versions do not belong to the names
+        if isinstance(call.request, WITH_IDS):  # they do not belong to the names
             _hide(call)
         raise
     if isinstance(found, Explanation) and not found.allowed and getattr(call.request, "action", "") in ASSET_ACTIONS:

@@ -343,6 +343,6 @@ def recognise_digests(call: Call, request: RecogniseDigests) -> Recognised:
     sight = catalogue(call)
     handles = [digest_handle(call.custodian, digest) for digest in request.digests]
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        found = strictest_copies(session, handles)
-        refs = {handle: ref_of(session, item.id) for handle, item in found.items() if sight.sees_version(session, item.id)}
+        found = strictest_copies(session, handles, lambda version: sight.sees_version(session, version))
+        refs = {handle: ref_of(session, item.id) for handle, item in found.items()}
     return Recognised(tuple(refs.get(handle, "") for handle in handles))

@@ -10,11 +10,12 @@ from hermetic.crypto import mac
 from hermetic.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hermetic.catalog.values import Version
     from hermetic.custody.custodian import Custodian
     from hermetic.db.rows import ReadSession
+    from hermetic.ids import VersionId
 
 
 def digest_handle(custodian: Custodian, digest: bytes) -> bytes:
@@ -24,10 +25,15 @@ def digest_handle(custodian: Custodian, digest: bytes) -> bytes:
     return mac.hmac_sha256(custodian.keys.fingerprint, b"hermetic/v1/fingerprint-content\n" + digest)
 
 
-def strictest_copies(session: ReadSession, handles: Iterable[bytes]) -> dict[bytes, Version]:
-    """Return for each known fingerprint its version of the strictest class; of those one not deleted, and of those the newest."""
+def strictest_copies(session: ReadSession, handles: Iterable[bytes], sees: Callable[[VersionId], bool]) -> dict[bytes, Version]:
+    """Return for each known fingerprint its version of the strictest class; of those one not deleted, and of those the newest.
+
+    Versions that are not there for who asks (`sees`) do not count.
+    """
     found: dict[bytes, Version] = {}
     for item in fingerprints.match(session, handles):
+        if not sees(item.version_id):
+            continue
         version = versions.get(session, item.version_id)
         before = found.get(item.digest_h)
         if before is None or _weight(version) > _weight(before):

@@ -1,7 +1,8 @@
 """What a writer should be told about a version at its publication: nothing here refuses, and nothing is decided by it.
 
 its class is above what the asset was before     `ls` and `status` show the stricter one from now on
-its bytes are known under a stricter class       somebody may have sealed a copy under a class that is too low
+its bytes are known under a stricter class       somebody may have sealed a copy under a class that is too low; of what its writer
+                                                 sees: a digest is the writer's word, and must tell nobody what others have
 it was at another location than the one before   a rule gives two files one name
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.catalog import assets, versions
 from hermetic.catalog.locations import place_of
+from hermetic.custody import callers, workspaces
 from hermetic.custody.copies import digest_handle, strictest_copies
 from hermetic.custody.views import members_of
 from hermetic.ids import DataClass
@@ -20,19 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hermetic.catalog.values import Asset, Version
-    from hermetic.custody.custodian import Custodian
+    from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.versions import PublishVersion
 
 LOOKED_UP = 1000  # members whose bytes are compared with what is known: a folder of more is not held up
 
 
-def notes_about(custodian: Custodian, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion) -> tuple[str, ...]:
+def notes_about(call: Call, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion) -> tuple[str, ...]:
     """Return sentences about a draft that is about to be published. Raises RowTampered, FormatError."""
     asset, version = what
     before = versions.latest(session, asset)
     notes = [] if before is None else [*_raised(asset, version, before), *_elsewhere(asset, version, before, request)]
-    return (*notes, *_stricter_copies(custodian, session, what, request))
+    return (*notes, *_stricter_copies(call, session, what, request))
 
 
 def _raised(asset: Asset, version: Version, before: Version) -> Iterator[str]:
@@ -54,14 +56,15 @@ def _elsewhere(asset: Asset, version: Version, before: Version, request: Publish
         )
 
 
-def _stricter_copies(
-    custodian: Custodian, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion
-) -> Iterator[str]:
+def _stricter_copies(call: Call, session: ReadSession, what: tuple[Asset, Version], request: PublishVersion) -> Iterator[str]:
     asset, version = what
     if version.data_class is DataClass.RESTRICTED:
         return
-    handles = [digest_handle(custodian, item.digest) for item in request.objects[:LOOKED_UP] if item.plaintext_length and item.digest]
-    found = [copy for copy in strictest_copies(session, handles).values() if copy.data_class.rank > version.data_class.rank]
+    objects = [item for item in request.objects[:LOOKED_UP] if item.plaintext_length and item.digest]
+    handles = [digest_handle(call.custodian, item.digest) for item in objects]
+    sight = workspaces.of(call, session, callers.require(call, session))
+    known = strictest_copies(session, handles, lambda copy: sight.sees_version(session, copy))
+    found = [copy for copy in known.values() if copy.data_class.rank > version.data_class.rank]
     if found:
         worst = max(found, key=lambda item: item.data_class.rank)
         yield (

@@ -19,6 +19,7 @@ from hermetic.custody.resolve import as_resource, resolve_version
 from hermetic.custody.sealing import parents_of, strictest_of
 from hermetic.custody.views import encode_details, encode_openings, openings_of
 from hermetic.custody.work import unit
+from hermetic.custody.workspaces import require_parents
 from hermetic.db import tables
 from hermetic.errors import Conflict, Denied, UsageError
 from hermetic.formats.binary_text import to_base64url
@@ -63,11 +64,11 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         _still_opens(work.session, asset, version)
         contents = _contents(call.custodian, request)
         named = suites.named(call.custodian.policy.current(work.session).document, request.objects)
-        _add_parents(work, version, request)
+        _add_parents(call, work, (caller, version), request)
         carried = _carried(work.session, caller, version)
         if carried is not None:
             request = promoting.check_copy(work.session, carried, request, contents)
-        notes = notes_about(call.custodian, work.session, (asset, version), request)
+        notes = notes_about(call, work.session, (asset, version), request)
         place = versions.next_place(work.session, asset.id)
         raw, openings = _manifest(call, work, (asset, version, place), request)
         members = tuple(Member(item.member, item.index, item.plaintext_length) for item in request.objects)
@@ -144,12 +145,14 @@ def _own_draft(session: ReadSession, caller: Caller, version_id: str) -> tuple[A
     return assets.get(session, version.asset_id), version
 
 
-def _add_parents(work: Work, version: Version, request: PublishVersion) -> None:
-    """Add what the run has read since, and refuse a version that was sealed under a lower class than its inputs."""
+def _add_parents(call: Call, work: Work, whose: tuple[Caller, Version], request: PublishVersion) -> None:
+    """Add what the run has read since and what the caller names, and refuse a version sealed under a lower class than its inputs."""
+    caller, version = whose
     run = None if version.run_id is None else runs.get(work.session, version.run_id)
     asset = assets.get(work.session, version.asset_id)
     before = {edge.parent for edge in lineage.parents_of(work.session, version.id)}
     places = (asset.environment,) * len(request.parents)
+    require_parents(call, work.session, caller, parents_of(work.session, None, request.parents, places))
     parents = [item for item in parents_of(work.session, run, request.parents, places) if item not in before]
     environments.require_own(work.session, parents, asset.environment)
     strictest = strictest_of(lineage.parent_classes(work.session, parents))

@@ -12,6 +12,7 @@ from hermetic.formats.messages.catalogue import ListAssets, RenameAsset, ShowVer
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.locations import FindObjects, ObjectAt
+from hermetic.formats.messages.packages import RecipientKey, ShareVersion
 from hermetic.formats.messages.policy import Explain, GiveGrant, SetRoles, ShowPolicy
 from hermetic.formats.messages.runs import FinishRun, ListRuns, OpenScratch, StartRun
 from hermetic.formats.messages.versions import BeginVersion, OpenVersions, PublishVersion, RecogniseDigests
@@ -77,6 +78,11 @@ def test_lineage_and_parents_stop_at_its_edge(ask):
     assert {node.ref for node in found.nodes} == {"model/red@1", "dataset/red@1"}
 
 
+def begun(two, name="dataset/derived"):
+    asked = BeginVersion(w.fresh(), name, DataClass.INTERNAL, project="red", recipient=two.key)
+    return two.port.ask_for(OTHER, asked).version
+
+
 NAMES = {
     "open": opens,
     "open beside one's own": lambda two, ref: opens(two, "dataset/red", ref),
@@ -87,6 +93,8 @@ NAMES = {
     "derive": lambda two, ref: BeginVersion(
         w.fresh(), "dataset/derived", DataClass.INTERNAL, project="red", parents=(ref,), recipient=two.key
     ),
+    "publish": lambda two, ref: PublishVersion(begun(two), (w.record(),), parents=(ref,)),
+    "share": lambda two, ref: ShareVersion(f"{ref}@1", w.fresh(), (RecipientKey("x", two.key),), 1, "test"),
 }
 
 
@@ -106,6 +114,19 @@ def test_bytes_and_ids_of_others_are_not_recognised(two, ask):
     assert ask(RecogniseDigests((digest,))).refs == ("",)
     (found,) = ask(FindObjects((two.at,))).found
     assert (found.state, found.name) == ("unknown", "")
+
+
+def test_who_says_a_digest_is_not_told_who_has_such_bytes(two, ask):
+    """A digest is the writer's word: whoever has one needs no bytes to report it."""
+    owner = SimpleNamespace(ask=lambda request: by_owner(two, request))
+    w.seal(owner, "dataset/strict", DataClass.RESTRICTED, project="blue", content=b"guessed")
+    w.seal(owner, "dataset/open", DataClass.INTERNAL, project="red", content=b"guessed")
+    own = w.record(content=b"guessed").digest
+    assert ask(RecogniseDigests((own,))).refs == ("dataset/open@1",)
+    published = ask(PublishVersion(begun(two, "dataset/guess"), (w.record(content=b"guessed"),)))
+    assert published.notes == ()
+    _, told = w.seal(owner, "dataset/again", DataClass.INTERNAL, project="red", content=b"guessed")
+    assert "dataset/strict@1, which is restricted" in told.notes[0]
 
 
 @pytest.mark.parametrize("request_", [GatherFacts(), ListKeys()])
