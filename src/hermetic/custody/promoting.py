@@ -31,7 +31,8 @@ from hermetic.custody.resolve import again, as_resource, resolve_version
 from hermetic.custody.views import labels_of, members_of, purposes_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, Unsupported, UsageError
+from hermetic.errors import Conflict, Denied, IntegrityError, NotFound, PolicyDenied, Unsupported, UsageError
+from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.promotion import PromoteVersion, Promotion, RollBack
 from hermetic.ids import Environment, Purpose, Ref, VersionId, check_id
 from hermetic.policy.request import Action
@@ -39,7 +40,7 @@ from hermetic.policy.request import Action
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from hermetic.catalog.values import Version
+    from hermetic.catalog.values import Asset, Version
     from hermetic.custody.anew import Contents
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
@@ -68,11 +69,12 @@ class Carried:
     purpose: Purpose
     principal: str
     replaces: str | None  # of a rollback: the version that was the latest
+    asked: str  # keyed digest of the request
 
     @property
     def scope(self) -> str:
         """What its approvals cover."""
-        return scope_of(self.kind, self.version, self.target)
+        return scope_of(self.kind, self.version, self.target, self.asked)
 
     def question(self, caller: Caller, policy: InForce, source: Resolved) -> Question:
         """Return what the policy is asked at every step."""
@@ -80,9 +82,10 @@ class Carried:
         return Question(caller, Action.PROMOTE, resource, policy, self.purpose, scope=self.scope, length=source.version.length or 0)
 
 
-def scope_of(kind: str, version: str, target: Environment) -> str:
-    """Return the scope of a campaign for one version and one target."""
-    return f"{kind}/{version}/{target.value}"
+def scope_of(kind: str, version: str, target: Environment, asked: str) -> str:
+    """Return the scope of a campaign: one version, one target, and the very request that was approved: its purpose, its reason, and
+    the version that a rollback replaces."""
+    return f"{kind}/{version}/{target.value}/{asked}"
 
 
 # the decision
@@ -125,14 +128,17 @@ def _decide(
         return answer
 
     def ask_nobody(session: ReadSession) -> None:
+        require_project(policy, item.asset, assets.find(session, item.asset.name, target))
         look(session, item)
 
     item.check_open(purpose if purpose is not Purpose.RECOVER else Purpose.INGEST)  # what was revoked goes nowhere
     _require_regions(policy.document, item, target)
     resource = replace(as_resource(item.asset, item.version, policy), target=target)
-    scope = scope_of(kind, item.version.id, target)
+    digest = to_base64url(call.request_hash)
+    scope = scope_of(kind, item.version.id, target, digest)
     caller = allowed_caller(call, Action.PROMOTE, resource, purpose=purpose, scope=scope, before_asking=ask_nobody)
     with call.custodian.database.read(call.custodian.row_keys) as session:
+        require_project(policy, item.asset, assets.find(session, item.asset.name, target))
         if done := look(session, item):
             return replace(answer, done=done)
     with unit(call.custodian, "custody.promotion.decided", call.now_ms) as work:
@@ -144,7 +150,7 @@ def _decide(
         still_the_same(call, work.session, caller, again_resource)
         _require_regions(call.custodian.policy.current(work.session).document, now, target)
         details = {"to": target.value, "principal": caller.id, "purpose": purpose.value, "replaces": getattr(request, "latest", None)}
-        details |= {"approvals": voices, "policies": sorted(caller.policies)}
+        details |= {"approvals": voices, "policies": sorted(caller.policies), "request": digest}
         made = decisions.record(
             work.session, kind, Because(request.reason, caller.name, call.now_ms), version_id=item.version.id, details=details
         )
@@ -158,6 +164,17 @@ def _require_regions(document: PolicyDocument, item: Resolved, target: Environme
     """Raise PolicyDenied for a version that lies elsewhere, or whose copy would. The copy's own class, if stricter, is asked later."""
     residency.require_version(document, item)
     residency.require_place(document, (item.version.data_class, target), document.store_for(target))
+
+
+def require_project(policy: InForce, source: Asset, there: Asset | None) -> None:
+    """Raise PolicyDenied where the name is another project's in the target: whoever answers for that was not asked."""
+    usual = policy.document.project
+    if there is not None and (there.project or usual) != (source.project or usual):
+        raise PolicyDenied(
+            f"{there.name} of {there.environment.value} is of another project than the version to be promoted",
+            hint="rename one of the two assets first",
+            reasons=("workspace",),
+        )
 
 
 def _done(session: ReadSession, item: Resolved, to: Environment) -> str:
@@ -204,7 +221,7 @@ def carried(session: ReadSession, caller: Caller, decision_id: str) -> Carried:
     if session.get(tables.setting, _finished(decision_id)) is not None:
         raise Conflict("this promotion is done", hint="`hermetic ls --environment` shows what came of it")
     purpose, replaces = Purpose(details["purpose"]), details.get("replaces")
-    return Carried(decision_id, row["kind"], version, target, purpose, details["principal"], replaces)
+    return Carried(decision_id, row["kind"], version, target, purpose, details["principal"], replaces, str(details.get("request", "")))
 
 
 def open_about(session: ReadSession, caller: Caller, item: Resolved) -> Iterator[Carried]:

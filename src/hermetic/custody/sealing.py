@@ -175,6 +175,7 @@ def _promoted(call: Call, session: ReadSession, request: BeginVersion, who: tupl
     promoting.check_beginning(request, source, carried)
     name, said = source.asset.name, rules.match_asset(policy.document, source.asset.name)
     asset = assets.find(session, name, carried.target)
+    promoting.require_project(policy, source.asset, asset)
     known = (asset.data_class if asset else None, said.data_class if said else None)
     data_class = strictest_of((source.version.data_class,), *known) or source.version.data_class
     owner = (asset.owner if asset else None) or source.asset.owner or caller.name

@@ -225,6 +225,48 @@ def test_a_promotion_that_was_interrupted_goes_on_without_new_approvals(h, peopl
     assert h.promote("model/risk", "staging", reason="evaluated").ref == "model/risk@1"
 
 
+def test_what_was_agreed_to_covers_no_other_request(h, people):
+    """Approvals that a promotion has used cover its own steps: not another purpose or reason, nor a rollback of what came after."""
+    seal(h)
+    shown = h.show("model/risk")
+    asked = promotion.PromoteVersion(shown.ref, shown.version, DEV, STAGING, "evaluated")
+    port = h.connection.port
+    with pytest.raises(ApprovalNeeded):
+        port.ask(asked)
+    agree(h, people[0])
+    assert port.ask(asked).id
+    assert port.ask(asked).id
+    for other in (replace(asked, purpose=Purpose.PREPARE), replace(asked, reason="because I want to")):
+        with pytest.raises(ApprovalNeeded):
+            port.ask(other)
+
+
+def test_a_rollback_that_was_agreed_to_replaces_no_later_version(h, people):
+    for content in (b"one", b"two"):
+        seal(h, content)
+    first, second = h.show("model/risk@1"), h.show("model/risk@2")
+    asked = promotion.RollBack(first.ref, first.version, DEV, second.version, "two is wrong")
+    port = h.connection.port
+    with pytest.raises(ApprovalNeeded):
+        port.ask(asked)
+    agree(h, people[0])
+    assert port.ask(asked).id
+    seal(h, b"three")
+    with pytest.raises(ApprovalNeeded):
+        port.ask(replace(asked, latest=h.show("model/risk@3").version))
+
+
+def test_a_promotion_writes_no_version_of_another_project(h):
+    free(h)
+    seal(h, project="red")
+    h.connection.environment = STAGING
+    seal(h, b"theirs", project="blue")
+    h.connection.environment = None
+    with pytest.raises(PolicyDenied, match="of another project"):
+        h.promote("model/risk", "staging", reason="evaluated")
+    assert read(h, "model/risk", STAGING) == {"data": b"theirs"}
+
+
 def test_what_is_there_is_not_carried_again(h):
     free(h)
     seal(h)
