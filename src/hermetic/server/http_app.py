@@ -6,6 +6,8 @@
 
 Everybody who gets here has shown a certificate of the domain's authorities; whether custody knows its principal is asked for each
 request. A request goes through its caller's rate, its head is looked at, it waits for its turn, and only then its body is read.
+Who sends a GET is counted nowhere, since whether the process lives is not custody's to say: such a connection ends with its answer,
+and custody is asked whether it is ready once a second at most.
 Custody works in threads. Whatever is sent here, the answer is a message, and no caller causes a 5xx other than 503.
 """
 
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MEDIA: Final = "application/json"
+READY_S: Final = 1.0  # for how long an answer of /readyz stands
+CLOSE: Final = {"connection": "close"}
 KEY_HEADER: Final = "idempotency-key"
 PROOF_HEADER: Final = "hermetic-recipient-proof"
 _log = logging.getLogger("hermetic.server")
@@ -80,6 +84,7 @@ class Door:
 
     def __init__(self, custody: Custody, admission: Admission, workers: Executor, watch: Watch) -> None:
         self._custody, self._admission, self._workers, self._watch = custody, admission, workers, watch
+        self._looking, self._looked, self._is_ready = asyncio.Lock(), float("-inf"), False
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /v1/NAME`."""
@@ -98,20 +103,30 @@ class Door:
         except TooMany as error:
             self._watch.measures.turned_away(error.why)
             told = KeyServiceUnavailable(error.message, hint=error.hint)
-            await _send(_refusal(told, error.status, {"retry-after": str(error.after_s)}), send)
+            later = {"retry-after": str(error.after_s)}
+            await _send(_refusal(told, error.status, later | (CLOSE if error.why == "connections" else {})), send)
         except _Refused as refused:
-            await _send(_refusal(refused.error, refused.status, {"connection": "close"}), send)
+            await _send(_refusal(refused.error, refused.status, CLOSE), send)
         except HermeticError as error:  # who it is cannot be found out
-            await _send(_refusal(error, status_of(error), {"connection": "close"}), send)
+            await _send(_refusal(error, status_of(error), CLOSE), send)
 
     async def ready(self, _request: HttpRequest) -> Response:
         """Answer `GET /readyz`."""
+        async with self._looking:
+            if self._admission.now() - self._looked >= READY_S:
+                self._is_ready = await self._look()
+                self._looked = self._admission.now()
+        if not self._is_ready:
+            return Response("unavailable\n", 503, CLOSE, "text/plain")
+        return Response("ready\n", 200, CLOSE, "text/plain")
+
+    async def _look(self) -> bool:
         try:
             await self._in_thread(self._custody.check_ready)
         except HermeticError as error:
             _log.warning("not ready: %s", error)
-            return Response("unavailable\n", 503, media_type="text/plain")
-        return Response("ready\n", media_type="text/plain")
+            return False
+        return True
 
     async def _account(self, peer: Peer) -> str:
         """Return whose limits count; the first request of a connection counts the connection too."""
@@ -121,7 +136,9 @@ class Door:
         return peer.account
 
     def _admit(self, peer: Peer, account: str) -> str:
-        """Count a connection of `account`, until it is gone. Raises TooMany."""
+        """Count a connection of `account`, until it is gone. Raises TooMany, ClientDisconnect for one that went away meanwhile."""
+        if peer.over:
+            raise ClientDisconnect
         self._admission.connect(account)
         peer.gone.append(lambda: self._admission.disconnect(account))
         return account
@@ -167,10 +184,10 @@ def application(door: Door) -> FastAPI:
     described = codec_document()
 
     async def openapi(_request: HttpRequest) -> Response:
-        return Response(described, media_type=MEDIA)
+        return Response(described, 200, CLOSE, MEDIA)
 
     async def alive(_request: HttpRequest) -> Response:
-        return Response("alive\n", media_type="text/plain")
+        return Response("alive\n", 200, CLOSE, "text/plain")
 
     app.router.routes.extend(
         [
@@ -201,8 +218,8 @@ def codec_document() -> bytes:
 async def _no_route(_request: HttpRequest, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
-        return _refusal(UsageError("messages are sent by POST"), 405, dict(getattr(error, "headers", None) or {}))
-    return _refusal(NotFound("the service has no such path", hint="see /v1/openapi.json"), status)
+        return _refusal(UsageError("messages are sent by POST"), 405, dict(getattr(error, "headers", None) or {}) | CLOSE)
+    return _refusal(NotFound("the service has no such path", hint="see /v1/openapi.json"), status, CLOSE)
 
 
 def _check_head(request: HttpRequest, limit: int) -> None:

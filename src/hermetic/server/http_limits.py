@@ -1,7 +1,8 @@
 """What one caller of the service may take up, so that nobody stands in the way of others. Not thread safe: the event loop's.
 
     connections   so many in all, so many that have not shown a certificate yet, so many of a principal
-    turns         so many requests at work in all, and of a principal; who has none waits a moment, then is told to come back
+    turns         so many requests at work in all, and of a principal; who has none waits a moment, then is told to come back.
+                  A body is read in its turn, so that callers nobody knows have few: who sends slowly keeps others waiting
     rate          a token bucket for each principal: so many requests a second, and a burst
 
 Callers that the domain does not know share one account, however many certificates they have.
@@ -35,6 +36,7 @@ class Limits:
     of_strangers: int = 32
     at_once: int = 32  # requests at work, in all: threads
     at_once_of_principal: int = 16
+    at_once_of_strangers: int = 4
     rate: float = 1000.0
     burst: float = 2000.0
     rate_of_strangers: float = 20.0
@@ -124,7 +126,8 @@ class Admission:
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[None]:
         """Hold one of the places for requests at work. Raises TooMany when none becomes free in time."""
-        own = self._turns.setdefault(account, asyncio.Semaphore(self._limits.at_once_of_principal))
+        most = self._limits.at_once_of_principal if account != STRANGERS else self._limits.at_once_of_strangers
+        own = self._turns.setdefault(account, asyncio.Semaphore(most))
         self._wanting[account] += 1
         try:
             async with asyncio.timeout(self._limits.turn_s) as waiting, own, self._all:

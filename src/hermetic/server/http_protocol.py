@@ -28,13 +28,14 @@ PEER = "hermetic.peer"
 class Peer:
     """Who is at the other end of a connection; `certificate` is empty where none is asked for.
 
-    `account` is whose limits count, None before the first request.
+    `account` is whose limits count, None before the first request. `over` is whether the connection is gone.
     """
 
     certificate: bytes
     address: str
     account: str | None = None
     gone: list[Callable[[], None]] = field(default_factory=list)
+    over: bool = False
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -75,6 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.resume_writing()
         super().connection_lost(exc)
         if self._peer is not None:
+            self._peer.over = True
             for gone in self._peer.gone:
                 gone()
             self._peer.gone.clear()

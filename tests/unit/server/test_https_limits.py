@@ -245,6 +245,70 @@ def test_so_many_connections_of_one(service):
         assert call(service, "ben", "/v1/hello", HELLO)[0] == 200
 
 
+def test_who_goes_away_while_they_are_looked_up_is_counted_out(service, monkeypatch):
+    """A connection that is gone holds no place, or a bad network would keep its callers out for good."""
+    custody, looking, go_on = Stub(service.custody, service.custody.ask), threading.Event(), threading.Event()
+
+    def account(certificate):
+        looking.set()
+        assert go_on.wait(20)
+        return service.custody.account(certificate)
+
+    gone, lost = threading.Event(), http_protocol.GuardedProtocol.connection_lost
+
+    def noticed(protocol, error):
+        lost(protocol, error)
+        gone.set()
+
+    monkeypatch.setattr(http_protocol.GuardedProtocol, "connection_lost", noticed)
+    custody.account = account
+    with service.running(custody=custody, of_principal=1):
+        peer = channel(service, "ana")
+        peer.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(HELLO) + HELLO)
+        assert looking.wait(20)
+        peer.close()
+        assert gone.wait(20)
+        go_on.set()
+        assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def test_who_has_too_many_connections_is_hung_up_on(service):
+    with service.running(of_principal=1), contextlib.closing(channel(service, "ana")) as first:
+        first.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(HELLO) + HELLO)
+        assert b" 200 " in first.recv(65536)
+        with contextlib.closing(channel(service, "ana")) as second:
+            second.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(HELLO) + HELLO)
+            assert said(second).startswith(b"HTTP/1.1 429")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/openapi.json", "/none"])
+def test_who_only_looks_holds_no_connection(made, path):
+    """It counts as nobody's: it ends with its answer."""
+    with contextlib.closing(channel(made, "ana")) as peer:
+        peer.sendall(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path.encode() * 3)
+        assert said(peer).count(b"HTTP/1.1 ") == 1
+
+
+def test_custody_is_not_asked_for_each_look(service):
+    custody, asked = Stub(service.custody, service.custody.ask), []
+    custody.check_ready = lambda: asked.append(1)
+    with service.running(custody=custody):
+        for _ in range(3):
+            assert call(service, "ana", "/readyz", method="GET")[::2] == (200, b"ready\n")
+    assert len(asked) < 3
+
+
+def test_strangers_have_few_turns(service):
+    """Who is slow among those whom nobody knows holds up other strangers, and nobody else."""
+    service.enrol("old")
+    service.revoke("old")
+    with service.running(at_once_of_strangers=1, turn_s=0.1, body_s=20.0), contextlib.closing(channel(service, "old")) as slow:
+        slow.sendall(HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(HELLO))
+        assert b" 100 " in slow.recv(65536)  # it has its turn
+        assert call(service, "old", "/v1/hello", HELLO)[0] == 503
+        assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+
+
 def test_who_shakes_no_hands(service):
     """Connections without a handshake are few, and not for long."""
     with service.running(unproven_of_address=2, handshake_s=0.5):
