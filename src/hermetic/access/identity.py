@@ -111,9 +111,12 @@ def authenticated(session: ReadSession, principal_id: str) -> Principal:
 
 
 def silenced(session: ReadSession, principal_id: str | None, name: str) -> bool:
-    """Whether somebody is disabled, by id or by name: what they sign as an approver, or signed before, does not count meanwhile."""
-    by_id = None if principal_id is None else find(session, principal_id)
-    return any(found is not None and not found.active for found in (by_id, by_name(session, name)))
+    """Whether somebody is disabled, by id or by name: what they sign as an approver, or signed before, does not count meanwhile.
+
+    Names are compared as they are where nobody approves their own request: without regard to capitals.
+    """
+    gone = (item.principal for item in listing(session) if not item.active)
+    return any(who.id == principal_id or who.name.casefold() == name.casefold() for who in gone)
 
 
 def listing(session: ReadSession) -> tuple[Enrolled, ...]:

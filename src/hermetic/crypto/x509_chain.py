@@ -145,7 +145,8 @@ def _may_issue(issuer: Certificate, leaf: Certificate, uri: str, use: x509.Objec
 
 
 def _within(host: str, base: str) -> bool:
-    """RFC 5280, 4.2.1.10: a base that begins with a dot means every host below it, any other means that host."""
+    """RFC 5280, 4.2.1.10: a base that begins with a dot means every host below it, any other means that host, in any case."""
+    base = base.lower()
     return host.endswith(base) and host != base if base.startswith(".") else host == base
 
 

@@ -4,13 +4,14 @@ Before custody is asked, the key is on record as begun; after it, with the answe
 kept answer; with other bytes, or while it is not known whether it was done (it is at work, or the process ended in the middle), a
 Conflict. A refusal is not kept: nothing was done, and what it asked for may be there the next time. Answers with keys never come here.
 
-Kept for a day, and of each caller at most `MOST`: the oldest go first.
+Kept for a day, and of each caller at most `MOST`: the oldest go first, but not one that has begun, or it would be done again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
@@ -85,6 +86,8 @@ def _make_room(session: Session, principal: str, now_ms: int) -> None:
         session.delete(table, (str(found[0]), str(found[1])))
     count = session.connection.execute(sa.select(sa.func.count()).where(table.c.principal_id == principal)).scalar_one()
     if count >= MOST:
-        first = sa.select(table.c.key).where(table.c.principal_id == principal).order_by(table.c.at_ms).limit(count - MOST + 1)
-        for (key,) in session.connection.execute(first).all():
-            session.delete(table, (principal, str(key)))
+        first = sa.select(table.c.key).where(table.c.principal_id == principal).order_by(table.c.at_ms).limit(count - MOST + SWEPT)
+        keys = (str(key) for (key,) in session.connection.execute(first).all())
+        done = (key for key in keys if session.require(table, (principal, key))["answer"] != BEGUN)
+        for key in list(islice(done, count - MOST + 1)):
+            session.delete(table, (principal, key))

@@ -193,6 +193,23 @@ def test_an_authority_for_another_domain_signs_nothing_for_ours():
         other.believe(other.leaf(URI))
 
 
+@pytest.mark.parametrize("base", [DOMAIN, DOMAIN.upper()])
+def test_what_an_authority_may_not_name_it_may_not_name_in_any_spelling(pki, base):
+    """RFC 5280, 4.2.1.10: hosts are compared without regard to case."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), lib.Name([lib.NameAttribute(NameOID.COMMON_NAME, "theirs")])
+    builder = lib.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
+    builder = builder.not_valid_before(_at(NOW - HOUR)).not_valid_after(_at(NOW + HOUR))
+    builder = builder.add_extension(lib.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_usage(key_cert_sign=True), critical=True)
+    root, leaf = builder.sign(key, hashes.SHA256()), made(pki, issuer=name, signer=key)
+    der = root.public_bytes(serialization.Encoding.DER)
+    assert x509_chain.verify(leaf, [der], [der], at_ms=NOW).uri == URI
+    never = lib.NameConstraints(None, [lib.UniformResourceIdentifier(base)])
+    der = builder.add_extension(never, critical=True).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    with pytest.raises(NotAuthenticated, match="may not issue for this domain"):
+        x509_chain.verify(leaf, [der], [der], at_ms=NOW)
+
+
 def test_two_certificates_with_one_serial_number_are_two(pki):
     first, second = x509.parse(made(pki)), x509.parse(made(pki))
     assert first.serial == second.serial == "7"

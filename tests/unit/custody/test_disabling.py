@@ -77,10 +77,11 @@ def test_taking_all_roles_away_does_the_same(port, other):
         w.open_(other, purpose=Purpose.TRAIN)
 
 
-def test_who_is_disabled_has_no_voice_until_they_are_back(world, port):
+@pytest.mark.parametrize("name", ["nobody", "Nobody"])
+def test_who_is_disabled_has_no_voice_until_they_are_back(world, port, name):
     """What they signed before counts no more; nor can approvals be made cheaper that way."""
     w.change_policy(world, port, lambda text: text.replace(LENIENT, "delete: {approvals: 1}"))
-    people = [Person("nobody"), Person("vera")]
+    people = [Person(name), Person("vera")]
     for person in people:
         person.enrol(port)
     asked = to_shred(port)

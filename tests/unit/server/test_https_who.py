@@ -337,3 +337,19 @@ def test_kept_answers_are_few_and_old_ones_go(made, monkeypatch):
     assert repeating.once(custodian, ("few", "key-00000000"), b"x", lambda: b"new") == b"new"
     at[0] += repeating.KEPT_MS
     assert repeating.once(custodian, ("few", "key-00000004"), b"x", lambda: b"new") == b"new"
+
+
+def test_what_is_at_work_does_not_go_for_newer_ones(made, monkeypatch):
+    """A long request among many short ones of the same caller: its answer is kept, and it is not done a second time."""
+    custodian, at = made.plain.custodian, [now()]
+    monkeypatch.setattr(repeating, "MOST", 3)
+    monkeypatch.setattr(custodian, "clock", lambda: at[0])
+
+    def long():
+        for number in range(6):
+            at[0] += 1
+            repeating.once(custodian, ("busy", f"key-{number:08}"), b"x", lambda: b"short")
+        return b"long"
+
+    assert repeating.once(custodian, ("busy", "key-long"), b"x", long) == b"long"
+    assert repeating.once(custodian, ("busy", "key-long"), b"x", lambda: b"again") == b"long"
