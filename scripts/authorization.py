@@ -32,6 +32,12 @@ name both; a test fails then.
 [the policy](../../spec/policy.md). `no role` is somebody whom the domain knows and has given nothing. Roles of one project
 (`ROLE@PROJECT`) get the same for its assets, and `no` for others and for what is about the whole domain.
 
+The enforcement level is `service`. `separated` (custody under another user of the machine) gets the same answers: no shipped policy
+tells the two apart, and duties are separated at both, whatever hermetic.yaml says; a class or environment of yours may ask for
+`service`. In a `cooperative` domain (custody in the caller's process) there are two differences: the domain-owner works too (seals,
+opens for purposes other than debug and share, administers keys; shares and promotes with an approval), and no second factors are
+asked for.
+
 """
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermetic.custody.dispatch import HANDLERS
+from hermetic.ids import Enforcement, Environment
 from hermetic.policy import defaults
 from tests import authorization
 
@@ -33,3 +34,18 @@ def test_everybody_gets_what_the_table_says(matrix):
     assert {name: row for name, row in found.items() if row != authorization.expected(name)} == {}
     page = PAGE.read_text(encoding="utf-8")
     assert [name for name, row in found.items() if authorization.line(name, row) not in page] == []
+
+
+def test_custody_apart_on_one_machine_decides_as_a_service_does(matrix):
+    """The page is asked as a service is; nothing shipped tells the two levels apart."""
+    for text in defaults.cedar_texts().values():
+        assert not any(f'Enforcement::"{level}"' in text for level in (Enforcement.SEPARATED, Enforcement.SERVICE))
+    asked = [(name, role) for name in authorization.LEVELS_DIFFER for role in authorization.ROLES]
+    found = {each: matrix.ask(*each, Environment.STAGING, Enforcement.SEPARATED) for each in asked}
+    assert found == {(name, role): authorization.expected(name)[role][1] for name, role in asked}
+
+
+def test_the_owner_of_a_cooperative_domain_works_and_one_apart_does_not(matrix):
+    for name in ("begin-version", "open-versions for prepare", "rotate-key"):
+        assert authorization.expected(name)["domain-owner"][0] == authorization.NO
+        assert matrix.ask(name, "domain-owner", Environment.DEVELOPMENT, Enforcement.COOPERATIVE) == authorization.YES
