@@ -6,7 +6,8 @@ key's, that of i + 1 leaves is both keys', those of more are the new key's. A ge
 the last key of the one before.
 
 Keys that sign manifests hand over likewise: a leaf `manifest.key-changed` names both keys by id and public part and carries the old
-one's signature over `hermetic/v1/manifest-key-change LF domain LF old id LF new id LF base64url of the new public key LF`.
+one's signature over `hermetic/v1/manifest-key-change LF domain LF old id LF new id LF base64url of the new public key LF`. A key that
+was lost with its token signs for nothing: `manifest.key-replaced` says so, and no pin follows that.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from hermetic.formats.binary_text import from_base64url, to_base64url
 if TYPE_CHECKING:
     from hermetic.audit.leaf import Leaf
     from hermetic.audit.note import Origin
-    from hermetic.crypto.sign import SigningKey
+    from hermetic.crypto.sign import Signer
     from hermetic.formats.canonical import JsonValue
 
 LOG_KEY_CHANGED = "log.key-changed"
 MANIFEST_KEY_CHANGED = "manifest.key-changed"
-KEY_CHANGES = (LOG_KEY_CHANGED, MANIFEST_KEY_CHANGED)
+MANIFEST_KEY_REPLACED = "manifest.key-replaced"
+KEY_CHANGES = (LOG_KEY_CHANGED, MANIFEST_KEY_CHANGED, MANIFEST_KEY_REPLACED)
 
 
 def change_statement(origin: Origin, index: int, new: VerifierKey) -> bytes:
@@ -65,16 +67,19 @@ class ManifestKey:
 
 @dataclass(frozen=True, slots=True)
 class ManifestKeyChange:
-    """One manifest key hands over to the next."""
+    """One manifest key hands over to the next; or, not `signed`, another one takes its place."""
 
     old: ManifestKey
     new: ManifestKey
+    signed: bool = True
 
     @classmethod
     def of(cls, leaf: Leaf, domain: str) -> ManifestKeyChange:
-        """Read a `manifest.key-changed` leaf. Raises LogTampered when the old key did not sign it."""
+        """Read a `manifest.key-changed` leaf, or a `manifest.key-replaced` one. Raises LogTampered when the former is not signed."""
         try:
             old, new = _manifest_key(leaf, "old"), _manifest_key(leaf, "new")
+            if leaf.kind == MANIFEST_KEY_REPLACED:
+                return cls(old, new, signed=False)
             sign.verify(old.public, from_base64url(str(leaf.facts.get("signature"))), _manifest_statement(domain, old.key_id, new))
         except (FormatError, SignatureError):
             raise LogTampered(
@@ -84,16 +89,20 @@ class ManifestKeyChange:
         return cls(old, new)
 
 
-def manifest_change_facts(domain: str, old: tuple[str, SigningKey], new: ManifestKey) -> dict[str, JsonValue]:
+def manifest_change_facts(domain: str, old: tuple[str, Signer], new: ManifestKey) -> dict[str, JsonValue]:
     """Return what a `manifest.key-changed` entry says; `old` is the id of the key before and the key itself."""
     key_id, signing = old
     signature = signing.sign(_manifest_statement(domain, key_id, new))
+    return {**manifest_replacement_facts(ManifestKey(key_id, signing.public), new), "signature": to_base64url(signature)}
+
+
+def manifest_replacement_facts(old: ManifestKey, new: ManifestKey) -> dict[str, JsonValue]:
+    """Return what a `manifest.key-replaced` entry says."""
     return {
-        "old": key_id,
-        "old_public": to_base64url(signing.public),
+        "old": old.key_id,
+        "old_public": to_base64url(old.public),
         "new": new.key_id,
         "new_public": to_base64url(new.public),
-        "signature": to_base64url(signature),
     }
 
 
@@ -130,7 +139,7 @@ class KeyChain:
         self.starts.append(leaf.index + 1)
 
     def change_manifest(self, leaf: Leaf) -> None:
-        """Take a handover between keys of manifests. Raises LogTampered when it does not follow the one before."""
+        """Take a change of the key of manifests. Raises LogTampered when it does not follow the one before."""
         change = ManifestKeyChange.of(leaf, str(self.origin.domain))
         if self.manifest is not None and change.old != self.manifest:
             raise LogTampered(f"log entry {leaf.index} changes a key of manifests that was not in force")

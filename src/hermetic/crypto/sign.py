@@ -1,6 +1,8 @@
-"""Ed25519 signatures (RFC 8032)."""
+"""Ed25519 signatures (RFC 8032). A `Signer` is a key of this process, `SigningKey`, or one in a token (`providers.pkcs11_signer`)."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -10,6 +12,17 @@ from hermetic.errors import SignatureError, UsageError
 
 PUBLIC = 32
 SIGNATURE = 64
+
+
+class Signer(Protocol):
+    """A private key, wherever it is."""
+
+    @property
+    def public(self) -> bytes:
+        """The 32-byte public key."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the 64-byte signature of `data`. Raises Locked, KeyServiceUnavailable, IntegrityError where the key is elsewhere."""
 
 
 class SigningKey:

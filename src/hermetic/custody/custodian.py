@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hermetic.access.tokens import TokenDesk
     from hermetic.audit.log import Log
-    from hermetic.crypto.sign import SigningKey
+    from hermetic.crypto.sign import Signer
     from hermetic.custody.inforce import PolicyCache
     from hermetic.db.columns import RowKeys
     from hermetic.db.engine import Database
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class ManifestSigner:
     """The key that signs manifests, by id."""
 
     key_id: str
-    key: SigningKey
+    key: Signer
 
 
 class RootHome(Protocol):
@@ -81,7 +81,7 @@ class Custodian:
     row_keys: RowKeys
     anchors: Anchors
     log: Log
-    signer: Signer
+    signer: ManifestSigner
     policy: PolicyCache
     clock: Callable[[], int]
     enforcement: Enforcement
@@ -100,11 +100,11 @@ class Custodian:
         with self._lock:
             self.commits += 1
 
-    def signer_in(self, session: ReadSession) -> Signer:
-        """Return the key that signs manifests as a transaction sees it: another process may have changed it. Raises as `load`."""
+    def signer_in(self, session: ReadSession) -> ManifestSigner:
+        """Return the key that signs manifests as a transaction sees it: another process may have changed it. Raises as `signer`."""
         active = secret_keys.active(session, secret_keys.MANIFEST_SIGNING)
         if active.key_id != self.signer.key_id:
-            self.signer = Signer(active.key_id, secret_keys.load(session, self.anchors, active.key_id))
+            self.signer = ManifestSigner(active.key_id, secret_keys.signer(session, self.anchors, active.key_id))
         return self.signer
 
     def is_scrubbed(self) -> bool:

@@ -9,7 +9,7 @@ from hermetic.audit.log import Log
 from hermetic.audit.note import Origin
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.tables_store import TablesStore
-from hermetic.custody.custodian import Custodian, Signer, steady_clock
+from hermetic.custody.custodian import Custodian, ManifestSigner, steady_clock
 from hermetic.custody.inforce import PolicyCache
 from hermetic.db.engine import Database
 from hermetic.domain.root_home import HomeRoots
@@ -71,7 +71,8 @@ def custodian_of(
     keys, providers = have
     database = Database.open(place)
     try:
-        made = _custodian(database, domain, (keys, Anchors(domain, providers, Away(boot_ms))), clock)
+        anchors = Anchors(domain, providers, Away(boot_ms), tokens=None if home is None else home.tokens)
+        made = _custodian(database, domain, (keys, anchors), clock)
     except BaseException:
         database.close()
         raise
@@ -92,7 +93,7 @@ def _custodian(database: Database, domain: DomainId, have: tuple[DomainKeys, Anc
             raise LogTampered("the log is empty", hint="the database was cut: restore it from a backup")
         log_key = secret_keys.load(session, anchors, secret_keys.active(session, secret_keys.LOG_SIGNING).key_id)
         manifest = secret_keys.active(session, secret_keys.MANIFEST_SIGNING)
-        signer = Signer(manifest.key_id, secret_keys.load(session, anchors, manifest.key_id))
+        signer = ManifestSigner(manifest.key_id, secret_keys.signer(session, anchors, manifest.key_id))
     generation = generations[-1]
     return Custodian(
         domain=domain,

@@ -19,7 +19,7 @@ from hermetic.domain import following
 from hermetic.domain import pins as files
 from hermetic.domain.pins import Pins
 from hermetic.errors import FormatError, IntegrityError, LogTampered, SignatureError
-from hermetic.formats.binary_text import from_base64url
+from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Ref
@@ -103,6 +103,11 @@ class PinKeeper:
     def follow(self, leaves: Iterable[Leaf]) -> None:
         """Follow changes of keys that were found by verifying the whole log. Raises LogTampered."""
         self._move(lambda pins: following.follow_all(pins, leaves, first=False))
+
+    def trust(self, key_id: str, public: bytes) -> None:
+        """Take a key of manifests that a person vouches for, durably. Raises SignatureError."""
+        self._move(lambda pins: pins.with_manifest_key(key_id, to_base64url(public)))
+        self.flush()
 
     def caught_up(self) -> bool:
         """Greet custody once more and say whether that brought new keys: another process may have changed them meanwhile."""

@@ -123,6 +123,12 @@ class Pins:
             manifest_keys={**other.manifest_keys, **self.manifest_keys},
         )
 
+    def with_manifest_key(self, key_id: str, public: str) -> Pins:
+        """Take a key of manifests that a person vouches for. Raises SignatureError when another one is pinned by that id."""
+        if self.manifest_keys.get(key_id, public) != public:
+            raise SignatureError(f"manifest key {key_id} is pinned with another public key", hint="an id never changes its key")
+        return replace(self, manifest_keys={**self.manifest_keys, key_id: public})
+
     def trusting(self, log_keys: tuple[str, ...], manifest_keys: dict[str, str]) -> Pins:
         """Take keys on first use; afterwards a key that is not pinned is refused.
 
@@ -138,7 +144,8 @@ class Pins:
             if self.manifest_keys and self.manifest_keys.get(name) != key:
                 raise SignatureError(
                     f"manifest key {name} is not the one pinned",
-                    hint="versions signed with it prove nothing: find out who changed the signing key",
+                    hint="versions signed with it prove nothing: find out who changed the signing key; of one that took the place of "
+                    "a lost one they tell you the words of `hermetic key signing trust KEY PUBLIC`",
                 )
         fresh = tuple(key for key in log_keys if key not in self.log_keys)
         return replace(self, log_keys=self.log_keys + fresh, manifest_keys=self.manifest_keys or dict(manifest_keys))

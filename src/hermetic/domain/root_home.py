@@ -32,6 +32,7 @@ from hermetic.keys.provider import Provider, ProviderState, ProviderStatus, Root
 from hermetic.providers import private_file, registry, unlock
 from hermetic.providers.local_root import root_path
 from hermetic.providers.place import Place
+from hermetic.providers.signing_tokens import SigningTokens
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class HomeRoots:
         self._open: dict[RootId, Provider] = {}
         self._open = self._opened(self.file())
         self.providers = LiveProviders(self)
+        self.tokens = SigningTokens(folder, domain, settings)
 
     def file(self) -> DomainFile:
         """Read domain.json."""

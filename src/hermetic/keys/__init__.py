@@ -21,6 +21,7 @@
     in_provider      KEK versions without a key here, which live in one root alone
     destruction      announcing, cancelling and doing the destruction of a KEK version
     secret_keys      signing keys in the custody database
+    token_keys       signing keys in tokens
     migration        moving a domain from one root to another
 
 The first group is pure: no files, no clock, no database. The second takes a database session, the time and the providers as

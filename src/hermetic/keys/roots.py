@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
     from hermetic.db.rows import ReadSession, Session
     from hermetic.keys.slots import ContextOf
+    from hermetic.keys.token_keys import TokenKeys
 
 AWAY_MS: Final = 30_000  # a provider that could not be reached is tried last for so long
 OPENS_DOMAIN: Final = "opens_domain_ms"  # parameter: since when it is on record that the root opens the domain secret
@@ -57,11 +58,12 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """The domain, and the providers that can be asked now, in the order in which they are tried."""
+    """The domain, and the providers that can be asked now, in the order in which they are tried; and tokens that sign."""
 
     domain: DomainId
     providers: Mapping[RootId, Provider]
     away: Away = field(default_factory=Away, compare=False, repr=False)
+    tokens: TokenKeys | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,22 @@
 
 Purposes: `log-signing` for checkpoints of the log, `manifest-signing` for manifests, both Ed25519. One key per purpose is active; of
 the ones before the wraps are overwritten, their public halves stay for verification, and custody records the change signed with the
-old key (`custody.signing_keys`; what else is kept about them is in `signing_care`). `authority-root` and `authority-intermediate` sign
+old key (`custody.signing_keys`; what else is kept about them is in `signing_care`). A manifest-signing key may live in a token instead
+(`token_keys`): it has no wraps, and `wraps_of` leaves it out. `authority-root` and `authority-intermediate` sign
 certificates (ECDSA P-256; `access.authorities`). The domain secret is not here: it is needed to believe these rows (`domain_file`).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NewType
 
 from hermetic.crypto.sign import SigningKey
 from hermetic.db import tables
-from hermetic.errors import Conflict, IntegrityError, KeyUnusable, UsageError
+from hermetic.errors import Conflict, IntegrityError, KeyServiceUnavailable, KeyUnusable, UsageError
 from hermetic.ids import KeyState, id_from_bytes
-from hermetic.keys import roots, slots
+from hermetic.keys import roots, slots, token_keys
 from hermetic.keys.kek import state_of
 from hermetic.keys.states import check_transition, check_use
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hermetic.crypto.secret import Secret
+    from hermetic.crypto.sign import Signer
     from hermetic.crypto.x509 import AuthorityKey
     from hermetic.db.rows import ReadSession, Session
     from hermetic.keys.provider import RootId
@@ -44,7 +46,10 @@ AUTHORITIES: Final = (AUTHORITY_ROOT, AUTHORITY_INTERMEDIATE)
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A signing key as the catalogue knows it; `public` has 32 bytes, an authority's is an uncompressed point of 65."""
+    """A signing key as the catalogue knows it; `public` has 32 bytes, an authority's is an uncompressed point of 65.
+
+    `home` is the URI of the token that it lives in alone, "" for one under the roots.
+    """
 
     key_id: SecretKeyId
     purpose: str
@@ -53,6 +58,7 @@ class SecretKey:
     state: KeyState
     created_ms: int
     revision: int
+    home: str = ""
 
 
 def create(session: Session, anchors: Anchors, purpose: str, *, now_ms: int, seed: Secret | None = None) -> SecretKey:
@@ -77,9 +83,28 @@ def create_authority(session: Session, anchors: Anchors, purpose: str, key: Auth
 
 def rotate(session: Session, anchors: Anchors, purpose: str, *, now_ms: int) -> SecretKey:
     """Make a new active key for a purpose and deactivate the one before. Raises KeyUnusable when there is none."""
-    old = active(session, purpose)
-    set_state(session, old.key_id, KeyState.DEACTIVATED)
+    set_state(session, active(session, purpose).key_id, KeyState.DEACTIVATED)
     return create(session, anchors, purpose, now_ms=now_ms)
+
+
+def rotate_into(session: Session, purpose: str, made: SecretKey) -> SecretKey:
+    """Put the key in force that a token made (`in_token`), and deactivate the one before. Raises KeyUnusable when there is none."""
+    set_state(session, active(session, purpose).key_id, KeyState.DEACTIVATED)
+    return _stored(session, made, token_keys.encode(made.home))
+
+
+def in_token(anchors: Anchors, uri: str, purpose: str, *, now_ms: int) -> SecretKey:
+    """Let a token make a key, which nothing knows of before `rotate_into`. Raises UsageError, and as `TokenKeys.make`."""
+    if purpose != MANIFEST_SIGNING:
+        raise UsageError(
+            "only the key of manifests may live in a token",
+            hint="the log's key stays under the roots: a token that is lost would end the log, and no backup could go on with it",
+        )
+    if anchors.tokens is None:
+        raise KeyServiceUnavailable("tokens are not reached here", hint="run the command where custody runs")
+    token_keys.encode(uri)  # a URI that could not be kept makes no key
+    key = _fresh(purpose, ALGORITHM, b"", now_ms)
+    return replace(key, home=uri, public=anchors.tokens.make(uri, key.key_id).public)
 
 
 def active(session: ReadSession, purpose: str) -> SecretKey:
@@ -113,6 +138,17 @@ def load(session: ReadSession, anchors: Anchors, key_id: SecretKeyId, *, recover
     return signing
 
 
+def signer(session: ReadSession, anchors: Anchors, key_id: SecretKeyId) -> Signer:
+    """Return what signs with an active key, wherever that lives; a token is asked when it signs, not before. Raises as `load`."""
+    key = get(session, key_id)
+    if not key.home:
+        return load(session, anchors, key_id)
+    check_use(key.state, "wrap")
+    if anchors.tokens is None:
+        return token_keys.NoToken(key.home, key.public)
+    return anchors.tokens.at(key.home, key_id, key.public)
+
+
 def load_authority(session: ReadSession, anchors: Anchors, key_id: SecretKeyId, kind: type[AuthorityKey]) -> AuthorityKey:
     """Return the active key of an authority, ready to sign; `kind` is `crypto.x509.AuthorityKey`, which not everybody imports.
 
@@ -133,6 +169,8 @@ def _opened(
     check_use(key.state, "wrap")
     if key.algorithm != algorithm:
         raise KeyUnusable(f"signing key {key_id} is for {key.purpose}, and not for this")
+    if key.home:
+        raise KeyUnusable(f"signing key {key_id} lives in {key.home}, and never comes out")
     wraps = slots.decode(row["wrapped"])
     return key, roots.open_key(session, anchors, wraps, context_of(anchors, key), recovering=recovering)
 
@@ -148,8 +186,9 @@ def set_state(session: Session, key_id: SecretKeyId, state: KeyState) -> SecretK
 
 
 def wraps_of(session: ReadSession) -> list[tuple[SecretKey, dict[RootId, bytes]]]:
-    """Return every key that is not destroyed with its wraps by root."""
-    return [(_key(row), slots.decode(row["wrapped"])) for row in session.find(tables.secret_key) if row["wrapped"]]
+    """Return every key that is wrapped under roots, with its wraps by root: not those destroyed, nor those in tokens."""
+    found = ((_key(row), row["wrapped"]) for row in session.find(tables.secret_key) if row["wrapped"])
+    return [(key, slots.decode(wrapped)) for key, wrapped in found if not key.home]
 
 
 def set_wraps(session: Session, key: SecretKey, wraps: Mapping[RootId, bytes]) -> None:
@@ -164,13 +203,17 @@ def _fresh(purpose: str, algorithm: str, public: bytes, now_ms: int) -> SecretKe
 
 def _insert(session: Session, anchors: Anchors, key: SecretKey, seed: Secret) -> SecretKey:
     wraps = roots.wrap_under(roots.for_new_keys(session, anchors), seed, context_of(anchors, key))
+    return _stored(session, key, slots.encode(wraps))
+
+
+def _stored(session: Session, key: SecretKey, wrapped: bytes) -> SecretKey:
     session.insert(
         tables.secret_key,
         id=key.key_id,
         purpose=key.purpose,
         algorithm=key.algorithm,
         public=key.public,
-        wrapped=slots.encode(wraps),
+        wrapped=wrapped,
         state=KeyState.ACTIVE.value,
         created_ms=key.created_ms,
     )
@@ -193,4 +236,5 @@ def _key(row: dict[str, Any]) -> SecretKey:
         state=state_of(row["state"], f"signing key {row['id']}"),
         created_ms=row["created_ms"],
         revision=row["revision"],
+        home=token_keys.home_in(row["wrapped"]),
     )

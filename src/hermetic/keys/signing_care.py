@@ -2,7 +2,8 @@
 
 signing-care/<purpose>          who answers for the key, whom to call, how old it may become
 signing-compromised/<key id>    from which entry of the log on its signatures may be somebody else's
-signing-gone/<key id>           its wraps are overwritten, and the files were not searched for copies of them yet
+signing-gone/<key id>           its wraps are overwritten, and the files were not searched for copies of them yet; with `home`: it is
+                                still in that token
 """
 
 from __future__ import annotations
@@ -66,9 +67,15 @@ def set_doubt(session: Session, key_id: SecretKeyId, doubt: Doubt) -> None:
     _put(session, f"signing-compromised/{key_id}", asdict(doubt))
 
 
-def note_gone(session: Session, key_id: SecretKeyId) -> None:
-    """Remember that the files still have to be searched for copies of a key's wraps."""
-    _put(session, f"{GONE}{key_id}", {})
+def note_gone(session: Session, key_id: SecretKeyId, home: str = "") -> None:
+    """Remember that the files still have to be searched for copies of a key's wraps; or that it is to be deleted in its token."""
+    _put(session, f"{GONE}{key_id}", {"home": home} if home else {})
+
+
+def still_in(session: ReadSession, key_id: SecretKeyId) -> str:
+    """Return the URI of the token in which a key is that signs no more, and that is to be deleted there; "" for others."""
+    row = session.get(tables.setting, f"{GONE}{key_id}")
+    return "" if row is None else str(row["value"].get("home", ""))
 
 
 def is_gone(session: ReadSession, key_id: SecretKeyId) -> bool:

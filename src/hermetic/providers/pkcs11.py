@@ -8,7 +8,7 @@ wrapped and unwrapped. Settings in config.yaml: `module`, the shared library of 
     pkcs11_token      sessions, logging in; pkcs11_pin reads the PIN and remembers a wrong one
     pkcs11_keys       root keys: made, found, checked
     pkcs11_wrapping   mechanisms, and the bytes of a wrap
-    pkcs11_signer     signing keys inside a token
+    pkcs11_signer     signing keys inside a token; `signing_tokens` finds their tokens
     pkcs11_errors     what return values mean
 
 PyKCS11 holds Python's global lock while the token works: other threads of the process wait for as long as the token takes.

@@ -11,11 +11,11 @@ from hermetic.formats.dsse import Envelope, pae, parse_envelope
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hermetic.crypto.sign import SigningKey
+    from hermetic.crypto.sign import Signer
 
 
-def sign_envelope(payload: bytes, payload_type: str, signing_key: SigningKey, key_id: str) -> bytes:
-    """Return the canonical bytes of an envelope around `payload`. Raises FormatError for a bad type or key id."""
+def sign_envelope(payload: bytes, payload_type: str, signing_key: Signer, key_id: str) -> bytes:
+    """Return the canonical bytes of an envelope around `payload`. Raises FormatError for a bad type or key id, and as `sign`."""
     signature = signing_key.sign(pae(payload_type, payload))
     return Envelope(payload_type, payload, key_id, signature).encode()
 

@@ -22,10 +22,10 @@ from hermetic.signing.envelopes import sign_envelope, verify_envelope
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hermetic.crypto.sign import SigningKey
+    from hermetic.crypto.sign import Signer
 
 
-def sign_manifest(manifest: Manifest, signing_key: SigningKey, key_id: str) -> bytes:
+def sign_manifest(manifest: Manifest, signing_key: Signer, key_id: str) -> bytes:
     """Return the signed envelope, as it is stored beside the objects. Raises FormatError if the manifest cannot be written."""
     return sign_envelope(manifest.encode(), PAYLOAD_TYPE, signing_key, key_id)  # a manifest's own limit keeps it below ENVELOPE_LIMIT
 

@@ -18,6 +18,7 @@ class ListSigningKeys(Request["SigningKeyList"]):
 class SigningKeyRow:
     """A signing key: `use` is log or manifest, `roots` the provider URIs that hold it; of a destroyed one the public half is left.
 
+    `home` is the URI of the token that it is in, alone; of one that signs no more, and has one, it is not deleted there yet.
     `doubtful_after` is the log entry, `generation/index`, after which its signatures may be somebody else's; empty if they are not.
     Owner, contact and schedule are those of the use.
     """
@@ -33,6 +34,7 @@ class SigningKeyRow:
     contact: str
     rotate_after_days: int | None
     doubtful_after: str = ""
+    home: str = ""
 
 
 @message("signing-key-list")
@@ -50,11 +52,17 @@ class RotateSigningKey(Request["SigningKeyChanged"]):
 
     `compromised_after` says that somebody else may have the old key, and may have used it after that entry of the log's present
     generation.
+
+    `home` says where the new key of manifests is to live: `roots`, wrapped under every active root; the URI of a PKCS#11 token, which
+    makes it; or, empty, where the one before does. `lost` lets the new key come into force though the old one's token is gone and
+    cannot sign for it: pins elsewhere do not follow that by themselves.
     """
 
     use: str
     reason: str = ""
     compromised_after: int | None = None
+    home: str = ""
+    lost: bool = False
 
 
 @message("change-signing-care")
@@ -72,8 +80,12 @@ class ChangeSigningCare(Request["SigningKeyChanged"]):
 @message("signing-key-changed")
 @dataclass(frozen=True, slots=True)
 class SigningKeyChanged:
-    """The key in force, and the one before if it was changed. The receipt is of the entry by which that one handed over."""
+    """The key in force, and the one before if it was changed. The receipt is of the entry by which that one handed over.
+
+    `unsigned` says that it could not: whoever pins the key before has to be told of the new one.
+    """
 
     key: SigningKeyRow
     before: SigningKeyRow | None
     receipt: Receipt
+    unsigned: bool = False
