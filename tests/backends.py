@@ -71,6 +71,10 @@ class _ForUsers:
 class _ForMachines(ServiceCustody):
     """What an HTTPS server asks, with certificates of the process's own; proofs for recipients are checked as ever."""
 
+    def serve(self, local):
+        """Answer for another port from here on."""
+        self._port, self._custodian = local, None if local is None else local.custodian
+
     def shown(self, names, before=None):
         return before or _certificates(self.domain).shown
 
@@ -104,6 +108,49 @@ class _Certificates:
 
 
 _certificates = functools.cache(_Certificates)
+
+
+class _Standing:
+    """An HTTPS service that stands until the process ends: one port after the other is lent to it, which spares its start and end."""
+
+    def __init__(self, domain):
+        self._custody = None
+        self.domain, self.free, self._server = domain, True, None
+
+    @contextlib.contextmanager
+    def lent_to(self, local):
+        self.free = False
+        if self._server is None:
+            self._start(local)
+        self._custody.serve(local)
+        _ports[id(local)] = port = self._server.address[1]
+        remote = HttpsPort(ServicePlace("localhost", port), self.domain, _certificates(self.domain).paths)
+        try:
+            yield remote
+        finally:
+            remote.close()
+            self._custody.serve(None)
+            self.free = True
+
+    def _start(self, local):
+        self._custody = _ForMachines(local)
+        self._server = HttpsServer(self._custody, ("127.0.0.1", 0), names=("localhost",), limits=GENEROUS)
+        ready = threading.Event()
+        threading.Thread(target=self._server.serve, args=(ready.set,), daemon=True).start()
+        assert ready.wait(20)
+        _started.append(self._server)
+
+
+_standing = functools.cache(_Standing)
+_started = []
+
+
+def close_standing():
+    """End the services that stand; at the end of a test session, while their threads may still begin something."""
+    while _started:
+        _started.pop().close()
+
+
 _ports = {}
 
 
@@ -112,6 +159,10 @@ def behind(backend, local, folder):
     """Lend a port to the custody of an embedded port, through a transport; `folder` is for a socket."""
     if backend == EMBEDDED:
         yield local
+        return
+    if backend == SERVICE and (place := _standing(local.custodian.domain)).free:
+        with place.lent_to(local) as remote:
+            yield Elsewhere(local, remote)
         return
     server, dial = (_unix if backend == SEPARATED else _https)(local, folder)
     with server:

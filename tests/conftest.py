@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.stretching import at_lowest_cost
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -30,6 +32,7 @@ _FUZZED = "fuzzed inputs"
 
 def pytest_configure() -> None:
     os.umask(0o077)
+    at_lowest_cost()
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +85,11 @@ def count_vector(record_property: Callable[[str, object], None]) -> Callable[[Pa
         record_property(_PROPERTY, str(Path(path).resolve()))
 
     return count
+
+
+def pytest_sessionfinish() -> None:
+    if (backends := sys.modules.get("tests.backends")) is not None:
+        backends.close_standing()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -95,6 +95,9 @@ def main():
 
 
 def _imported():
+    from tests.stretching import at_lowest_cost
+
+    at_lowest_cost()
     for room in ROOMS:
         package = importlib.import_module(f"hermetic.{room}")
         for module in pkgutil.iter_modules(package.__path__, f"hermetic.{room}."):

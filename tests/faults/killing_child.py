@@ -81,6 +81,7 @@ def _warm_up() -> None:
                 importlib.import_module(module.name)
     for name in ("checking", "sabotage", "scenarios"):
         importlib.import_module(f"tests.faults.{name}")
+    importlib.import_module("tests.stretching").at_lowest_cost()
 
 
 def _child(task: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ from tests.faults.scenarios import SCENARIOS
 ROUNDS = int(os.environ.get("HERMETIC_KILLS", "1"))
 MOMENTS = 2 if ROUNDS == 1 else 10 * ROUNDS
 TABLE = os.environ.get("HERMETIC_KILL_TABLE")
-HALVES = 2  # a scenario is several tests, so that workers share it
+HALVES = 1 if ROUNDS == 1 else 2  # a scenario is several tests in the long run, so that workers share it
+_whole: dict[str, tuple[collections.Counter[str], float]] = {}  # what a scenario reaches, and how long it takes
 
 
 def occurrences(times: int, rounds: int, chance: random.Random) -> list[int]:
@@ -39,7 +40,7 @@ def occurrences(times: int, rounds: int, chance: random.Random) -> list[int]:
 @pytest.mark.parametrize("half", range(HALVES))
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_killed_at_every_step(scenario: str, half: int, template: Path, zygote: Zygote, tmp_path: Path) -> None:
-    counts = dry_run(scenario, template, zygote, tmp_path / "dry")
+    counts, _ = dry_run(scenario, template, zygote, tmp_path / "dry")
     steps = sorted(counts) if ROUNDS > 1 else step_homes.tried(scenario, list(counts))
     for step in steps[half::HALVES]:
         for occurrence in occurrences(counts[step], ROUNDS, random.Random(step)):
@@ -57,9 +58,8 @@ def test_killed_at_every_step(scenario: str, half: int, template: Path, zygote: 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_killed_at_any_moment(scenario: str, template: Path, zygote: Zygote, tmp_path: Path) -> None:
     """Between the steps, too."""
-    began = time.monotonic()
-    dry_run(scenario, template, zygote, tmp_path / "dry")
-    longest, chance = time.monotonic() - began, random.Random(scenario)
+    _, longest = dry_run(scenario, template, zygote, tmp_path / "dry")
+    chance = random.Random(scenario)
     for _ in range(MOMENTS):
         root = tmp_path / "place"
         copy_template(template, root, scenario)
@@ -73,20 +73,25 @@ def test_killed_at_any_moment(scenario: str, template: Path, zygote: Zygote, tmp
 
 def test_every_named_step_is_reached(template: Path, zygote: Zygote, tmp_path: Path) -> None:
     """A step that nothing reaches was never tested; `kill_table.ELSEWHERE` says why for the few that cannot occur here."""
-    reached = {scenario: set(dry_run(scenario, template, zygote, tmp_path / scenario)) for scenario in SCENARIOS}
+    reached = {scenario: set(dry_run(scenario, template, zygote, tmp_path / scenario)[0]) for scenario in SCENARIOS}
     missing = kill_table.missing(set().union(*reached.values()))
     assert not missing, "\n".join(missing)
     assert not step_homes.stale(reached), "run `python -m tests.faults.step_homes`: some steps are tried nowhere"
 
 
-def dry_run(scenario: str, template: Path, zygote: Zygote, root: Path) -> collections.Counter[str]:
-    """Run a scenario to its end; return how often each step was reached."""
-    copy_template(template, root, scenario)
-    lines = zygote.run(root, scenario)
-    assert lines[-1] == "finished"
-    problem = zygote.check(root, scenario, lines)
-    assert problem is None, f"after {scenario} without a kill:\n{problem}"
-    return collections.Counter(line.removeprefix("step ") for line in lines if line.startswith("step "))
+def dry_run(scenario: str, template: Path, zygote: Zygote, root: Path) -> tuple[collections.Counter[str], float]:
+    """Run a scenario to its end, once in this process; return how often each step was reached, and seconds."""
+    if scenario not in _whole:
+        copy_template(template, root, scenario)
+        began = time.monotonic()
+        lines = zygote.run(root, scenario)
+        took = time.monotonic() - began
+        assert lines[-1] == "finished"
+        problem = zygote.check(root, scenario, lines)
+        assert problem is None, f"after {scenario} without a kill:\n{problem}"
+        counts = collections.Counter(line.removeprefix("step ") for line in lines if line.startswith("step "))
+        _whole[scenario] = counts, took
+    return _whole[scenario]
 
 
 def count(scenario: str, step: str) -> None:

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("HERMETIC_KILLS", "1"))
 REQUIRED = bool(os.environ.get("CI")) or os.environ.get("HERMETIC_UNSYNCED") == "required"
-BETWEEN = 2  # moments before a sync, in each half, when not all are taken
+BETWEEN = 4  # moments before a sync, when not all are taken
 SEEDS = ROUNDS  # for variants that leave something to chance
 CHANCE = ("prefix", "torn")
 OTHERS = 2  # variants besides "lost", when not all are taken
-HALVES = 2
+HALVES = 1 if ROUNDS == 1 else 2
 FAILING = ("seal", "release", "rotate", "run", "expose", "manage", "init")
 FAILURES = 3 if ROUNDS == 1 else 10_000
 
@@ -153,5 +153,5 @@ def cuts(recording: Recording, scenario: str, chance: random.Random) -> list[tup
     chosen = {at: step for step, places in steps.items() for at in chance.sample(places, min(ROUNDS, len(places)))}
     before = [at for at, op in enumerate(recording.ops) if isinstance(op, Sync)]
     if ROUNDS == 1:
-        before = chance.sample(before, min(BETWEEN * HALVES, len(before)))
+        before = chance.sample(before, min(BETWEEN, len(before)))
     return sorted((chosen | {at: "before a sync" for at in before if at not in chosen}).items())

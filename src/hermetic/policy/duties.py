@@ -9,6 +9,7 @@ may do together (`check_principal`). In cooperative mode the owner holds the roo
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hermetic.errors import ConfigError, UsageError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _TIME_MS = 1_767_225_600_000  # any moment will do; policies that go by the clock are tried at this one
 _READS = (Action.OPEN, Action.EXPOSE)
 _KEYS = (Action.ADMINISTER_KEYS, Action.CHANGE_ROOTS, Action.DESTROY_KEYS)
+_KEPT = 128  # answers about roles, of the policies that were looked at last
 _KINDS = (Kind.DATASET, Kind.MODEL)
 
 
@@ -62,8 +64,8 @@ def together(engine: Engine, roles: Sequence[str]) -> tuple[DataClass, ...]:
 
 def _check_held(engine: Engine, document: PolicyDocument, held: tuple[str, ...], who: str) -> None:
     apart = (Enforcement.SEPARATED, Enforcement.SERVICE)
-    keys = next(_permits(engine, _key_requests(held, apart, DataClass.INTERNAL)), ())
-    data = next(_permits(engine, _data_requests(held, apart, tuple(DataClass))), ()) if keys else ()
+    keys = _administers(engine, held, apart, DataClass.INTERNAL)
+    data = _reads(engine, held, apart, tuple(DataClass)) if keys else ()
     if keys and data:
         raise _both(engine, who, "", (data, keys))
     for one, rules in document.classes.items():
@@ -72,11 +74,23 @@ def _check_held(engine: Engine, document: PolicyDocument, held: tuple[str, ...],
 
 
 def _permitted(
-    engine: Engine, held: tuple[str, ...], levels: Sequence[Enforcement], one: DataClass
+    engine: Engine, held: tuple[str, ...], levels: tuple[Enforcement, ...], one: DataClass
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the policies that let these roles read data of a class, and those that let them administer its keys."""
-    keys = next(_permits(engine, _key_requests(held, levels, one)), ())
-    return (next(_permits(engine, _data_requests(held, levels, (one,))), ()) if keys else ()), keys
+    keys = _administers(engine, held, levels, one)
+    return (_reads(engine, held, levels, (one,)) if keys else ()), keys
+
+
+@lru_cache(maxsize=_KEPT)
+def _administers(engine: Engine, held: tuple[str, ...], levels: tuple[Enforcement, ...], one: DataClass) -> tuple[str, ...]:
+    """Return the first policies that let these roles administer keys of a class. Kept: an engine always says the same."""
+    return next(_permits(engine, _key_requests(held, levels, one)), ())
+
+
+@lru_cache(maxsize=_KEPT)
+def _reads(engine: Engine, held: tuple[str, ...], levels: tuple[Enforcement, ...], classes: tuple[DataClass, ...]) -> tuple[str, ...]:
+    """Return the first policies that let these roles read data of some class. Kept as above: it asks up to 1,700 times."""
+    return next(_permits(engine, _data_requests(held, levels, classes)), ())
 
 
 def _both(engine: Engine, who: str, of_class: str, policies: tuple[tuple[str, ...], tuple[str, ...]]) -> ConfigError:

@@ -7,6 +7,7 @@ that a refusal tells everything that stands in the way.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hermetic.errors import ApprovalNeeded, PolicyDenied
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hermetic.policy.bundle import PolicyBundle
     from hermetic.policy.obligations import Unmet, Usage
 
+_ENGINES = 8  # kept by the texts that they were loaded from
 _WILLING = 9  # more approvals than any policy can ask for
 
 
@@ -70,7 +72,7 @@ class Rulebook:
         data and administers keys, are refused too. Leave it out for a bundle that is in force already.
         """
         document = documents.parse(bundle.document_text(), file=FILE, now_ms=now_ms)
-        engine = Engine(bundle.cedar_texts(), roles=document.roles)
+        engine = _engine(tuple(sorted(bundle.cedar_texts().items())), tuple(document.roles))
         if now_ms is not None:
             duties.check(engine, document)
         return cls(bundle.digest(), document, engine)
@@ -90,6 +92,12 @@ class Rulebook:
         if not all(entry.by_people for entry in missing):
             return False
         return decision.allowed or self.engine.decide(_with_people(request)).allowed
+
+
+@lru_cache(maxsize=_ENGINES)
+def _engine(texts: tuple[tuple[str, str], ...], roles: tuple[str, ...]) -> Engine:
+    """Return the engine of exactly these texts. It is immutable, and loading takes long: connections of one process share it."""
+    return Engine(dict(texts), roles=roles)
 
 
 def _with_people(request: DecisionRequest) -> DecisionRequest:

@@ -102,6 +102,8 @@ class UnixServer:
     def stop(self) -> None:
         """Accept nobody any more. Safe in a signal handler."""
         self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # `accept` returns at once
 
     def close(self) -> None:
         """Stop, let begun requests be answered for `STOP_S` in all, hang up, remove the socket."""

@@ -83,7 +83,7 @@ def test_a_reader_in_the_way_does_not_undo_the_end(world):
     opened = scratch(port, run)
     gone = wraps(world, opened.version)
     other = world.custodian()
-    port._custodian.database._timeout_s = other.database._timeout_s = 0.2
+    w.wait_less(port._custodian, other)
     with other.database.read(other.row_keys) as session:
         session.find(tables.meta)
         assert port.ask(runs.FinishRun(run, "failed")).state == "failed"

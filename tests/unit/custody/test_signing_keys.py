@@ -300,6 +300,7 @@ def test_a_greeting_beside_a_rotation_tells_the_key_that_signed_its_checkpoint(w
 
     port = world.port()
     w.seal(port)
+    w.wait_less(port._custodian)
     holder, name = (greeting.callers, "require") if moment == "callers.require" else (greeting, "do_due")
     before, rotated = getattr(holder, name), []
 
@@ -323,6 +324,7 @@ def test_a_greeting_beside_a_rotation_tells_the_key_that_signed_its_checkpoint(w
 def test_whoever_looks_beside_a_rotation_looks_again(world_with_backup, monkeypatch, ask):
     """Else a state that the old key signed is taken for a forged log."""
     port, other = world_with_backup.connect().port, world_with_backup.port()
+    w.wait_less(other._custodian)
     custodian, before, rotated = port._custodian, port._custodian.log.head, []
 
     def meet():

@@ -25,6 +25,7 @@ from hermetic.providers.local_root import root_path
 from hermetic.providers.place import Asked
 from hermetic.providers.registry import create_root, open_provider
 from hermetic.testing.fake_provider import FakeProvider
+from tests.stretching import SHIPPED
 from tests.unit.providers.conftest import CHEAP, PASSPHRASE, ask, asked
 from tests.unit.providers.contract import CONTEXT, ProviderContract
 
@@ -94,7 +95,8 @@ def test_file(locked):
     assert locked.costs() == CHEAP
 
 
-def test_default_costs_are_dear():
+def test_default_costs_are_dear(monkeypatch):
+    monkeypatch.setattr(Argon2Parameters.__init__, "__defaults__", SHIPPED)
     assert Asked().parameters == Argon2Parameters(262_144, 3, 2)
 
 
