@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.errors import InvalidName
 from hermetic.ids import AssetName, Kind, Purpose, Stage
+from hermetic.policy.stages import FEATURES, OF_PURPOSE, of_work
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,17 +25,6 @@ _OF_KIND = {
     Kind.PAYLOAD: Stage.INFERENCE,
     Kind.LOG: Stage.MONITORING,
     Kind.FEEDBACK: Stage.MONITORING,
-}
-_OF_PURPOSE = {
-    Purpose.INGEST: Stage.INGESTION,
-    Purpose.PREPARE: Stage.PREPARATION,
-    Purpose.TRAIN: Stage.TRAINING,
-    Purpose.EVALUATE: Stage.TRAINING,
-    Purpose.SERVE: Stage.INFERENCE,
-    Purpose.SHARE: Stage.REGISTRY,
-    Purpose.RECOVER: Stage.REGISTRY,
-    Purpose.AUDIT: Stage.MONITORING,
-    Purpose.DEBUG: Stage.TRAINING,
 }
 _WEIGHTS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".h5", ".keras", ".onnx", ".gguf", ".pkl", ".pickle", ".joblib", ".pb"}
 _FEATURES = {".faiss", ".npy", ".npz", ".index", ".ann", ".hnsw"}
@@ -50,16 +40,13 @@ def of_asset(name: str, *, latest: int, written_for: Collection[Purpose], read_f
     if kind is Kind.DATASET:
         return _of_dataset(written_for)
     if kind in {Kind.CONFIG, Kind.SECRET}:
-        return _earliest(_OF_PURPOSE[purpose] for purpose in read_for) or Stage.TRAINING
+        return _earliest(OF_PURPOSE[purpose] for purpose in read_for) or Stage.TRAINING
     return None
 
 
 def of_run(run: RunRow) -> Stage:
     """Return the stage a run belongs to: by its purpose, and for `prepare` by what it wrote."""
-    kinds = {kind_of(ref) for ref in run.outputs}
-    if run.purpose is Purpose.PREPARE and kinds & {Kind.FEATURES, Kind.EMBEDDINGS}:
-        return Stage.FEATURES
-    return _OF_PURPOSE[run.purpose]
+    return of_work(run.purpose, features=any(kind_of(ref) in FEATURES for ref in run.outputs))
 
 
 def of_file(path: str) -> Stage:
@@ -86,7 +73,7 @@ def bare(ref: str) -> str:
 
 
 def _of_dataset(written_for: Collection[Purpose]) -> Stage:
-    made = _earliest(_OF_PURPOSE[purpose] for purpose in written_for if purpose is not Purpose.DEBUG)
+    made = _earliest(OF_PURPOSE[purpose] for purpose in written_for if purpose is not Purpose.DEBUG)
     return made or Stage.INGESTION
 
 

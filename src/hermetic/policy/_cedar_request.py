@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hermetic.policy import stages
 from hermetic.policy.request import AssetResource, effective_roles
 
 if TYPE_CHECKING:
-    from hermetic.policy.request import Context, DecisionRequest, DomainResource
+    from hermetic.policy.request import DecisionRequest, DomainResource
 
 CedarJson: TypeAlias = "dict[str, Any]"
 
@@ -58,8 +59,9 @@ def _domain(domain: DomainResource) -> CedarJson:
     return {"uid": {"type": "Domain", "id": domain.id}, "attrs": attributes, "parents": []}
 
 
-def context_of(context: Context) -> CedarJson:
+def context_of(request: DecisionRequest) -> CedarJson:
     """Return the circumstances; what is None is absent."""
+    context, stage = request.context, stages.of_request(request)
     values: CedarJson = {
         "enforcement": _word("Enforcement", context.enforcement),
         "now": _extension("datetime", (_EPOCH + context.now_ms * _MILLISECOND).isoformat(timespec="milliseconds") + "Z"),
@@ -69,6 +71,8 @@ def context_of(context: Context) -> CedarJson:
     }
     if context.purpose is not None:
         values["purpose"] = _word("Purpose", context.purpose)
+    if stage is not None:
+        values["stage"] = _word("Stage", stage)
     if context.mfa_age_ms is not None:
         values["mfa_age"] = _extension("duration", f"{context.mfa_age_ms}ms")
     if context.network is not None:

@@ -97,7 +97,7 @@ class Engine:
                 "principal": {"type": "Principal", "id": request.principal.id},
                 "action": {"type": "Action", "id": str(request.action)},
                 "resource": {"type": _type_of(request), "id": request.resource.id},
-                "context": json.dumps(context_of(request.context)),
+                "context": json.dumps(context_of(request)),
             }
             answer = cedarpy.is_authorized(question, self._set_for(request.action), self._parsed(entities), self._schema)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose
+from hermetic.ids import DataClass, Enforcement, Environment, Kind, Purpose, Stage
 from hermetic.policy._class_defaults import ROLES
 from hermetic.policy.request import ASSET_ACTIONS, DATA_ACTIONS, EITHER_ACTIONS, PART_OF, RELEASES, Action, PrincipalKind
 
@@ -48,6 +48,7 @@ entity Domain = {
 
 type Circumstances = {
   purpose: Purpose,
+  stage: Stage,          // of the pipeline, by purpose and kind: sharing and promoting is the registry's
   enforcement: Enforcement,
   now: datetime,
   run: Bool,             // inside a recorded run
@@ -69,14 +70,14 @@ def generate(roles: Iterable[str] = tuple(ROLES)) -> str:
         "Class": DataClass,
         "Environment": Environment,
         "Purpose": Purpose,
+        "Stage": Stage,
         "Enforcement": Enforcement,
     }
     words = "".join(f"entity {name} enum [{', '.join(_quote(word) for word in values)}];\n" for name, values in enumerations.items())
-    administration = (
-        _TYPES[_TYPES.index("type Circumstances") :].replace("Circumstances", "Administration").replace("purpose:", "purpose?:")
-    )
+    administration = _TYPES[_TYPES.index("type Circumstances") :].replace("Circumstances", "Administration")
+    administration = administration.replace("purpose:", "purpose?:").replace("stage: Stage, ", "stage?: Stage,")
     actions = "".join(_action(action) for action in Action)
-    note = "// The same where no data is released: a purpose may be absent."
+    note = "// The same where no data is released: a purpose may be absent, and the stage with it."
     return f"{_HEAD}\n{words}{_TYPES}\n{note}\n{administration}\naction release;\n{actions}"
 
 

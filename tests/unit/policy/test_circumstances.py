@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hermetic.ids import DataClass, Purpose
+from hermetic.errors import ConfigError
+from hermetic.ids import DataClass, Kind, Purpose
 from hermetic.policy import defaults
 from hermetic.policy.request import Action
 from tests.unit.policy.values import asset, request, rulebook
@@ -112,6 +113,44 @@ def test_a_second_factor_of_some_age(age: int | None, allowed: bool) -> None:
     assert decides(DataClass.INTERNAL, mfa_age_ms=age)[0] is allowed
 
 
+@pytest.mark.parametrize(
+    ("action", "purpose", "kind", "allowed"),
+    [
+        (Action.OPEN, Purpose.SERVE, Kind.DATASET, False),
+        (Action.OPEN, Purpose.TRAIN, Kind.DATASET, True),
+        (Action.OPEN, Purpose.SERVE, Kind.MODEL, True),
+        (Action.OPEN, Purpose.PREPARE, Kind.MODEL, False),
+        (Action.OPEN, Purpose.PREPARE, Kind.FEATURES, True),
+        (Action.SHARE, Purpose.PREPARE, Kind.MODEL, True),
+        (Action.OPEN, Purpose.AUDIT, Kind.MODEL, True),
+    ],
+)
+def test_a_stage_of_the_pipeline(action: Action, purpose: Purpose, kind: Kind, allowed: bool) -> None:
+    """Data stays out of inference, models out of preparation; sharing is the registry's, whatever it is for."""
+    stages = """
+        @id("all") permit (principal, action in Action::"release", resource);
+        @id("no-data-in-inference") forbid (principal, action in Action::"release", resource)
+        when { context.stage == Stage::"inference" && resource.kind == Kind::"dataset" };
+        @id("no-models-in-preparation") forbid (principal, action in Action::"release", resource)
+        when { context.stage == Stage::"preparation" && resource.kind != Kind::"dataset" };
+    """
+    book = rulebook("", {"policies/stages.cedar": stages})
+    asked = request(action, "research-lead", on=asset(kind=kind, name=f"{kind}/a"), purpose=purpose)
+    decision = book.engine.decide(asked)
+    assert (decision.allowed, decision.errors) == (allowed, ())
+
+
+def test_a_stage_that_may_be_absent_is_asked_for_first() -> None:
+    unguarded = '@id("x") permit (principal, action == Action::"rename", resource) when { context.stage == Stage::"training" };'
+    with pytest.raises(ConfigError, match="stage"):
+        rulebook("", {"policies/x.cedar": unguarded})
+    guarded = unguarded.replace("when { ", "when { context has stage && ")
+    asked = request(Action.RENAME, "data-steward", purpose=None)
+    assert not rulebook("", {"policies/x.cedar": guarded}).engine.decide(asked).allowed
+    asked = request(Action.RENAME, "data-steward", purpose=Purpose.EVALUATE)
+    assert rulebook("", {"policies/x.cedar": guarded}).engine.decide(asked).allowed
+
+
 def test_attestation_that_nothing_gives() -> None:
     assert decides(DataClass.PUBLIC) == (False, ("attested-only",))
 
@@ -130,4 +169,9 @@ def test_the_shipped_examples_are_policies_once_their_comment_marks_go() -> None
     examples = guards[guards.index("// @id(") :].replace("// ", "").replace("//", "")
     loaded = rulebook("", {**defaults.cedar_texts(), "policies/examples.cedar": examples})
     named = {policy.id for policy in loaded.engine.policies} - {policy.id for policy in rules().engine.policies}
-    assert named == {"restricted-in-working-hours", "restricted-from-the-clinic", "confidential-with-fresh-factor"}
+    assert named == {
+        "restricted-in-working-hours",
+        "restricted-from-the-clinic",
+        "confidential-with-fresh-factor",
+        "datasets-stay-out-of-inference",
+    }
