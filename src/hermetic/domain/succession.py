@@ -12,7 +12,7 @@ import pwd
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hermetic.access import approvals, identity
+from hermetic.access import approvals, grants, identity
 from hermetic.audit.leaf import ROW_LIMIT, Entry, Hidden
 from hermetic.audit.log import Log
 from hermetic.audit.note import Checkpoint, Origin
@@ -189,8 +189,9 @@ def _owner(session: Any, domain: str, now_ms: int) -> tuple[Any, list[Entry]]:
 
 
 def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
-    """End leases, runs, drafts with scratch, requests for approval, announced destructions; return an entry for each but leases."""
-    entries = []
+    """End leases, runs, drafts with scratch, requests for approval, grants that are counted, announced destructions; return an entry
+    for each but leases."""
+    entries = _end_what_is_used_up(session)
     for row in session.find(tables.lease, state="active"):
         session.update(tables.lease, row["id"], row["revision"], state="ended")
     for row in session.find(tables.run, state=RunState.RUNNING.value):
@@ -206,6 +207,20 @@ def _end_what_ran(session: Any, now_ms: int) -> list[Entry]:
         entries.append(Entry("approval.expired", {"request": row["id"]}))
     campaigns.end_all(session)  # what approvals used before cover in the copy may have been done since
     return entries + _cancel_destructions(session, now_ms)
+
+
+def _end_what_is_used_up(session: Any) -> list[Entry]:
+    """End grants that are good for so much, and those of broken glass: what the copy shows as left may have been used since.
+    Second factors that were shown count no more: whose they are may have changed."""
+    for row in session.find(tables.factor_session):
+        session.delete(tables.factor_session, (row["principal_id"], row["credential_id"]))
+    entries = []
+    for row in session.find(tables.grant_, state=grants.ACTIVE):
+        found = grants.of_row(row)
+        if found.counted or found.kind is not None:
+            session.update(tables.grant_, found.id, found.revision, state=grants.REVOKED)
+            entries.append(Entry("grant.revoked", {"grant": found.id, "restored": True}))
+    return entries
 
 
 def _cancel_destructions(session: Any, now_ms: int) -> list[Entry]:

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import time
 
 import pytest
 
@@ -163,6 +164,25 @@ def test_what_ran_is_over(world, tmp_path):
         with pytest.raises(Conflict):
             connection.ask(versions.PublishVersion(draft.version, (w.record(),)))
         assert len(entries(connection, "version.abandoned")) == 2
+        assert {pair.name for pair in whole(connection).findings} <= {"log-never-anchored"}
+
+
+def test_what_is_good_for_so_much_is_over(world, tmp_path):
+    """A copy may show as left what was used since: it is granted anew."""
+    with world.connect() as connection:
+        w.enrol(connection, "nobody", ("auditor",))
+        ends = int(time.time() * 1000) + w.DAY
+        terms = ("nobody", "open", "dataset/*", (Purpose.PREPARE,), ends, "test")
+        given_ = [connection.ask(policy.GiveGrant(*terms, **more)).id for more in ({"uses": 1}, {"length": 1000}, {})]
+        connection.ask(TakeBackup())
+    home = fresh_home(tmp_path)
+    bring_back(world, home)
+    with world.connect(home=home) as connection:
+        states = {row.id: row.state for row in connection.ask(policy.ListGrants(ended=True)).grants}
+        assert [states[grant] for grant in given_] == ["revoked", "revoked", "active"]
+        ended = [facts for facts, _ in entries(connection, "grant.revoked")]
+        assert sorted(facts["grant"] for facts in ended) == sorted(given_[:2])
+        assert all(facts["restored"] for facts in ended)
         assert {pair.name for pair in whole(connection).findings} <= {"log-never-anchored"}
 
 
