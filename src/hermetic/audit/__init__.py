@@ -7,6 +7,7 @@
     verify(TablesStore(session.connection), domain, keys=pinned_keys, pins=pins)
 
     writing    log        Log: begin, append, append_denial, flush, change_key, erase_subject; receipts, proofs, reading, opening
+               durable    what a process knows to be durable: it writes to no log that lacks it
                leaf       Entry, Hidden, RowState: what a caller wants logged; Leaf: what was; KINDS
                denials    floods of equal denials become counted leaves
                openings   commitments, per-subject keys, erasure; check_opening works without any key

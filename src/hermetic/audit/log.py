@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from hermetic.audit import denials
 from hermetic.audit.chain import change_statement
+from hermetic.audit.durable import Durable
 from hermetic.audit.leaf import Entry, Leaf, encode_leaf
 from hermetic.audit.note import Checkpoint, Note, Origin, VerifierKey, open_note
 from hermetic.audit.openings import Openings
-from hermetic.audit.pins import FORK_HINT
 from hermetic.audit.proof import Receipt
 from hermetic.audit.receipts import Appended, verify_receipt
 from hermetic.audit.store import Batch, CheckpointRow
@@ -71,7 +71,7 @@ class Log:
         self._random = random
         self._openings = Openings(origin.domain, keys, random)
         self._known = Frontier()
-        self._durable: Checkpoint | None = None
+        self._durable = Durable()
 
     def _take_in_hand(self, signer: SigningKey) -> None:
         self._signer, self.verifier_key = signer, VerifierKey(str(self.origin), signer.public)
@@ -111,12 +111,8 @@ class Log:
         return self._extend(store, entries, now_ms=now_ms, ahead=self._take_all(store))
 
     def committed(self, checkpoint: Checkpoint) -> None:
-        """Remember what is durable, whoever else may say so later: a store that lacks it is another one, and gets no entry.
-
-        So a standby that had not received everything, or an older copy, is not gone on with by a process that saw more.
-        """
-        if self._durable is None or checkpoint.size > self._durable.size:
-            self._durable = checkpoint
+        """Remember what is durable: a store that lacks it gets no entry (`durable`)."""
+        self._durable.note(checkpoint)
 
     def append_denial(self, store: LogStore, entry: Entry, *, now_ms: int) -> Appended:
         """Append a denial, or only count it when an equal one was logged within the window."""
@@ -243,13 +239,8 @@ class Log:
 
     def _frontier(self, store: LogReader) -> tuple[Frontier, CheckpointRow | None]:
         """Return the peaks of the stored log and its newest checkpoint. Raises LogTampered when they disagree."""
-        head, durable = store.head(self.origin.generation), self._durable
-        if durable is not None and durable.size > (0 if head is None else head.size):
-            raise LogTampered(
-                f"the log has {0 if head is None else head.size} entries, and {durable.size} were durable: a standby that lagged "
-                "was promoted, or an older copy of the custody database was put back",
-                hint="bring back the server that has them; `hermetic restore` takes up an older copy, on record",
-            )
+        head = store.head(self.origin.generation)
+        self._durable.check_size(0 if head is None else head.size)
         if head is None:
             return Frontier(), None
         known = self._known
@@ -259,8 +250,7 @@ class Log:
             known = nodes.frontier()
             if known.root() != head.root:
                 raise LogTampered("the stored log does not lead to its newest checkpoint", hint="run `hermetic log verify`")
-            if durable is not None and root_at(nodes, durable.size) != durable.root:
-                raise LogTampered(f"the log does not continue what was durable at size {durable.size}", hint=FORK_HINT)
+            self._durable.check_continued(nodes)
         return known, head
 
     def _reader(self, store: LogReader) -> Callable[[int, int, int], list[bytes]]:
