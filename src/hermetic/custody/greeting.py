@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from hermetic.audit import handover
 from hermetic.audit.chain import KEY_CHANGES
 from hermetic.audit.note import open_note
 from hermetic.audit.tables_store import TablesStore
@@ -17,12 +18,13 @@ from hermetic.db import tables
 from hermetic.errors import HermeticError, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair, Receipt
-from hermetic.formats.messages.greeting import Hello, Welcome
+from hermetic.formats.messages.greeting import Hello, Restore, Welcome
 from hermetic.keys import secret_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hermetic.audit.note import Checkpoint
     from hermetic.custody.call import Call
     from hermetic.db.rows import ReadSession
 
@@ -53,8 +55,7 @@ def _welcome(call: Call, request: Hello, session: ReadSession) -> tuple[Welcome,
     checkpoint, note = custodian.log.head(store)
     log_key = custodian.log.verifier_key
     open_note(note, [log_key])
-    known = request.generation == custodian.generation and 0 < request.size <= checkpoint.size
-    continues = custodian.log.consistency(store, request.size, checkpoint.size) if known else []
+    restores, continues = _continuing(request, store, checkpoint)
     keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
     changes = tuple(_key_changes(call, session))
     overdue = denial.any_overdue(call, session)
@@ -68,10 +69,21 @@ def _welcome(call: Call, request: Hello, session: ReadSession) -> tuple[Welcome,
         log_key=str(log_key),
         manifest_keys=tuple(Pair(key.key_id, to_base64url(key.public)) for key in keys),
         checkpoint=str(note),
-        continues=tuple(continues),
+        continues=continues,
         key_changes=changes,
+        restores=restores,
     )
     return welcome, bool(overdue)
+
+
+def _continuing(request: Hello, store: TablesStore, now: Checkpoint) -> tuple[tuple[Restore, ...], tuple[bytes, ...]]:
+    """Return what shows that the log continues what the caller saw, across restores too; nothing where it does not."""
+    generation = now.origin.generation
+    if not 0 < request.generation <= generation or (request.generation == generation and request.size > now.size):
+        return (), ()
+    newest, seen = (now.origin.domain, generation, now.size), (request.generation, request.size)
+    steps, continues = handover.prove(store, newest, seen)
+    return tuple(Restore(step.leaf, step.path) for step in steps), continues
 
 
 def _key_changes(call: Call, session: ReadSession) -> Iterator[Receipt]:

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from hermetic.audit import handover
 from hermetic.audit.note import Checkpoint, Note, VerifierKey, open_note
 from hermetic.audit.pins import FORK_HINT, Pin
 from hermetic.audit.proof import Receipt as Proof
@@ -130,12 +131,15 @@ class PinKeeper:
     def _continued(self, welcome: Welcome) -> Checkpoint:
         """Return the checkpoint of a welcome once it is signed, and continues the pinned one: pins never move to a forked log.
 
-        A later generation is a restore: what was seen of the earlier one is kept, and `log verify` tells whether it was given up.
+        A later generation is a restore, which has to lead back to what was seen, or to say that it is lost (`audit.handover`).
         """
         note = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass"))
         open_note(note, [VerifierKey.parse(welcome.log_key)])
         now, seen = Checkpoint.parse(note.text), self.seen
-        if seen is None or now.origin.generation > seen.origin.generation:
+        if seen is None:
+            return now
+        if now.origin.generation > seen.origin.generation:
+            handover.check((now, seen), (handover.Step(one.leaf, one.path) for one in welcome.restores), welcome.continues)
             return now
         if now.origin != seen.origin or now.size < seen.size:
             raise LogTampered(

@@ -14,9 +14,10 @@ from hermetic import steps
 from hermetic.access import identity
 from hermetic.assets.workspace import Workspace
 from hermetic.crypto.secret import Secret
-from hermetic.domain import config, succession
+from hermetic.domain import config, pins, succession
 from hermetic.domain.connect import connect
 from hermetic.domain.home import Home
+from hermetic.domain.pinned import PinKeeper
 from hermetic.domain.restore import restore_domain
 from hermetic.errors import ConfigError, Conflict, HermeticError, Locked, LogTampered, NotFound, Unsupported, UsageError, WrongKey
 from hermetic.formats.messages import keys, policy, runs, versions
@@ -298,6 +299,46 @@ def test_a_restore_that_hides_a_loss_is_refused_by_who_saw_it(world, tmp_path):
     shutil.copytree(elsewhere.data, world.home.data)
     with pytest.raises(LogTampered, match="does not say so"):
         world.connect()
+
+
+def from_elsewhere(world, file):
+    """Greet custody as who uses it in another process does, with the pins of before, and take what it says, or not."""
+    keeper = PinKeeper(file, world.domain)
+    with world.connect() as connection:
+        keeper.meet(connection.ask(keeper.greeting()), None)
+    return keeper
+
+
+def test_who_uses_custody_elsewhere_is_shown_that_a_restore_continues_what_they_saw(world, tmp_path):
+    file = tmp_path / "pins.json"
+    with world.connect() as connection:
+        pins.save(file, connection.pins.pins)
+    for generation in (2, 3):
+        lose(world)
+        bring_back(world, world.home)
+        assert from_elsewhere(world, file).seen.origin.generation == generation
+        with world.connect() as connection:
+            w.seal(connection, f"dataset/of-{generation}", DataClass.INTERNAL)
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_who_uses_custody_elsewhere_is_told_of_a_loss_that_a_restore_hides(world, tmp_path, hides):
+    """As above, but pins lie on another machine: the one where custody is restored knows of nothing that was lost."""
+    older_copy(world, tmp_path)
+    file = tmp_path / "pins.json"
+    with world.connect() as connection:
+        pins.save(file, connection.pins.pins)
+    shutil.rmtree(world.backup)
+    shutil.copytree(tmp_path / "older-copy", world.backup)
+    lose(world)
+    if hides:
+        shutil.rmtree(world.home.config)
+        bring_back(world, world.home)
+        with pytest.raises(LogTampered, match="does not say so"):
+            from_elsewhere(world, file)
+    else:
+        bring_back(world, world.home, reason="the newer disk burned")
+        assert from_elsewhere(world, file).seen.origin.generation == 2
 
 
 def test_a_copy_of_a_fork_is_refused(world, tmp_path):

@@ -18,12 +18,21 @@ class Hello(Request["Welcome"]):
     size: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The first entry of a later generation, and the proof that it is the first under the end of that generation that is known."""
+
+    leaf: bytes
+    path: tuple[bytes, ...]
+
+
 @message("welcome")
 @dataclass(frozen=True, slots=True)
 class Welcome:
     """Who the caller is to this domain, how far custody is away, and what to pin.
 
-    `continues` proves that `checkpoint` continues the log of the size that the caller has seen, if that is of this generation.
+    `continues` proves that `checkpoint` continues the log of the size that the caller has seen, if that is of this generation. Of an
+    earlier one, `restores` lead there, the newest first, and `continues` proves the same of what the last of them restored.
     `key_changes` are the entries of this generation by which keys of log and manifests handed over, proven under `checkpoint`.
     """
 
@@ -38,3 +47,4 @@ class Welcome:
     checkpoint: str
     continues: tuple[bytes, ...] = ()
     key_changes: tuple[Receipt, ...] = ()
+    restores: tuple[Restore, ...] = ()
