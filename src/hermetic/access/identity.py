@@ -71,7 +71,8 @@ def enrol(session: Session, principal: Principal, *, document: PolicyDocument, b
     """
     _checked_roles(document, principal, (), by)
     if _row(session, principal.id) is not None:
-        raise Conflict("this principal is enrolled already", hint="change its roles instead")
+        hint = f"change its roles instead: `hermetic access roles {principal.name} --role ROLE --reason WHY`"
+        raise Conflict("this principal is enrolled already", hint=hint)
     if by_name(session, _checked_name(principal.name)) is not None:
         raise Conflict(f"another principal is called {principal.name!r}", hint="owners are named by name: choose another one")
     checked = Principal(_checked_id(principal.id), principal.name, principal.kind, principal.roles)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from hermetic.assets.current import current_run
+from hermetic.domain.config import CONFIG_FILE
 from hermetic.domain.listing import list_assets
 from hermetic.domain.verify import verify_released
 from hermetic.errors import NotFound, UsageError
@@ -85,9 +86,10 @@ class Session:
         try:
             return self.connection.stores[name]
         except KeyError:
+            settings = self.connection.home.domain_config(self.connection.project.domain) / CONFIG_FILE
             raise NotFound(
                 f"this machine does not know the store {name!r}",
-                hint="hermetic.yaml names stores; where one lies that it only names, say in your config.yaml",
+                hint=f"say where it lies, in {settings} (mode 0600): `stores: {{{name}: {{folder: /PATH}}}}`",
             ) from None
 
     def closed_folders(self) -> tuple[Path, ...]:

@@ -212,7 +212,10 @@ def certificates_in(pem: bytes) -> tuple[bytes, ...]:
     try:
         found = x509.load_pem_x509_certificates(pem)
     except UNREADABLE as error:
-        raise FormatError(f"no certificates in PEM: {type(error).__name__}") from None
+        raise FormatError(
+            f"no certificates in PEM: {type(error).__name__}",
+            hint="a certificate is the file that `hermetic identity issue` wrote; authorities, `hermetic identity export-trust`",
+        ) from None
     if len(found) > CHAIN_LIMIT:
         raise FormatError(f"a file has at most {CHAIN_LIMIT} certificates")
     return tuple(item.public_bytes(serialization.Encoding.DER) for item in found)

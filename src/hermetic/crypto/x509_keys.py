@@ -75,7 +75,10 @@ def parse_request(der: bytes) -> SigningRequest:
         raw = x509.load_der_x509_csr(der)
         key, uris, valid = raw.public_key(), names_of(raw.extensions), raw.is_signature_valid
     except (*UNREADABLE, InvalidSignature) as error:
-        raise FormatError(f"not a signing request that can be read: {type(error).__name__}") from None
+        raise FormatError(
+            f"not a signing request that can be read: {type(error).__name__}",
+            hint="it is the file that `hermetic identity request` wrote",
+        ) from None
     if not valid:
         raise SignatureError("the request is not signed with the key that it names")
     if not is_modern(key):

@@ -265,7 +265,8 @@ def _named(session: ReadSession, text: str) -> tuple[str, tuple[Credential, ...]
 def _by_text(session: ReadSession, text: str) -> Enrolled:
     found = identity.by_name(session, text) or identity.find(session, text)
     if found is None:
-        raise NotFound(f"no principal {text!r}", hint=f"`hermetic identity enrol {text} --kind person --role ROLE --reason WHY`")
+        new = f"`hermetic identity enrol {text} --kind person --role ROLE --reason WHY`"
+        raise NotFound(f"no principal {text!r}", hint=f"`hermetic identity ls` lists who is known; somebody new: {new}")
     return found
 
 

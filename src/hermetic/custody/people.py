@@ -152,7 +152,9 @@ def local_user(call: Call, name: str, roles: tuple[str, ...]) -> Principal:
 def _by_text(session: ReadSession, text: str) -> Enrolled:
     found = identity.by_name(session, text) or identity.find(session, text)
     if found is None:
-        raise NotFound(f"no principal {text!r}", hint=f"enrol it first: `hermetic access roles {text} --role ROLE --reason WHY`")
+        known = "`hermetic access roles` lists those the domain knows"
+        user = f"a user of this machine is enrolled by `hermetic access roles {text} --role ROLE --reason WHY`"
+        raise NotFound(f"no principal {text!r}", hint=f"{known}\n{user}; who calls from another one, by `hermetic identity enrol`")
     return found
 
 

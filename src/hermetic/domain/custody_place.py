@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from hermetic.errors import Unsupported, UsageError
+from hermetic.errors import UsageError
 
 if TYPE_CHECKING:
     from hermetic.domain.port import Port
@@ -35,16 +35,14 @@ class ServicePlace:
 
 
 def place_of(url: str) -> Path | ServicePlace | None:
-    """Return where HERMETIC_URL says custody is, None where custody is this process. Raises Unsupported, UsageError."""
+    """Return where HERMETIC_URL says custody is, None where custody is this process. Raises UsageError."""
     if not url:
         return None
-    scheme, _, rest = url.partition(":")
+    scheme, _, rest = url.partition(":")  # never shown: who mistypes may have put anything there
     if scheme == "https":
         return _service(url)
     if scheme != "unix":
-        raise Unsupported(
-            f"{URL} names {scheme}:, and custody is reached by unix:PATH or https://HOST:PORT", hint=f"correct {URL}, or unset it"
-        )
+        raise UsageError(f"{URL} is neither unix:PATH nor https://HOST:PORT", hint=f"correct {URL}, or unset it")
     path = Path(rest)
     if not path.is_absolute():
         raise UsageError(f"{URL} names no absolute path", hint=f"{URL}=unix:/run/hermetic/custody.sock")

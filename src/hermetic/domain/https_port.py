@@ -44,6 +44,7 @@ DIAL_S: Final = 10.0
 BUSY_S: Final = 30.0  # how long custody may be too busy
 WAIT_S: Final = 5.0  # the longest wait between two tries
 IDLE: Final = 8  # connections kept
+NOT_THIS_NAME: Final = frozenset({62, 64})  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH
 KEPT_S: Final = 60.0  # for how long: the service hangs up later than that
 TEND_S: Final = 60.0  # how often the certificate is looked at
 MEDIA: Final = "application/json"
@@ -213,11 +214,12 @@ class HttpsTransport:
         except ssl.SSLCertVerificationError as error:
             connection.close()
             raise Denied(
-                f"what answers at {self.where} has no certificate that you believe: {error.verify_message}",
-                hint="ask who runs custody; do not go on before you know",
+                f"what answers at {self.where} has no certificate that you believe: {error.verify_message}", hint=_unbelieved(error)
             ) from None
         except ssl.SSLError as error:
             connection.close()
+            if error.reason == "WRONG_VERSION_NUMBER":
+                raise KeyServiceUnavailable(f"what answers at {self.where} does not speak TLS", hint="is the port right?") from None
             raise self._alert(error) or away(self.where, f"TLS failed ({error.reason})") from None
         except OSError as error:
             connection.close()
@@ -231,6 +233,13 @@ class HttpsTransport:
         if "ALERT" not in reason or not ("CERT" in reason or "UNKNOWN_CA" in reason):
             return None
         return NotAuthenticated(f"custody at {self.where} does not take your certificate ({reason.lower()})", hint="is it in date?")
+
+
+def _unbelieved(error: ssl.SSLCertVerificationError) -> str:
+    """Return what to do about a service's certificate: a name that it is not for is most often a slip in the address."""
+    if error.verify_code in NOT_THIS_NAME:
+        return "HERMETIC_URL needs a name that `hermetic serve --name` was given; if it has one, ask who runs custody before you go on"
+    return "ask who runs custody; do not go on before you know"
 
 
 def _notice_silence(channel: socket.socket) -> None:

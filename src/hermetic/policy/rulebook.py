@@ -18,6 +18,8 @@ from hermetic.policy.model import FILE, PolicyDocument
 from hermetic.policy.request import Context, Decision, DecisionRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermetic.policy.bundle import PolicyBundle
     from hermetic.policy.obligations import Unmet, Usage
 
@@ -49,11 +51,16 @@ class Verdict:
         """Return if allowed. Raises ApprovalNeeded if other people or a second factor are all that is missing, else PolicyDenied."""
         if self.allowed:
             return
-        hint = "\n".join(dict.fromkeys(entry.remedy for entry in self.unmet)) or "`hermetic policy explain` says what would help"
+        hint = "\n".join(dict.fromkeys(self._remedies())) or "`hermetic policy explain` says what would help"
         message = "refused: " + "; ".join(self.reasons)
         if self.by_people:
             raise ApprovalNeeded(message, hint=hint)
         raise PolicyDenied(message, hint=hint, reasons=self.reasons)
+
+    def _remedies(self) -> Iterator[str]:
+        """What would help. Nobody is sent for approvals or a second factor where no policy would permit it then either."""
+        in_vain = not self.decision.allowed and not self.by_people
+        return (entry.remedy for entry in self.unmet if not (in_vain and entry.by_people))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import hermetic
-from hermetic.errors import Conflict, HermeticError, IntegrityError, KeyUnusable, LeaseEnded, PolicyDenied
+from hermetic.assets.session import Session
+from hermetic.errors import Conflict, HermeticError, IntegrityError, KeyUnusable, LeaseEnded, NotFound, PolicyDenied
 from hermetic.formats.messages.catalogue import ListAssets
 from tests.unit.assets.real import domain, domain_template, python, real  # noqa: F401 - fixtures
 
@@ -80,6 +81,14 @@ def test_restricted_data_needs_a_purpose(real, monkeypatch):  # noqa: F811
         real.open("dataset/r").close()
     monkeypatch.setenv("HERMETIC_PURPOSE", "prepare")
     real.open("dataset/r").close()
+
+
+def test_a_store_that_nobody_placed_here_is_told_with_the_line_to_write(real):  # noqa: F811
+    settings = real.connection.home.domain_config(real.connection.project.domain) / "config.yaml"
+    with pytest.raises(NotFound) as unknown:
+        Session(real.connection).store("warehouse")
+    assert str(settings) in unknown.value.hint
+    assert "stores: {warehouse: {folder: /PATH}}" in unknown.value.hint
 
 
 def test_copies_are_recognised(real, patients):  # noqa: F811

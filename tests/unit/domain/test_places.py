@@ -27,7 +27,6 @@ from hermetic.errors import (
     IntegrityError,
     NotFound,
     StorageError,
-    Unsupported,
     UsageError,
 )
 from tests import world as w
@@ -148,7 +147,8 @@ def test_a_service_address_is_not_ignored(world, monkeypatch):
         ("https://custody.example:9443", ServicePlace("custody.example", 9443)),
         ("https://custody.example/", ServicePlace("custody.example", 8443)),
         ("https://[::1]:443", ServicePlace("::1", 443)),
-        ("http://custody.example", Unsupported),
+        ("http://custody.example", UsageError),
+        ("/run/custody.sock", UsageError),
         ("unix:relative", UsageError),
         ("https://", UsageError),
         ("https://host:port", UsageError),

@@ -67,6 +67,21 @@ def test_what_people_cannot_help_is_denied() -> None:
             shipped().judge(asked).require()
 
 
+def test_nobody_is_sent_for_a_second_factor_or_approvals_that_would_not_help() -> None:
+    """No policy lets an engineer enrol or promote, however many agree; where the policy would, the hint says how."""
+    for asked in (
+        request(Action.ENROL, "ml-engineer", enforcement=Enforcement.SEPARATED),
+        request(Action.PROMOTE, "ml-engineer"),
+    ):
+        with pytest.raises(PolicyDenied) as denied:
+            shipped().judge(asked).require()
+        assert "no policy permits it" in str(denied.value)
+        assert denied.value.hint == "`hermetic policy explain` says what would help"
+    with pytest.raises(ApprovalNeeded) as needed:
+        shipped().judge(request(Action.ADMINISTER_KEYS, "security-engineer", enforcement=Enforcement.SEPARATED)).require()
+    assert "hermetic identity confirm" in str(needed.value.hint)
+
+
 def test_a_rulebook_says_which_policy_it_is() -> None:
     assert shipped().digest == bundle.digest(defaults.document_text(DOMAIN, "risk"), defaults.cedar_texts())
 

@@ -6,13 +6,16 @@ import contextlib
 import dataclasses
 import errno
 import http.client
+import socket
 import ssl
+import threading
 
 import pytest
 
 from hermetic.crypto import x509
 from hermetic.custody import authority_keys, repeating
 from hermetic.db import tables
+from hermetic.domain.custody_place import ServicePlace
 from hermetic.domain.https_identity import version_of
 from hermetic.domain.https_port import SILENT, HttpsPort, HttpsTransport
 from hermetic.domain.leases import LeaseHolder
@@ -130,8 +133,29 @@ def test_who_is_enrolled_and_has_no_roles(made):
 
 
 def test_a_service_under_another_name(made):
-    with made.running(names=("custody.example",)), pytest.raises(Denied, match="no certificate that you believe"):
+    with made.running(names=("custody.example",)), pytest.raises(Denied, match="no certificate that you believe") as refused:
         made.port("ana").ask(Hello())
+    assert "serve --name" in refused.value.hint
+
+
+def test_a_port_where_nobody_speaks_tls(made):
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        place = ServicePlace("127.0.0.1", plain.getsockname()[1])
+        answering = threading.Thread(target=answer_plainly, args=(plain,))
+        answering.start()
+        port = HttpsPort(place, made.world.domain, made.paths("ana"))
+        with contextlib.closing(port), pytest.raises(KeyServiceUnavailable, match="does not speak TLS") as refused:
+            port.ask(Hello())
+        answering.join()
+    assert "port" in refused.value.hint
+
+
+def answer_plainly(listener):
+    """Answer one caller as a server of HTTP without TLS does."""
+    caller, _ = listener.accept()
+    with caller:
+        caller.recv(4096)
+        caller.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
 def test_a_service_of_another_authority(made, tmp_path):
