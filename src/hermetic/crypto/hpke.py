@@ -17,6 +17,7 @@ its own, "hermetic/v1/" NAME LF, so that a message for one is none for the other
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Final, NoReturn
 
@@ -36,6 +37,7 @@ OVERHEAD: Final = ENC + TAG
 LIMIT: Final = 64 * 1024 * 1024  # bytes of one message: keys and small files; large data has a format of its own
 _MLKEM_PUBLIC: Final = 1184
 _MLKEM_SEED: Final = 64
+_SMALL_ORDER: Final = "not a hybrid public key: its X25519 half is of small order"
 
 
 class PrivateKey:
@@ -88,12 +90,16 @@ def seal(public: bytes, plaintext: bytes | memoryview, info: bytes) -> bytes:
     try:
         return _suite().encrypt(plaintext, hpke.MLKEM768X25519PublicKey(mlkem, x25519), info)
     except ValueError:  # a point of small order gives a shared secret of zeros
-        raise FormatError("not a hybrid public key: its X25519 half is of small order") from None
+        raise FormatError(_SMALL_ORDER) from None
 
 
 def check_public(public: bytes) -> bytes:
     """Return a public key that things can be sealed to. Raises FormatError."""
-    seal(public, b"", b"")
+    _, x25519 = _public(public)
+    try:
+        _probe().exchange(x25519)
+    except ValueError:
+        raise FormatError(_SMALL_ORDER) from None
     return public
 
 
@@ -101,6 +107,12 @@ def fingerprint(public: bytes) -> str:
     """Return 32 hexadecimal digits, in eights, that two people compare by voice: the first 16 bytes of the key's SHA-256."""
     digest = hashlib.sha256(public).hexdigest()[:32]
     return " ".join(digest[at : at + 8] for at in range(0, 32, 8))
+
+
+@functools.cache
+def _probe() -> X25519PrivateKey:
+    """Return a key that is nobody's: with a point of small order any gives a shared secret of zeros, which the library refuses."""
+    return X25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
 def _suite() -> hpke.Suite:
@@ -120,6 +132,7 @@ def _public_of(mlkem: MLKEM768PrivateKey, x25519: X25519PrivateKey) -> bytes:
     return mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
 
 
+@functools.lru_cache(maxsize=32)
 def _public(public: bytes) -> tuple[MLKEM768PublicKey, X25519PublicKey]:
     if len(public) != PUBLIC:
         raise FormatError(f"a hybrid public key has {PUBLIC} bytes, not {len(public)}")

@@ -5,6 +5,8 @@ Invariants:
    that nothing was handed over, and if even that cannot be written the intent stands alone and counts as released.
 2. Steps 1 to 3 read one snapshot. Step 4 reads what they relied on again inside the transaction that writes the intent, and
    step 5 once more right before unwrapping. If anything moved, the request starts again, a few times, then is refused.
+   Both ask every question of steps 1 to 3 again. Where the stored bytes of all answers are the same, so is all that follows from
+   them; where any differ, the caller and the versions are looked up and compared anew (`_still`).
 3. All references of a request are released, or none is.
 
 A worked example. `open-versions` for dataset/patients@3, purpose prepare: the caller is os:1000, known as ana (1); the version is
@@ -28,6 +30,7 @@ from hermetic.custody.resolve import Memo, Resolved, again, as_resource
 from hermetic.custody.views import members_of, openings_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
+from hermetic.db.relied import Changed
 from hermetic.errors import Conflict, FormatError, HermeticError, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.versions import Opened, OpenVersions, Released
@@ -36,6 +39,8 @@ from hermetic.policy.request import Action
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from hermetic.catalog.values import Exposure, Run
     from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
@@ -43,17 +48,19 @@ if TYPE_CHECKING:
     from hermetic.custody.decide import Taken, Verdict
     from hermetic.custody.inforce import InForce
     from hermetic.custody.work import Work
+    from hermetic.db.relied import Relied
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.base import Receipt
     from hermetic.formats.messages.versions import Lease
 
 BATCH = 1000  # references in one request
+PLANNED = 4  # references in a request whose rows are asked for at once
 PATH_LIMIT = 4096  # characters of an exposure's path
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What steps 1 to 3 found in one snapshot."""
+    """What steps 1 to 3 found in one snapshot; `relied` are the rows that they found it in."""
 
     caller: Caller
     policy: InForce
@@ -61,6 +68,7 @@ class Prepared:
     purpose: Purpose
     versions: tuple[Resolved, ...]
     verdicts: tuple[Verdict, ...]
+    relied: Relied | None
 
     def fixed_points(self) -> tuple[object, ...]:
         """Everything that has to be the same in steps 4 and 5."""
@@ -81,7 +89,7 @@ def open_versions(call: Call, request: OpenVersions) -> Opened:
     """Release the keys of versions. Raises NotFound, PolicyDenied, ApprovalNeeded, KeyUnusable, RowTampered, WrongKey."""
     _check(request)
     for _ in range(TRIES):
-        with call.custodian.database.read(call.custodian.row_keys) as session:
+        with call.custodian.database.read(call.custodian.row_keys, plan=_plan(call, request)) as session:
             prepared = prepare(call, session, request)
         for verdict in prepared.verdicts:
             denial.refuse_unless(call, prepared.caller, verdict)
@@ -104,6 +112,13 @@ def _check(request: OpenVersions) -> None:
         raise UsageError("one version is exposed at a time")
     if not request.exposure.path.startswith("/") or len(request.exposure.path) > PATH_LIMIT:
         raise UsageError(f"an exposure has an absolute path of at most {PATH_LIMIT} characters")
+
+
+def _plan(call: Call, request: OpenVersions) -> Hashable:
+    """Return what requests have in common that read the same rows, as far as can be told; None for batches."""
+    if len(request.refs) > PLANNED:
+        return None
+    return ("open-versions", call.caller, call.credential, request.refs, request.environment, request.run, request.promotion)
 
 
 def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared:
@@ -136,7 +151,10 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
         question = question if carried is None else carried.question(caller, policy, item)
         counted[item.asset.id] += 1
         verdicts.append(decide(call, session, question))
-    return Prepared(caller, policy, run, purpose, found, tuple(verdicts))
+    for item in found:  # by name so far; a name may be given to another
+        session.rely(tables.version, item.version.id)
+        session.rely(tables.asset, item.asset.id)
+    return Prepared(caller, policy, run, purpose, found, tuple(verdicts), session.relied())
 
 
 def _release(call: Call, request: OpenVersions, prepared: Prepared) -> Opened:
@@ -174,12 +192,19 @@ def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Inten
     """Step 5: check the epoch once more; unwrap. Should that fail, everything that step 4 consumed is given back, on record."""
     custodian = call.custodian
     try:
-        with custodian.database.read(custodian.row_keys) as session:
+        with custodian.database.read(custodian.row_keys, plan=_keys_of(prepared)) as session:
             found = _still(call, session, request, prepared)
             return unwrapping.unwrap_all(call, session, found, recovering=prepared.purpose is Purpose.RECOVER)
     except HermeticError as error:
         _take_back(call, request, intent, type(error).__name__.lstrip("_"))
         raise
+
+
+def _keys_of(prepared: Prepared) -> Hashable:
+    """Return what requests have in common that are unwrapped under the same keys; None for batches."""
+    if len(prepared.versions) > PLANNED:
+        return None
+    return "unwrap", frozenset((item.kek.kek_id, item.kek_number) for item in prepared.versions)
 
 
 def _take_back(call: Call, request: OpenVersions, intent: Intent, failure: str) -> None:
@@ -199,6 +224,15 @@ def _still(call: Call, session: ReadSession, request: OpenVersions, prepared: Pr
 
     Raises Moved, and Conflict once the run has ended.
     """
+    try:
+        session.require_unchanged(prepared.relied)
+    except Changed:  # which may be what no decision relies on: how often a key was used, what another release took along
+        return _compared(call, session, request, prepared)
+    return prepared.versions
+
+
+def _compared(call: Call, session: ReadSession, request: OpenVersions, prepared: Prepared) -> tuple[Resolved, ...]:
+    """Look up caller, policy, run and versions anew, and compare them. Raises as `_still`."""
     caller, memo = callers.require(call, session), Memo()
     found = tuple(again(session, item, memo) for item in prepared.versions)
     points = (caller.fixed_points(), call.custodian.policy.current(session).digest, *(item.fixed_points() for item in found))

@@ -28,12 +28,13 @@ from hermetic import steps
 from hermetic.db import filesystems, forks
 from hermetic.db.faults import driver_errors
 from hermetic.db.postgres.place import PostgresPlace
+from hermetic.db.relied import Plans
 from hermetic.db.rows import ReadSession, Session
 from hermetic.db.schema import check_revision
 from hermetic.errors import HermeticError, IntegrityError, StorageError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from hermetic.db.columns import RowKeys
     from hermetic.db.links import Link
@@ -72,6 +73,7 @@ class Database:
         self._lock = queue
         self._idle: dict[bool, deque[Link]] = {True: deque(), False: deque()}  # by "may write"
         self._gate = forks.Gate(self._close_idle, self._lock.forget)
+        self._plans = Plans()
 
     @staticmethod
     def open(place: DatabasePlace, *, timeout_s: float = TIMEOUT_S, unsafe: Mapping[int, str] = filesystems.UNSAFE) -> Database:
@@ -153,14 +155,19 @@ class Database:
             steps.reached(step)
 
     @contextlib.contextmanager
-    def read(self, keys: RowKeys | None) -> Iterator[ReadSession]:
-        """One read-only transaction over the state at entry. Raises as `write`, never for want of a turn."""
+    def read(self, keys: RowKeys | None, *, plan: Hashable = None) -> Iterator[ReadSession]:
+        """One read-only transaction over the state at entry. Raises as `write`, never for want of a turn.
+
+        Sessions with the same `plan` ask mostly the same: the questions of the last one are put together (`relied`).
+        """
         with self._gate.entered(), self._transaction(write=False, step="") as link:
-            session = ReadSession(link, keys)
+            session = ReadSession(link, keys, () if plan is None else self._plans.find(plan))
             try:
                 yield session
             finally:
                 session.end()
+            if plan is not None:
+                self._plans.keep(plan, session.relied() or ())
 
     def snapshot_bytes(self) -> bytes:
         """Return a consistent copy of the whole database. Protected columns and rows are in it as stored."""

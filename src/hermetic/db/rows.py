@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hermetic.db import authentic, layout, protect
 from hermetic.db.faults import DRIVER_ERRORS, driver_errors, translate
+from hermetic.db.relied import ANSWER_ROWS, ANSWERS, TOGETHER, Changed, same
 from hermetic.errors import Conflict, IntegrityError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hermetic.db.layout import Layout
     from hermetic.db.links import Link
     from hermetic.db.protect import Row
+    from hermetic.db.relied import Query, Relied, Stored
 
 Key = str | int | bytes | tuple[str | int | bytes, ...]
 T = TypeVar("T")
@@ -35,12 +37,21 @@ _WRONG_ROW = "was answered by another row: an index was changed by hand"
 
 
 class ReadSession:
-    """One consistent snapshot of the database. Made by `Database.read`, ended by leaving the `with`."""
+    """One consistent snapshot of the database. Made by `Database.read`, ended by leaving the `with`.
 
-    def __init__(self, link: Link, keys: RowKeys | None) -> None:
+    It asks a question once: what was answered is remembered, for `relied` and for whoever asks again.
+    """
+
+    _remembers = True
+
+    def __init__(self, link: Link, keys: RowKeys | None, planned: tuple[Query, ...] = ()) -> None:
         self._link: Link | None = link
         self._keys = keys
         self._pid = os.getpid()
+        self._planned = planned
+        self._ahead: dict[Query, Sequence[Stored]] = {}
+        self._asked: dict[Query, Sequence[Stored]] = {}
+        self._complete = True
 
     @property
     def connection(self) -> sa.Connection:
@@ -69,8 +80,7 @@ class ReadSession:
         wanted = protect.wanted(shape, self._keys, equals)
         names = tuple(name for name, value in wanted.items() if value is not None)
         nulls = tuple(name for name, value in wanted.items() if value is None)
-        statement = self._live().statements.select(shape, names, nulls)
-        rows = self._fetch(shape, statement.sql, [wanted[name] for name in names])
+        rows = self._answer((shape, names, nulls, tuple([wanted[name] for name in names])))
         tests = [(shape.at[name], value) for name, value in wanted.items()]
         if any(row[index] != value for row in rows for index, value in tests):
             raise authentic.tampered(shape.name, None, _WRONG_ROW)
@@ -123,6 +133,35 @@ class ReadSession:
         with driver_errors():
             return self._live().whole()
 
+    def relied(self) -> Relied | None:
+        """Return every question that `get` and `find` answered, with the rows as stored; None if there were too many."""
+        return dict(self._asked) if self._complete else None
+
+    def rely(self, table: sa.Table, key: Key, /) -> None:
+        """Have `relied` ask for a row by its key as well, that was found by other columns. Raises NotFound, RowTampered."""
+        shape = layout.of(table)
+        parts = protect.key_parts(shape, key)
+        query = (shape, shape.keys, (), parts)
+        if query in self._asked:
+            return
+        met = [row for (other, *_), rows in self._asked.items() if other is shape for row in rows if shape.key_of(row) == parts]
+        if met:
+            self._asked[query] = met[:1]
+        else:
+            self.require(table, key)
+
+    def require_unchanged(self, relied: Relied | None) -> None:
+        """Ask the same questions; return if the answers are the same, byte for byte. Raises Changed, StorageError."""
+        if relied is None:
+            raise Changed("too much was read to be compared")
+        found = self._together((*relied, *self._planned))
+        self._planned = ()
+        for query, before in relied.items():
+            if not same(before, found[query]):
+                raise Changed(f"table {query[0].name}")
+        if self._remembers:
+            self._ahead |= found
+
     def end(self) -> None:
         """Make the session unusable; called when its block is left."""
         self._link = None
@@ -135,12 +174,50 @@ class ReadSession:
         return self._link
 
     def _by_key(self, shape: Layout, parts: tuple[Any, ...]) -> Sequence[Any] | None:
-        statement = self._live().statements.select(shape, shape.keys, ())
-        for stored in self._fetch(shape, statement.sql, parts):
+        for stored in self._answer((shape, shape.keys, (), parts)):
             if shape.key_of(stored) != parts:
                 raise authentic.tampered(shape.name, parts, _WRONG_ROW)
             return stored
         return None
+
+    def _answer(self, query: Query) -> Sequence[Stored]:
+        """Return the stored rows that a query finds, in order of key."""
+        rows = self._asked.get(query)
+        if rows is not None:
+            self._live()
+            return rows
+        if self._planned:
+            self._ahead |= self._together((query, *self._planned))
+            self._planned = ()
+        rows = self._ahead.get(query)
+        if rows is None:
+            rows = self._alone(query)
+        if self._remembers:
+            if len(rows) > ANSWER_ROWS or len(self._asked) >= ANSWERS:
+                self._complete = False
+            else:
+                self._asked[query] = rows
+        return rows
+
+    def _alone(self, query: Query) -> Sequence[Stored]:
+        shape, names, nulls, values = query
+        return self._fetch(shape, self._live().statements.select(shape, names, nulls).sql, values)
+
+    def _together(self, queries: Iterable[Query]) -> dict[Query, Sequence[Stored]]:
+        """Answer several queries, in one statement where they are few."""
+        asked = tuple(dict.fromkeys(queries))
+        if not 1 < len(asked) <= TOGETHER:
+            return {query: self._alone(query) for query in asked}
+        statement = self._live().statements.together(tuple([query[:3] for query in asked]))
+        values = [value for query in asked for value in query[3]]
+        try:
+            rows = self._fetch(asked[0][0], statement.sql, values)
+        except IntegrityError:  # text that is none, for instance: one by one they say which row it is in
+            return {query: self._alone(query) for query in asked}
+        found: list[list[Stored]] = [[] for _ in asked]
+        for row in rows:
+            found[row[0]].append(statement.picks[row[0]](row))
+        return {query: _in_order(query[0], answer) for query, answer in zip(asked, found, strict=True)}
 
     def _fetch(self, shape: Layout, sql: str, parameters: Sequence[Any]) -> list[Sequence[Any]]:
         link = self._live()
@@ -156,12 +233,23 @@ class ReadSession:
             raise failure from None
 
 
+def _in_order(shape: Layout, rows: list[Stored]) -> list[Stored]:
+    if len(rows) > 1:
+        try:
+            rows.sort(key=shape.key_of)
+        except TypeError:
+            raise authentic.tampered(shape.name, None, "was changed by hand: its key has another type") from None
+    return rows
+
+
 class Session(ReadSession):
     """One write transaction: everything or nothing. Made by `Database.write`; leaving the `with` commits, an error rolls back.
 
     After a statement that failed, leave it: whoever catches the error inside and goes on is refused by a server, at the commit if not
-    before, and nothing is written.
+    before, and nothing is written. It sees what it writes itself, and so remembers no answers.
     """
+
+    _remembers = False
 
     def insert(self, table: sa.Table, /, **values: Any) -> None:
         """Insert a row; columns left out are NULL. Raises Conflict when key or unique columns exist, UsageError for wrong values."""

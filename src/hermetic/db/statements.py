@@ -7,24 +7,35 @@ statement costs a look-up and a driver call.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.engine.interfaces import Dialect
 
     from hermetic.db.layout import Layout
 
+    Part = tuple[Layout, tuple[str, ...], tuple[str, ...]]
+    """Table, columns that equal parameters, columns that are NULL."""
+
+TOGETHER: Final = 256  # statements of several parts that are kept
+_KINDS: Final = (int, str, bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text; for updates, `slots` gives each parameter: from the row after (True) or before the change, and its place there."""
+    """SQL text; for updates, `slots` gives each parameter: from the row after (True) or before the change, and its place there.
+
+    For several selects in one, `picks` makes of what the part with that number found the row as it is stored.
+    """
 
     sql: str
     slots: tuple[tuple[bool, int], ...] = ()
+    picks: tuple[Callable[[Sequence[Any]], tuple[Any, ...]], ...] = ()
 
 
 class Statements:
@@ -35,6 +46,7 @@ class Statements:
         self._dialect = dialect
         self._mark, self._types = mark, types
         self._kept: dict[tuple[Any, ...], Statement] = {}
+        self._together: dict[tuple[Part, ...], Statement] = {}
 
     def insert(self, shape: Layout) -> Statement:
         """Insert all columns, parameters in stored order."""
@@ -55,6 +67,40 @@ class Statements:
         empty = [shape.table.c[name].is_(None) for name in nulls]
         query = sa.select(shape.table).where(*_is(shape, names), *empty).order_by(*shape.table.primary_key.columns)
         return self._keep(key, query)
+
+    def together(self, parts: tuple[Part, ...]) -> Statement:
+        """Several selects in one: rows of all parts, each with the number of its part first, parameters one part after the other.
+
+        Columns stand in groups by type, filled up with NULL, since the rows of one statement have one shape. In no order.
+        """
+        kept = self._together.get(parts)
+        if kept is not None:
+            return kept
+        groups = [[[name for name in shape.columns if shape.types[name] is kind] for kind in _KINDS] for shape, *_ in parts]
+        widths = [max(len(group[at]) for group in groups) for at in range(len(_KINDS))]
+        texts, picks = [], []
+        for number, ((shape, names, nulls), group) in enumerate(zip(parts, groups, strict=True)):
+            texts.append(self._part(number, shape, (names, nulls), list(zip(_KINDS, group, widths, strict=True))))
+            places: dict[str, int] = {}
+            for at, listed in enumerate(group):
+                places |= {name: 1 + sum(widths[:at]) + place for place, name in enumerate(listed)}
+            picks.append(itemgetter(*(places[name] for name in shape.columns)))
+        if len(self._together) >= TOGETHER:
+            self._together.clear()
+        statement = self._together[parts] = Statement(" UNION ALL ".join(texts), picks=tuple(picks))
+        return statement
+
+    def _part(
+        self, number: int, shape: Layout, where: tuple[tuple[str, ...], tuple[str, ...]], groups: list[tuple[type, list[str], int]]
+    ) -> str:
+        quote = self._dialect.identifier_preparer.quote
+        columns = [str(number)]
+        for kind, names, width in groups:
+            empty = "NULL" if self._types is None else f"NULL::{self._types[kind]}"
+            columns += [*map(quote, names), *[empty] * (width - len(names))]
+        tests = [*(f"{quote(name)} = {self._mark}" for name in where[0]), *(f"{quote(name)} IS NULL" for name in where[1])]
+        text = f"SELECT {', '.join(columns)} FROM {quote(shape.name)}"  # noqa: S608 - our own names
+        return f"{text} WHERE {' AND '.join(tests)}" if tests else text
 
     def update(self, shape: Layout, names: tuple[str, ...]) -> Statement:
         """Write columns `names`, their lookup columns, revision and mac of the row with this key and, if it has one, old revision."""

@@ -30,7 +30,8 @@ Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 def encode(value: JsonValue) -> bytes:
     """Return the one encoding of `value`. Raises UsageError for a value that has none."""
     try:
-        return _ENCODER.encode(_ordered(value, 0)).encode("utf-8")
+        text = _SORTING.encode(value) if _sorts_alike(value, 0) else _ENCODER.encode(_ordered(value, 0))
+        return text.encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError("text holds half of a surrogate pair and has no UTF-8 form") from None
 
@@ -53,6 +54,33 @@ def decode(raw: bytes, *, limit: int) -> Json:
     if not same:
         raise FormatError("JSON is not in canonical form (RFC 8785)")
     return value
+
+
+def _sorts_alike(value: JsonValue, depth: int) -> bool:
+    """Check every part of `value`; return whether all keys are ASCII, for which Python's order and that of RFC 8785 are one.
+
+    Raises UsageError for a value that has no encoding; of one with other keys, `_ordered` checks the rest.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _integer(value) == value
+    if value is None or isinstance(value, (str, bool)):
+        return True
+    if depth >= MAX_DEPTH:
+        raise UsageError(f"canonical JSON is at most {MAX_DEPTH} containers deep")
+    if isinstance(value, dict):
+        try:
+            if not all(map(str.isascii, value)):
+                return False
+        except TypeError:
+            raise UsageError("an object key in canonical JSON is a string") from None
+        value = value.values()  # type: ignore[assignment]
+    elif not isinstance(value, (list, tuple)):
+        raise UsageError(f"canonical JSON cannot hold a {type(value).__name__}")
+    alike = True
+    for part in value:
+        if type(part) not in _LEAVES and not _sorts_alike(part, depth + 1):
+            alike = False
+    return alike
 
 
 def _ordered(value: JsonValue, depth: int) -> JsonValue:
@@ -102,7 +130,9 @@ def _refuse_number(text: str) -> NoReturn:
     raise FormatError(f"JSON number {text[:24]!r} is not an integer")
 
 
+_LEAVES = frozenset((str, bool, type(None)))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+_SORTING = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False, sort_keys=True)
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique,
     parse_int=_parse_integer,

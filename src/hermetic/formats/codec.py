@@ -27,6 +27,7 @@ MESSAGE_LIMIT = 4 * 1024 * 1024
 WIRE_VERSION = 1
 
 _T = TypeVar("_T")
+Reader: typing.TypeAlias = typing.Callable[[Any, str], Any]
 _BY_NAME: dict[str, type] = {}
 _NAME_OF: dict[type, str] = {}
 
@@ -90,50 +91,70 @@ def _load_all() -> None:
         importlib.import_module(module.name)
 
 
-def _dump(value: object) -> Any:
+_AS_THEY_ARE = frozenset((str, bool, int, type(None)))
+
+
+def _dump(value: Any) -> Any:
+    kind: type = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
     if isinstance(value, enum.StrEnum):
         return value.value
-    if value is None or isinstance(value, str | bool | int):
-        return value
     if isinstance(value, bytes):
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
     if isinstance(value, tuple):
         return [_dump(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _dump(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    raise FormatError(f"a port message cannot carry a {type(value).__name__}")
+    names = _names(kind)
+    if names is not None:
+        return {name: _dump(getattr(value, name)) for name in names}
+    if isinstance(value, str | int):
+        return value
+    raise FormatError(f"a port message cannot carry a {kind.__name__}")
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _names(cls: type) -> tuple[str, ...] | None:
+    """Return the names of the fields of a part of a message, None for a class that is none."""
+    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
 
 
 def _load(kind: Any, value: Any, where: str) -> Any:
+    return _reader(kind)(value, where)
+
+
+@functools.cache
+def _reader(kind: Any) -> Reader:
+    """Return what reads a value of one type hint, worked out once."""
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
-        return _load_optional(kind, value, where)
+        return functools.partial(_load_optional, _reader(next(arg for arg in get_args(kind) if arg is not types.NoneType)))
     if origin is tuple:
-        if not isinstance(value, list):
-            raise FormatError(f"{where}: expected a list")
-        return tuple(_load(get_args(kind)[0], item, where) for item in value)
+        return functools.partial(_load_tuple, _reader(get_args(kind)[0]))
     if dataclasses.is_dataclass(kind):
-        return _load_dataclass(typing.cast("type", kind), value, where)
-    return _load_plain(getattr(kind, "__supertype__", kind), value, where)
+        return functools.partial(_load_dataclass, typing.cast("type", kind))
+    return functools.partial(_load_plain, getattr(kind, "__supertype__", kind))
 
 
-def _load_optional(kind: Any, value: Any, where: str) -> Any:
-    if value is None:
-        return None
-    inner = next(arg for arg in get_args(kind) if arg is not types.NoneType)
-    return _load(inner, value, where)
+@functools.cache
+def _readers(cls: type) -> dict[str, Reader]:
+    return {name: _reader(hint) for name, hint in get_type_hints(cls).items()}
+
+
+def _load_optional(reader: Reader, value: Any, where: str) -> Any:
+    return None if value is None else reader(value, where)
+
+
+def _load_tuple(reader: Reader, value: object, where: str) -> object:
+    if not isinstance(value, list):
+        raise FormatError(f"{where}: expected a list")
+    return tuple([reader(item, where) for item in value])
 
 
 def _load_dataclass(cls: type, value: object, where: str) -> object:
-    hints = _hints(cls)
-    if not isinstance(value, dict) or set(value) != set(hints):
-        raise FormatError(f"{where}: expected exactly the fields {', '.join(sorted(hints)) or '(none)'}")
-    return cls(**{name: _load(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
+    readers = _readers(cls)
+    if not isinstance(value, dict) or value.keys() != readers.keys():
+        raise FormatError(f"{where}: expected exactly the fields {', '.join(sorted(readers)) or '(none)'}")
+    return cls(**{name: reader(value[name], f"{where}.{name}") for name, reader in readers.items()})
 
 
 def _load_plain(kind: Any, value: object, where: str) -> object:

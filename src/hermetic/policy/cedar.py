@@ -3,6 +3,10 @@
 Cedar skips a policy whose evaluation fails, so that a `forbid` which meets an attribute of the wrong type would silently not
 forbid. Three things prevent that here: policies are validated strictly when they are loaded, every request and every entity is
 checked against the schema when it is decided, and a decision that reports any error is a refusal whatever else it says.
+
+What Cedar says follows from policies, principal, resource and context alone, so that the same question has the same answer, which is
+kept. No question is the same as another while the time is part of it; where no policy about an action can read it, it is left out
+of the question (`_read_of`).
 """
 
 from __future__ import annotations
@@ -31,8 +35,12 @@ if TYPE_CHECKING:
 MAX_FILES = 64
 MAX_POLICIES = 500
 _CACHED = 512  # parsed pairs of principal and resource
+_ANSWERS = 1024  # that are kept
+_MOVING = ("now", "mfa_age")  # what is another in every question
+_STILL: dict[str, Any] = {"now": {"__extn": {"fn": "datetime", "arg": "1970-01-01T00:00:00.000Z"}}}  # the schema wants one
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+_CONTEXT = re.compile(r"\bcontext\b(?!\s*\.\s*[a-z_]+|\s+has\s+[a-z_]+)")  # the context as a whole, or by something worked out
 _QUOTED = re.compile(r"`([^`]+)`")
 _OF_POLICY = re.compile(r"^for policy `policy\d+`[,:]\s*")
 
@@ -66,6 +74,8 @@ class Engine:
             raise error_of(tuple(found))
         self.policies: tuple[PolicyText, ...] = tuple(loaded)
         self._set_for = lru_cache(maxsize=len(Action))(lambda action: _set_of(loaded, action))
+        self._read_of = lru_cache(maxsize=len(Action))(lambda action: _read_of(loaded, action))
+        self._answered = lru_cache(maxsize=_ANSWERS)(self._ask)
         self._parsed = lru_cache(maxsize=_CACHED)(self._parse_entities)
 
     def _parse_entities(self, text: str) -> cedarpy.Entities:
@@ -93,21 +103,29 @@ class Engine:
         entities = ""
         try:
             entities = json.dumps(entities_of(request))
-            question = {
-                "principal": {"type": "Principal", "id": request.principal.id},
-                "action": {"type": "Action", "id": str(request.action)},
-                "resource": {"type": _type_of(request), "id": request.resource.id},
-                "context": json.dumps(context_of(request)),
-            }
-            answer = cedarpy.is_authorized(question, self._set_for(request.action), self._parsed(entities), self._schema)
+            context = context_of(request)
+            moving = {name: value for name, value in context.items() if name not in _MOVING or name in self._read_of(request.action)}
+            names = (request.principal.id, str(request.action), _type_of(request), request.resource.id)
+            return self._answered(names, entities, json.dumps(_STILL | moving))
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
             detail = _without(entities, str(error)) if entities else type(error).__name__
             return _refusal((f"the request does not fit the schema: {detail}",))
+
+    def _ask(self, names: tuple[str, str, str, str], entities: str, context: str) -> Decision:
+        """Ask Cedar. Raises as it does for a request that does not fit the schema."""
+        principal, action, kind, resource = names
+        question = {
+            "principal": {"type": "Principal", "id": principal},
+            "action": {"type": "Action", "id": action},
+            "resource": {"type": kind, "id": resource},
+            "context": context,
+        }
+        answer = cedarpy.is_authorized(question, self._set_for(Action(action)), self._parsed(entities), self._schema)
         errors = tuple(_without(entities, error) for error in answer.diagnostics.errors)
         if errors:
             return _refusal(errors)
-        names = answer.diagnostics.id_annotations_by_reason
-        return _decision(answer.decision, tuple(sorted(names.get(reason, reason) for reason in answer.diagnostics.reasons)))
+        ids = answer.diagnostics.id_annotations_by_reason
+        return _decision(answer.decision, tuple(sorted(ids.get(reason, reason) for reason in answer.diagnostics.reasons)))
 
 
 def _decision(decision: cedarpy.Decision, policies: tuple[str, ...]) -> Decision:
@@ -122,6 +140,14 @@ def _decision(decision: cedarpy.Decision, policies: tuple[str, ...]) -> Decision
 def _set_of(policies: list[PolicyText], action: Action) -> cedarpy.PolicySet:
     """Only policies whose head names the action can say anything about it; leaving the others out saves evaluating them."""
     return cedarpy.PolicySet.from_str("\n".join(policy.text for policy in policies if action in policy.actions))
+
+
+def _read_of(policies: list[PolicyText], action: Action) -> frozenset[str]:
+    """Return what of the moving circumstances policies about an action may read: too much rather than too little."""
+    texts = [policy.text for policy in policies if action in policy.actions]
+    if any(_CONTEXT.search(text) for text in texts):
+        return frozenset(_MOVING)
+    return frozenset(name for name in _MOVING if any(name in text for text in texts))
 
 
 def _type_of(request: DecisionRequest) -> str:

@@ -71,6 +71,17 @@ def test_few_and_small_rows_are_kept(keys, monkeypatch):
     for stored in rows:
         protect.reveal(shape, keys, stored)
     assert [keys.seen.find(shape, stored) is not None for stored in rows] == [False, False, True, True, True]
-    large = stored_run(keys, name="x" * 9000)
+    large = stored_run(keys, name="x" * (seen.ROW_BYTES + 1))
     protect.reveal(shape, keys, large)
     assert keys.seen.find(shape, large) is None
+
+
+def test_what_is_kept_takes_so_much_room(keys, monkeypatch):
+    shape, rows = layout.of(tables.run), [stored_run(keys, name=f"{number}" * 1000) for number in range(4)]
+    length = sum(len(value) for value in rows[0] if isinstance(value, str | bytes))
+    monkeypatch.setattr(seen, "ALL_BYTES", 2 * length)
+    for stored in [*rows, rows[-1]]:
+        protect.reveal(shape, keys, stored)
+    keys.seen.keep(shape, rows[-1], protect.reveal(shape, keys, rows[-1]))  # twice, as two threads may
+    assert [keys.seen.find(shape, stored) is not None for stored in rows] == [False, False, True, True]
+    assert keys.seen._bytes == 2 * length

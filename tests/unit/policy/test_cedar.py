@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from hermetic.errors import ConfigError
-from hermetic.policy import defaults
+from hermetic.policy import cedar, defaults
 from hermetic.policy.cedar import Engine
 from hermetic.policy.request import Action
 from tests.unit.policy.values import request, shipped
@@ -155,3 +156,28 @@ def test_an_engine_is_shared_between_threads() -> None:
 def test_an_engine_is_not_pickled() -> None:
     with pytest.raises(TypeError, match="policy texts"):
         pickle.dumps(shipped().engine)
+
+
+@pytest.mark.parametrize(
+    ("condition", "moving"),
+    [
+        ("context.run", set()),
+        ("context has network && context.network.isLoopback()", set()),
+        ('context.now > datetime("2026-01-01")', {"now"}),
+        ("context has mfa_age", {"mfa_age"}),
+        ('context has "purpose"', {"now", "mfa_age"}),
+        ('context["run"]', {"now", "mfa_age"}),
+        ("context == context", {"now", "mfa_age"}),
+    ],
+)
+def test_the_time_is_part_of_a_question_where_a_policy_can_read_it(condition, moving):
+    engine = Engine({"a.cedar": f'@id("a") permit (principal, action == Action::"open", resource) when {{ {condition} }};'})
+    assert engine._read_of(Action.OPEN) == moving
+    assert engine._read_of(Action.GRANT) == set()
+
+
+def test_the_same_question_is_asked_once(monkeypatch):
+    engine, asked = Engine(defaults.cedar_texts()), request(Action.OPEN, "data-steward")
+    first = engine.decide(asked)
+    monkeypatch.setattr(cedar.cedarpy, "is_authorized", lambda *_: pytest.fail("asked again"))
+    assert engine.decide(replace(asked, context=replace(asked.context, now_ms=asked.context.now_ms + 1))) == first
