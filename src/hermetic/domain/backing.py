@@ -75,6 +75,10 @@ def put_recovery(place: LocalStore, root_id: str, wrap: bytes) -> None:
     place.put_bytes(name, wrap, replace=place.exists(name))
 
 
+class _TakenOver(LogTampered):
+    """The place holds a later or another state. Never leaves this module."""
+
+
 class BackupKeeper:
     """Keeps the copy of one domain in one place up to date. `folder` is the custody home of the domain."""
 
@@ -132,7 +136,8 @@ class BackupKeeper:
             try:
                 said = self._copy()
             except HermeticError as error:
-                return self._remember(problem=error.message if error.hint is None else f"{error.message}; {error.hint}")
+                problem = error.message if error.hint is None else f"{error.message}; {error.hint}"
+                return self._remember(problem=problem, taken_over=isinstance(error, _TakenOver))
             self._copied = self._covers
             return self._remember(said)
 
@@ -185,7 +190,7 @@ class BackupKeeper:
         if newest is None or newest.generation < ours:
             return
         if newest.generation > ours or not self._continues(store, newest):
-            raise LogTampered(
+            raise _TakenOver(
                 f"{self._place} holds a later or another state of this domain than this custody home",
                 hint="if the domain was restored on another machine, this home is stale: retire it",
             )
@@ -259,10 +264,10 @@ class BackupKeeper:
         except StorageError:
             return False
 
-    def _remember(self, copied: dict[str, str] | None = None, *, problem: str | None = None) -> BackupState:
+    def _remember(self, copied: dict[str, str] | None = None, *, problem: str | None = None, taken_over: bool = False) -> BackupState:
         """Write what `status` shows. This is no unit of work: it changes nothing that policy or log know."""
         said = {"place": str(self._place), "has_recovery": str(self.has_recovery()).lower(), "problem": problem or ""}
-        said |= copied or {}
+        said |= {"taken_over": str(taken_over).lower(), **(copied or {})}
         with contextlib.suppress(HermeticError):  # a full disk here must not undo what was done
             write_state(self._custodian, said)
         return state_of(self._custodian)

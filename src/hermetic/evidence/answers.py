@@ -88,7 +88,8 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class BackupAnswer:
-    """State of the encrypted copy of custody. `behind` is how many log entries it lacks."""
+    """State of the encrypted copy of custody. `behind` is how many log entries it lacks; `taken_over`: the place holds a state of this
+    domain that is later than this one, or another."""
 
     place: str | None
     last_ms: int | None
@@ -97,3 +98,4 @@ class BackupAnswer:
     checked_ms: int | None
     has_recovery: bool
     problem: str | None
+    taken_over: bool = False

@@ -213,4 +213,5 @@ def backup_answer(facts: Facts) -> BackupAnswer:
         checked_ms=whole_number(said.get("checked_ms")),
         has_recovery=said.get("has_recovery") == "true",
         problem=said.get("problem") or None,
+        taken_over=said.get("taken_over") == "true",
     )

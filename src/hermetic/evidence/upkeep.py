@@ -20,6 +20,10 @@ DAY_MS = 86_400_000
 STALE_MS = DAY_MS  # a backup that lacks entries and is older than this is a finding
 LOG_WARNING = 2**30  # entries of one generation, half of what it takes
 CHECK_MS = 90 * DAY_MS  # a restore check older than this proves little
+_STALE = (
+    "if the domain was restored or recovered elsewhere, work there: this home is stale, and covers no copy of that one; retire it. "
+    "Else give it another place, `backup: {place: DIR}` in your own config.yaml of this domain"
+)
 
 
 def find(facts: Facts, around: Surroundings, *, backup: BackupAnswer) -> Iterator[Finding]:
@@ -93,6 +97,7 @@ def _retention(facts: Facts) -> Iterator[Finding]:
 
 def backup_findings(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
     """Yield what is wrong with the encrypted copy of custody."""
+    yield from _recovery_behind(facts, backup)
     if backup.place is None:
         yield Finding(
             "backup-missing",
@@ -140,7 +145,8 @@ def _is_recovery(root: RootFact) -> bool:
 def _backup_state(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
     place = backup.place or ""
     if backup.problem is not None:
-        yield Finding("backup-failing", "high", place, backup.problem, "see to that, then `hermetic backup now`")
+        remedy = _STALE if backup.taken_over else "see to that, then `hermetic backup now`"
+        yield Finding("backup-failing", "high", place, backup.problem, remedy)
     elif backup.last_ms is None:
         yield Finding("backup-missing", "high", place, "no copy has been written to the backup place yet", "hermetic backup now")
     elif backup.behind and facts.at_ms - backup.last_ms > STALE_MS:
@@ -148,6 +154,20 @@ def _backup_state(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
         yield Finding(
             "backup-stale", "medium", place, f"the copy is {late} old and lacks {backup.behind} log entries", "hermetic backup now"
         )
+
+
+def _recovery_behind(facts: Facts, backup: BackupAnswer) -> Iterator[Finding]:
+    """Shares and escrow open copies: where none is written, they open nothing, however healthy they look."""
+    if not (backup.place is None or backup.problem is not None or backup.last_ms is None):
+        return
+    copied = "there is no copy of custody for it to open"
+    if backup.place is not None and backup.last_ms is not None:
+        copied = f"copies fail, and it opens nothing newer than the one of {_age(facts.at_ms - backup.last_ms)} ago"
+    for root in facts.roots:
+        if _is_recovery(root):
+            yield Finding(
+                "recovery-without-copy", "high", root.uri, copied, "hermetic backup status says why; then hermetic backup now"
+            )
 
 
 def _policy(facts: Facts, around: Surroundings) -> Iterator[Finding]:

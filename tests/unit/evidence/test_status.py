@@ -292,3 +292,30 @@ def test_an_asset_of_the_same_name_elsewhere_is_another():
     assert (report.environment, report.environments) == ("development", {"development": 1, "staging": 1})
     works = status.report(facts, sample.welcome(), sample.around(environment=Environment.STAGING))
     assert works.environment == "staging"
+
+
+def test_a_home_whose_place_was_taken_over_is_told_to_retire():
+    said = {pair.name: pair.value for pair in sample.GOOD_BACKUP} | {"problem": "a later state", "taken_over": "true"}
+    facts = replace(SOUND, backup=tuple(Pair(name, value) for name, value in said.items()))
+    (finding,) = status.report(facts, sample.welcome(), sample.around()).findings
+    assert finding.code == "backup-failing"
+    assert "retire it" in finding.remedy
+    assert "backup now" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("lacks", "told"),
+    [
+        ({"problem": "the disk is full"}, "nothing newer than the one of 1 hour ago"),
+        ({"last_ms": ""}, "no copy"),
+        ({"place": ""}, "no copy"),
+    ],
+)
+def test_shares_and_escrow_are_worth_nothing_without_a_copy(lacks, told):
+    said = {pair.name: pair.value for pair in sample.GOOD_BACKUP} | lacks
+    roots = (*SOUND.roots, RootFact("r2", "recovery:escrow/legal", "active", ()))
+    facts = replace(SOUND, roots=roots, backup=tuple(Pair(name, value) for name, value in said.items()))
+    found = {finding.code: finding for finding in status.report(facts, sample.welcome(), sample.around()).findings}
+    assert found["recovery-without-copy"].subject == "recovery:escrow/legal"
+    assert told in found["recovery-without-copy"].message
+    assert "recovery-without-copy" not in codes(replace(facts, backup=sample.GOOD_BACKUP))

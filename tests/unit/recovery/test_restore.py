@@ -22,6 +22,8 @@ from hermetic.domain.restore import restore_domain
 from hermetic.errors import ConfigError, Conflict, HermeticError, Locked, LogTampered, NotFound, Unsupported, UsageError, WrongKey
 from hermetic.formats.messages import keys, policy, runs, versions
 from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.base import Pair
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.log import Anchor, ReadLog, VerifyLog
 from hermetic.ids import DataClass, Purpose
 from hermetic.providers import kernel_keyring
@@ -134,6 +136,8 @@ def test_the_old_home_is_stale_and_covers_nothing(world, tmp_path):
     w.seal(old, "dataset/late", DataClass.INTERNAL)
     state = old.ask(TakeBackup())
     assert "later or another state" in state.problem
+    with world.connect() as connection:
+        assert Pair("taken_over", "true") in connection.ask(GatherFacts()).backup
     old.close()
     assert bring_back(world, fresh_home(tmp_path, "third")).generation == 3
 
