@@ -8,6 +8,7 @@ It is a grant and an approval, no way around either:
    who merely have keys. Their yes is signed, for this request, and used up (spec/approval.md). How many they were counts as approvals
    of what is opened under the grant, so that what the policy allows "with an approval" is allowed.
 3. The grant is for who asked, `open` only, this asset only (or this version), one purpose, at most four hours, and ends by the clock.
+   When the asset is renamed, the grant and whatever was asked under the name end: another asset may get it.
 4. It is on the log under kinds of its own, and a finding from the first moment until somebody else has reviewed it.
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from hermetic.access import broken_glass, grants, identity
+from hermetic.access import approvals, broken_glass, grants, identity
 from hermetic.access.grants import Terms
 from hermetic.audit.leaf import Entry, Hidden, Leaf
 from hermetic.custody import approved, asking, callers, environments
@@ -28,6 +29,7 @@ from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.errors import Conflict, PolicyDenied, UsageError
+from hermetic.formats import codec
 from hermetic.formats.messages.access import GrantReviewed
 from hermetic.ids import Purpose, Ref
 from hermetic.policy.request import Action
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from hermetic.access.grants import Grant
     from hermetic.catalog.values import Asset, Version
     from hermetic.custody.call import Call
+    from hermetic.custody.work import Work
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.access import BreakGlass, ReviewGrant
     from hermetic.formats.messages.policy import GrantRow
@@ -151,6 +154,18 @@ def review_grant(call: Call, request: ReviewGrant) -> GrantReviewed:
         hidden = {"principal": caller.hidden(), "finding": Hidden(request.finding, f"principal:{grant.principal_id}")}
         work.log(Entry("break-glass.reviewed", {"grant": done.id, "releases": releases}, hidden))
         return GrantReviewed(grant_row(work.session, done, call.now_ms), releases)
+
+
+def end_with_name(work: Work, asset: Asset, hidden: dict[str, Hidden]) -> None:
+    """End what was asked for and agreed to under the name of an asset that is about to get another one, and log it as `hidden`'s."""
+    for item in approvals.requests(work.session, state=approvals.OPEN):
+        if item.action == Action.BREAK_GLASS and Ref.parse(codec.decode(item.request).ref).name == asset.name:
+            approvals.close(work.session, item, approvals.EXPIRED, now_ms=work.now_ms)
+            work.log(Entry("approval.expired", {"request": item.id, "renamed": True}, hidden))
+    for row in work.session.find(tables.grant_, kind=grants.BREAK_GLASS, state=grants.ACTIVE):
+        if row["asset"].partition("@")[0] == f"{asset.environment.value}:{asset.name}":
+            work.session.update(tables.grant_, row["id"], row["revision"], state=grants.REVOKED)
+            work.log(Entry("grant.revoked", {"grant": row["id"], "renamed": True}, hidden))
 
 
 def _releases(session: ReadSession, grant: Grant) -> int:

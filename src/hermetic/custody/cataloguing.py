@@ -8,7 +8,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, exposures, leftovers, lineage, runs, usage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import callers, environments
+from hermetic.custody import breaking, callers, environments
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle, strictest_copies
 from hermetic.custody.decide import allowed_caller, may, still_the_same
@@ -204,6 +204,7 @@ def rename_asset(call: Call, request: RenameAsset) -> Done:
         subject = f"asset:{asset.id}"
         hidden = {"principal": caller.hidden(), "old": Hidden(str(old), subject), "new": Hidden(str(new), subject)}
         work.log(Entry("asset.renamed", {"asset": asset.id}, hidden))
+        breaking.end_with_name(work, asset, {"principal": caller.hidden()})
     return Done()
 
 

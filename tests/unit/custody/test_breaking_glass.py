@@ -7,6 +7,7 @@ import pytest
 from hermetic.errors import ApprovalNeeded, Conflict, PolicyDenied, UsageError
 from hermetic.formats.messages import policy
 from hermetic.formats.messages.access import BreakGlass, ReviewGrant
+from hermetic.formats.messages.catalogue import RenameAsset
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.ids import DataClass, Purpose
 from tests import world as w
@@ -121,6 +122,33 @@ def test_revoking_ends_it_and_leaves_the_review(world, port, other):
     with pytest.raises(PolicyDenied):
         w.open_(other, purpose=Purpose.DEBUG)
     assert list(critical(port)) == ["break-glass-unreviewed"]
+
+
+def test_it_does_not_go_with_the_name_to_another_asset(world, port, other):
+    """Whoever may rename would otherwise choose afterwards what was meant."""
+    w.seal(port, "dataset/harmless", DataClass.CONFIDENTIAL)
+    people = enrolled(port, "vera", "wim")
+    request = ask("dataset/harmless")
+    grant = breaks(port, other, world, people, request)
+    port.ask(RenameAsset("dataset/harmless", "dataset/former"))
+    port.ask(RenameAsset("dataset/patients", "dataset/harmless"))
+    with pytest.raises(PolicyDenied):
+        w.open_(other, "dataset/harmless", purpose=Purpose.DEBUG)
+    assert next(row.state for row in port.ask(policy.ListGrants(ended=True)).grants if row.id == grant.id) == "revoked"
+    assert list(critical(port)) == ["break-glass-unreviewed"]
+
+
+def test_what_was_agreed_to_does_not_go_with_the_name_either(world, port, other):
+    w.seal(port, "dataset/harmless", DataClass.CONFIDENTIAL)
+    people, request = enrolled(port, "vera", "wim"), ask("dataset/harmless")
+    with pytest.raises(ApprovalNeeded):
+        other.ask(request)
+    for person in people:
+        person.answers(port, the_request(port), world.clock.now)
+    port.ask(RenameAsset("dataset/harmless", "dataset/former"))
+    port.ask(RenameAsset("dataset/patients", "dataset/harmless"))
+    with pytest.raises(ApprovalNeeded):
+        other.ask(request)
 
 
 def test_guards_hold_for_it(port, other):
