@@ -100,6 +100,8 @@ def request(folder: Path, uri: str) -> bytes:
     """Make a private key, keep it, and return a signing request in PEM; asked again, the same key is used. Raises StorageError."""
     private_folder(folder)
     with _alone(folder):
+        with contextlib.suppress(NotFound):
+            _forget_done(folder / PENDING, ClientIdentity.load(folder).certificate())
         return x509.to_pem((_asked(folder / PENDING, uri),), "CERTIFICATE REQUEST")
 
 
@@ -145,6 +147,7 @@ def renew(folder: Path, ask: Callable[[RenewCertificate], CertificateIssued], *,
         old = now.certificate()
         if not early and now_ms < due_ms(old):
             return False  # another process was first
+        _forget_done(folder / RENEWAL, old)
         csr = _asked(folder / RENEWAL, old.uris[0])
         try:
             answer = ask(RenewCertificate(csr))
@@ -181,6 +184,12 @@ def _asked(path: Path, uri: str) -> bytes:
     key, csr = x509.new_request(uri)
     private_file.write(path, bytes(key.view()), replace=False)
     return csr
+
+
+def _forget_done(path: Path, current: Certificate) -> None:
+    """Wipe the key of what was done up to its last step, as a crash leaves it: the certificate in use is already for it."""
+    if path.exists() and x509.public_of(Secret(private_file.read(path, LIMIT))) == current.public:
+        private_file.wipe(path)
 
 
 def _pins(folder: Path, roots: tuple[bytes, ...], given: bytes | None) -> tuple[bytes, ...]:

@@ -23,6 +23,7 @@ from hermetic.errors import (
     UsageError,
 )
 from hermetic.formats.messages import identity
+from hermetic.providers import private_file
 from tests import world as w
 
 WHY = "because the test says so"
@@ -135,6 +136,20 @@ def test_renewal_when_half_of_the_time_is_over(client):
     sets = [path for path in client.folder.iterdir() if path.is_dir() and not path.is_symlink()]
     assert len(sets) == 2  # the one in use and the one before it
     assert modes(client.folder) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["renewal.pem", "pending.pem"])
+def test_a_key_that_a_crash_left_although_it_is_in_use_is_not_asked_with_again(client, name):
+    client.install()
+    client.renew(early=True)
+    left = client.folder / name
+    private_file.write(left, ClientIdentity.load(client.folder).key.read_bytes(), replace=False)
+    if name == "pending.pem":
+        made = identity_files.request(client.folder, client.uri)
+        assert x509.parse_request(x509.request_in(made)).public != ClientIdentity.load(client.folder).certificate().public
+    else:
+        assert client.renew(early=True)
+        assert not left.exists()
 
 
 def test_one_process_renews_and_the_others_find_it(client):
