@@ -9,10 +9,12 @@ import pytest
 
 from hermetic.assets import packages as files
 from hermetic.assets.workspace import Workspace
+from hermetic.cli import package_list
 from hermetic.crypto import hpke
 from hermetic.crypto.mac import sha256
 from hermetic.crypto.secret import Secret
 from hermetic.domain import packages
+from hermetic.domain.listing import read_log
 from hermetic.errors import (
     ApprovalNeeded,
     Conflict,
@@ -154,6 +156,20 @@ def test_it_is_on_record_as_a_release(theirs, made):
     assert b"ben 0" not in rows[-3].leaf
     codes = {pair.name for pair in theirs.connection.ask(log.VerifyLog()).findings}
     assert codes <= {"log-key-first-use", "log-never-anchored"}
+
+
+def test_what_left_and_what_came_in_is_listed(theirs, mine, made, key):
+    _, entries = read_log(theirs.connection.ask, log.ReadLog(0, 100, "package."))
+    (row,) = package_list._rows(entries)
+    assert (row.what, row.ref, row.recipients) == ("created", "dataset/patients@1", (("ben 0", hpke.fingerprint(key.public)),))
+    assert row.until_ms == row.at_ms + 30 * 86_400_000
+    assert b"ben 0" not in entries[0].leaf
+    sealed, opened = files.open_package(mine.session, made, (known(theirs), key), wanted=("dataset/theirs", None, None))
+    _, entries = read_log(mine.connection.ask, log.ReadLog(0, 100, "package."))
+    (row,) = package_list._rows(entries)
+    assert (row.what, row.ref, row.package, row.from_domain) == ("opened", sealed.ref, opened.statement.package, theirs.session.domain)
+    mine.seal(b"x", name="dataset/other", data_class="internal", labels=(("package", "../x"), ("package-domain", "y")))
+    assert len(read_log(mine.connection.ask, log.ReadLog(0, 100, "package."))[1]) == 1
 
 
 def test_without_such_a_policy_another_person_has_to_say_yes(theirs, key, tmp_path):

@@ -123,6 +123,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "signature.made": "version",
         "signature.revoked": "version",
         "package.created": "package",
+        "package.opened": "package version",
         "package.destroyed": "package",
         "backup.made": "backup",
         "backup.destroyed": "before_ms",

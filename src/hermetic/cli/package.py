@@ -9,6 +9,7 @@ import click
 from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, DATA_CLASS, days, environment, output, passphrase_file, reason
+from hermetic.cli.package_list import ls
 from hermetic.cli.passphrase import asker
 from hermetic.cli.session import connected, workspace
 from hermetic.cli.words import moment, size
@@ -28,6 +29,9 @@ def package() -> None:
     The recipient makes a key once (`key`) and sends its public file; the sender makes a file that says who signs (`sender`). Both are
     compared by fingerprint over another way, since neither is secret and anybody could send one.
     """
+
+
+package.add_command(ls)
 
 
 @package.command()

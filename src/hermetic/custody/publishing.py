@@ -21,7 +21,7 @@ from hermetic.custody.views import encode_details, encode_openings, openings_of
 from hermetic.custody.work import unit
 from hermetic.custody.workspaces import require_parents
 from hermetic.db import tables
-from hermetic.errors import Conflict, Denied, UsageError
+from hermetic.errors import Conflict, Denied, InvalidName, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.manifest import Manifest, ManifestObject
 from hermetic.formats.messages.base import Done
@@ -32,6 +32,8 @@ from hermetic.policy.request import Action
 from hermetic.signing import manifests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hermetic.catalog.values import Asset, Place, Version
     from hermetic.custody.anew import Contents
     from hermetic.custody.call import Call
@@ -80,6 +82,8 @@ def publish_version(call: Call, request: PublishVersion) -> Published:
         work.log(_entry(asset, published, caller, raw))
         if carried is not None:
             promoting.finish(work, carried, published)
+        elif (opened := _of_package(asset, published, caller, request.labels)) is not None:
+            work.log(opened)
     return Published(
         ref=f"{asset.name}@{place.number}",
         asset=asset.id,
@@ -247,6 +251,19 @@ def member_handle(custodian: Custodian, member: str) -> bytes:
 def content_handle(custodian: Custodian, item: ObjectRecord) -> bytes:
     """Return the keyed fingerprint of a member's content. Raises FormatError for a digest of another length than 32 bytes."""
     return digest_handle(custodian, item.digest)
+
+
+def _of_package(asset: Asset, version: Version, caller: Caller, labels: Sequence[tuple[str, ...]]) -> Entry | None:
+    """Return the entry for a version that whoever sealed it says came in a package: their word, as labels are."""
+    said = dict(label for label in labels if len(label) == 2)
+    if said.keys() != {"package", "package-domain"}:  # with more it is one that was sealed anew from such a version
+        return None
+    try:
+        package, domain = check_id(said["package"]), check_id(said["package-domain"])
+    except InvalidName:
+        return None
+    hidden = {"principal": caller.hidden(), "ref": Hidden(f"{asset.name}@{version.number}", f"asset:{asset.id}")}
+    return Entry("package.opened", {"package": package, "from": domain, "version": version.id}, hidden)
 
 
 def _entry(asset: Asset, version: Version, caller: Caller, raw: bytes) -> Entry:

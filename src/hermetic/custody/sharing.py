@@ -68,9 +68,17 @@ def share_version(call: Call, request: ShareVersion) -> Shared:
         _outcome(call, shared_with=0, intent=(package, proof), entries=(), failure=type(error).__name__)
         raise
     # 7. Record the outcome. If that fails nothing is returned, and the intent stands.
-    made = Entry("package.created", {"package": package, "version": item.version.id, "recipients": len(publics), "days": request.days})
-    _outcome(call, shared_with=len(publics), intent=(package, proof), entries=(made,))
+    _outcome(call, shared_with=len(publics), intent=(package, proof), entries=(_made(request, package, item, caller),))
     return shared
+
+
+def _made(request: ShareVersion, package: str, item: Resolved, caller: Caller) -> Entry:
+    keys: list[JsonValue] = [to_base64url(sha256(one.public)) for one in request.recipients]
+    names: list[JsonValue] = [one.name for one in request.recipients]
+    facts: dict[str, JsonValue] = {"package": package, "version": item.version.id, "recipients": len(keys)}
+    hidden = {"principal": caller.hidden(), "recipients": Hidden(names, f"principal:{caller.id}")}
+    hidden["ref"] = Hidden(item.ref, f"asset:{item.asset.id}")
+    return Entry("package.created", {**facts, "keys": keys, "days": request.days}, hidden)
 
 
 def _check(request: ShareVersion) -> dict[bytes, bytes]:
