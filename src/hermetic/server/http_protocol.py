@@ -1,7 +1,8 @@
 """HTTP/1.1 on one TLS connection: uvicorn's protocol, with the peer's certificate in the scope, and with time-outs.
 
-uvicorn 0.54 offers no `tls` extension, has no limit for the head of a request nor for how long one may take to come, and waits
-for ever for an answer to be read. Who sends a byte now and then, or never reads, is hung up on here.
+uvicorn 0.54 offers no `tls` extension, has no limit for the head of a request, for what stands around and after the pieces of its
+body, nor for how long one may take to come, and waits for ever for an answer to be read. Who sends a byte now and then, or never
+reads, is hung up on here, and so is who sends fields after a body: nobody asks for them, and the parser would keep them all.
 """
 
 from __future__ import annotations
@@ -55,8 +56,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._peer: Peer | None = None
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        self._head = 0  # bytes of a head that has no end yet
+        self._head = 0  # bytes of a head that has no end yet, or beside the content of a body
+        self._body = 0  # bytes of content
         self._in_head = True
+        self._trailed = False
         self._turned = False  # whether what came last held the end of a head or of a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -85,13 +88,17 @@ class GuardedProtocol(HttpToolsProtocol):
         """Feed the parser, and see to it that a head has an end."""
         if self.transport.is_closing():
             return
-        self._turned = False
+        self._turned, before = False, self._body
         super().data_received(data)
-        if self.transport.is_closing() or self._turned or not self._in_head:
-            return
-        self._head += len(data)
-        if self._head > self.limits.head_bytes:
+        if self._trailed:
             self._too_long()
+        if self.transport.is_closing() or self._turned:
+            return
+        self._head += len(data) - (self._body - before)
+        if self._head > self.limits.head_bytes + self._body:  # pieces of a body may be small
+            self._too_long()
+        elif not self._in_head:
+            return
         elif self._reading is None and (self.cycle is None or self.cycle.response_complete):
             self._due(self.limits.head_s)  # bytes between two requests are the beginning of the next, or nothing
 
@@ -105,14 +112,26 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The body is due."""
-        self._in_head, self._head, self._turned = False, 0, True
+        self._in_head, self._head, self._body, self._turned = False, 0, 0, True
         self._due(self.limits.body_s)
         super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head; one after a body is kept nowhere."""
+        if self._in_head:
+            super().on_header(name, value)
+        self._trailed = self._trailed or not self._in_head
+
+    def on_body(self, body: bytes) -> None:
+        """Count what is content."""
+        self._body += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Nothing is due until the answer was given."""
         super().on_message_complete()
         self._in_head = self._turned = True
+        self._head = self._body = 0
         self._done()
 
     def pause_writing(self) -> None:

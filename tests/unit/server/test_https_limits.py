@@ -160,6 +160,35 @@ def test_what_is_no_http(made, sent):
     assert call(made, "ana", "/v1/hello", HELLO)[0] == 200
 
 
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(HELLO) + HELLO + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"0\r\nx: y\r\n\r\n",
+        b"0\r\n" + b"x: y\r\n" * 100_000 + b"\r\n",
+        b"0\r\nx: " + b"y" * 400_000 + b"\r\n\r\n",
+        b"1;" + b"y" * 400_000 + b"\r\n",
+    ],
+)
+def test_what_stands_beside_a_body_is_not_kept(made, after):
+    """Fields after a body, and around its pieces, would be read and kept without a limit: nobody has use for them."""
+    with contextlib.closing(channel(made, "ana")) as peer:
+        with contextlib.suppress(OSError):
+            peer.sendall(CHUNKED + after)
+        with contextlib.suppress(OSError):
+            assert b" 200 " not in said(peer)
+    assert call(made, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def test_a_body_may_come_in_small_pieces(made):
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in HELLO)
+    with contextlib.closing(channel(made, "ana")) as peer:
+        peer.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n")
+        assert b" 200 " in peer.recv(65536)
+
+
 def hung_up(peer):
     try:
         return b" 200 " not in said(peer)
