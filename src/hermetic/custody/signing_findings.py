@@ -1,4 +1,4 @@
-"""What people should look at around signing keys, for `status`: keys that are overdue, and signatures that may be somebody else's."""
+"""What people should look at around signing keys: overdue ones, those left in tokens, signatures that may be somebody else's."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ def gather(call: Call, session: ReadSession) -> Iterator[Pair]:
         found = secret_keys.ls(session, purpose)
         yield from _overdue(call, session, use, found)
         for key in found:
+            home = signing_care.still_in(session, key.key_id)
+            if home:
+                yield Pair("signing-key-left-in-token", f"{key.key_id}|{home}")
             doubt = signing_care.doubt_about(session, key.key_id)
             if doubt is not None and purpose == MANIFEST_SIGNING:
                 yield from _doubtful_versions(session, key, doubt)

@@ -148,6 +148,16 @@ def _signing_overdue(use: str, days: str) -> Finding:
     )
 
 
+def _left_in_token(key: str, uri: str) -> Finding:
+    return Finding(
+        "signing-key-left-in-token",
+        "medium",
+        f"signing key {key}",
+        f"this key signs no more, and is still in {uri}, which did not delete it: whoever has the PIN may sign with it",
+        "make the token reachable: whoever connects next deletes it; or delete it with the token's own tool",
+    )
+
+
 def _authority_ending(which: str, days: str) -> Finding:
     kind = which.partition(" ")[0]
     remedy = "hermetic identity authority rotate --reason WHY" + (" --root" if kind == "root" else "")
@@ -260,6 +270,7 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "copies-hold-destroyed": _not_forgotten,
     "duties-together": _together,
     "signing-rotation-overdue": _signing_overdue,
+    "signing-key-left-in-token": _left_in_token,
     "break-glass-open": _glass,
     "break-glass-unreviewed": _unreviewed,
     "authority-ending": _authority_ending,

@@ -1,6 +1,7 @@
 """The tokens that signing keys live in (`keys.token_keys.TokenKeys`), by what config.yaml says of their URIs now.
 
 Nothing is loaded, and nobody is asked for a PIN, before something is signed: a domain whose token is away opens, reads and verifies.
+A key that waits to be deleted is tried by everybody who connects; so a token that was away then is left alone for a while.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hermetic.errors import ConfigError, KeyServiceUnavailable, Unsupported, UsageError
 from hermetic.keys.provider import RootId
-from hermetic.providers.place import Place
+from hermetic.keys.roots import AWAY_MS
+from hermetic.providers.place import Place, boot_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +33,7 @@ class SigningTokens:
         self._folder, self._domain, self._settings = folder, domain, settings
         self._lock = threading.Lock()
         self._open: dict[str, tuple[Mapping[str, str], Token]] = {}
+        self._again_ms: dict[str, int] = {}
 
     def make(self, uri: str, key_id: str) -> Signer:
         """Let a token generate a key."""
@@ -43,10 +46,16 @@ class SigningTokens:
         return _Key(self, (uri, key_id), public)
 
     def remove(self, uri: str, key_id: str) -> None:
-        """Delete a key."""
+        """Delete a key; of a token that was just away that is not tried."""
         from hermetic.providers import pkcs11_signer  # noqa: PLC0415 - of a token only
 
-        pkcs11_signer.remove(self.reached(uri), key_id)
+        if boot_ms() < self._again_ms.get(uri, 0):
+            raise KeyServiceUnavailable(f"{uri} was not in reach a moment ago", hint="try again in half a minute")
+        try:
+            pkcs11_signer.remove(self.reached(uri), key_id)
+        except KeyServiceUnavailable:
+            self._again_ms[uri] = boot_ms() + AWAY_MS
+            raise
 
     def reached(self, uri: str) -> Token:
         """Return the token of a key that exists. Raises KeyServiceUnavailable where its settings or its library are not here."""

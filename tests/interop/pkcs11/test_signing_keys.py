@@ -160,3 +160,25 @@ def test_a_crash_between_token_and_record_leaves_the_old_key_in_force(project, h
     assert len(inside(hsm, home)) == 2
     assert keys()[-1]["key"] in inside(hsm, home)
     seal("dataset/a")
+
+
+def test_a_token_that_was_away_is_left_alone_for_a_while(hsm, home, monkeypatch):
+    from hermetic.errors import KeyServiceUnavailable
+    from hermetic.ids import DomainId
+    from hermetic.providers import signing_tokens
+
+    now = [1_000]
+    monkeypatch.setattr(signing_tokens, "boot_ms", lambda: now[0])
+    uri, key = hsm.uri("manifests"), id_from_bytes(bytes(16))
+    tokens = signing_tokens.SigningTokens(home, DomainId(softhsm.DOMAIN), lambda: {uri: hsm.settings})
+    made = tokens.make(uri, key)
+    back = gone_and_back(hsm)
+    with pytest.raises(KeyServiceUnavailable, match="there is no token"):
+        tokens.remove(uri, key)
+    back()
+    with pytest.raises(KeyServiceUnavailable, match="a moment ago"):
+        tokens.remove(uri, key)
+    assert len(tokens.at(uri, key, made.public).sign(b"data")) == 64  # signing waits for nothing
+    now[0] += 30_000
+    tokens.remove(uri, key)
+    assert inside(hsm, home) == []

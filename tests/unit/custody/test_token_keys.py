@@ -27,6 +27,7 @@ from hermetic.errors import (
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.signing import ListSigningKeys, RotateSigningKey
 from hermetic.keys import migration, secret_keys
@@ -183,6 +184,8 @@ def test_an_old_key_that_the_token_keeps_is_deleted_by_who_looks_next(world, por
         assert (done.before.state, done.before.home) == ("destroyed", URI)  # and says that it is still there
         with world.connect():
             pass
+        noted = [(note.name, note.value) for note in port.ask(GatherFacts()).critical if note.name.startswith("signing-")]
+        assert noted == [("signing-key-left-in-token", f"{first}|{URI}")]
         assert "key.destroyed" not in w.kinds(port)[-2:]
     with world.connect():
         pass
