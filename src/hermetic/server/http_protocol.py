@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from hermetic.server.http_limits import Limits
 
 PEER = "hermetic.peer"
+PIPELINED = 16  # requests that wait for the answers to those before them; what is read at once could hold thousands
+
+
+class _TooManyAhead(Exception):
+    """More requests than may wait. Never leaves the parser."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +119,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """The body is due."""
         self._in_head, self._head, self._body, self._turned = False, 0, 0, True
         self._due(self.limits.body_s)
+        if len(self.pipeline) >= PIPELINED:
+            raise _TooManyAhead  # ends the parser's work on what has come, and the connection with 400
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:

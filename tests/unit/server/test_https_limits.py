@@ -189,6 +189,29 @@ def test_a_body_may_come_in_small_pieces(made):
         assert b" 200 " in peer.recv(65536)
 
 
+def test_requests_that_wait_for_answers_are_few(service):
+    """Of what is read at once thousands could be the heads of requests, which take much more room than they had on the way."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def ask(asked, request, raw):
+        begun.set()
+        assert go_on.wait(20)
+        return service.custody.ask(asked, request, raw)
+
+    one = HEAD + b"content-length: %d\r\n\r\n" % len(HELLO) + HELLO
+    with service.running(custody=Stub(service.custody, ask)), contextlib.closing(channel(service, "ana")) as peer:
+        peer.sendall(one * (http_protocol.PIPELINED + 3))
+        assert begun.wait(20)
+        go_on.set()
+        with contextlib.suppress(OSError):
+            assert said(peer).count(b" 200 ") <= 1
+    with service.running(), contextlib.closing(channel(service, "ana")) as peer:
+        peer.sendall(one * 3)
+        found = b""
+        while found.count(b" 200 ") < 3:
+            found += peer.recv(65536)
+
+
 def hung_up(peer):
     try:
         return b" 200 " not in said(peer)
