@@ -8,6 +8,7 @@ for drivers that want `%s`. Driver errors are turned into ours by the session th
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.store import BATCH, CheckpointRow, SubjectRow
@@ -29,6 +30,14 @@ _LEAVES = "SELECT idx, at_ms, kind, leaf, hash FROM log_leaf WHERE generation = 
 _LEAF_HASHES = "SELECT hash FROM log_leaf WHERE generation = ? AND idx >= ? AND idx < ? ORDER BY idx"
 _NODE_HASHES = "SELECT hash FROM log_node WHERE generation = ? AND level = ? AND idx >= ? AND idx < ? ORDER BY idx"
 _END = 2**62
+FEW = 4  # leaves that are appended in one statement
+_B, _T, _Y = "?::BIGINT", "?::TEXT", "?::BYTEA"
+_HEADS = (
+    ("log_leaf (generation, idx, at_ms, kind, leaf, hash)", f"{_B}, {_B}, {_B}, {_T}, {_Y}, {_Y}"),
+    ("log_node (generation, level, idx, hash)", f"{_B}, {_B}, {_B}, {_Y}"),
+    ("log_opening (generation, idx, subject, sealed)", f"{_B}, {_B}, {_Y}, {_Y}"),
+    ("log_checkpoint (generation, size, root, note, at_ms)", f"{_B}, {_B}, {_Y}, {_T}, {_B}"),
+)
 _CHECKPOINT_TYPES = (int, bytes, str, int)
 
 
@@ -92,7 +101,10 @@ class TablesStore:
         return int(row[0])
 
     def append(self, generation: int, batch: Batch) -> None:
-        """See LogStore. To a server it is one round trip."""
+        """See LogStore. To a server it is one round trip, and one statement where the batch is small."""
+        if self._percent and len(batch.leaves) <= FEW:
+            self._run(*_at_once(generation, batch))
+            return
         with self._raw.together() if self._percent else contextlib.nullcontext():
             self._append(generation, batch)
 
@@ -153,6 +165,31 @@ class TablesStore:
         self._run("DELETE FROM meta WHERE key = ?", (STATE_KEY,))
         if value is not None:
             self._run("INSERT INTO meta (key, value) VALUES (?, ?)", (STATE_KEY, to_base64(value)))
+
+
+def _at_once(generation: int, batch: Batch) -> tuple[str, list[Any]]:
+    """Return one statement that appends a small batch, and its parameters: PostgreSQL takes inserts as parts of another statement."""
+    counts = (len(batch.leaves), len(batch.nodes), len(batch.openings), 1)
+    tables = (batch.leaves, batch.nodes, batch.openings, [batch.checkpoint])
+    values = [value for rows in tables for row in rows for value in (generation, *row)]
+    return _inserting(counts, drops=batch.superseded is not None), [
+        *values,
+        *(() if batch.superseded is None else (generation, batch.superseded)),
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _inserting(counts: tuple[int, ...], *, drops: bool) -> str:
+    inserts = [
+        f"INSERT INTO {head} VALUES {', '.join([f'({types})'] * count)}"  # noqa: S608 - constants
+        for (head, types), count in zip(_HEADS, counts, strict=True)
+        if count
+    ]
+    if drops:
+        inserts.append("DELETE FROM log_checkpoint WHERE generation = ?::BIGINT AND size = ?::BIGINT")
+    *parts, last = inserts
+    named = ", ".join(f"part{at} AS ({part})" for at, part in enumerate(parts))
+    return f"WITH {named} {last}"
 
 
 def _typed(rows: list[Any], types: tuple[type, ...]) -> list[Any]:

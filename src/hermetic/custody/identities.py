@@ -59,7 +59,7 @@ def vouch_certificate(custodian: Custodian, der: bytes) -> tuple[str, str]:
     now_ms, place = custodian.clock(), (custodian.domain, sha256(der))
     seen = _SEEN.get(place)
     if seen is not None and seen.start_ms <= now_ms < seen.end_ms:
-        with custodian.database.read(custodian.row_keys) as session:
+        with custodian.database.read(custodian.row_keys, plan=("vouch", place)) as session:
             identity.authenticated(session, seen.uri)
             return seen.uri, credentials.check(session, seen.credential, seen.uri, now_ms=now_ms).id
     _mark_over(custodian, place[1], now_ms)

@@ -35,7 +35,8 @@ _SET = """
 SELECT set_config('search_path', %s, false), set_config('lock_timeout', %s, false), set_config('statement_timeout', '0', false),
   set_config('idle_in_transaction_session_timeout', %s, false), set_config('bytea_output', 'hex', false),
   set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
-  set_config('tcp_keepalives_count', '4', false), set_config('synchronous_commit',
+  set_config('tcp_keepalives_count', '4', false), set_config('plan_cache_mode', 'force_generic_plan', false),
+  set_config('synchronous_commit',
   CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)
 """
 SETTINGS = "current_setting('synchronous_commit'), current_setting('fsync'), current_setting('full_page_writes')"
@@ -43,10 +44,12 @@ SETTINGS = "current_setting('synchronous_commit'), current_setting('fsync'), cur
 
 
 class Cursor(psycopg.Cursor[TupleRow]):
-    """A cursor whose errors are ours."""
+    """A cursor whose errors are ours, and whose rows come as the server has them: keys and digests are not written as text."""
 
     def execute(self, query: Any, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None) -> Cursor:
         """Run one statement. Raises HermeticError."""
+        if binary is None:
+            binary = prepare is not False  # which may be several statements: the protocol gives their rows as text only
         with server_errors():
             return super().execute(query, params, prepare=prepare, binary=binary)
 

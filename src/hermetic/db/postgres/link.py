@@ -5,7 +5,8 @@ it only after the commit can be seen, so the order of commits is the order of th
 writer, who reads with a snapshot for each statement (READ COMMITTED), sees everything that was written before its turn. Readers have
 one snapshot (REPEATABLE READ), taken with the schema's revision, and wait for nobody.
 
-Begin, lock, settings and revision are one round trip. A connection that turns out dead there is made anew, once: nothing was done yet.
+Begin, lock, settings and revision are one round trip; the question for the last two is planned once a connection. A connection that
+turns out dead there is made anew, once: nothing was done yet.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 UNKNOWN: Final = "the transaction is not known to be committed; treat it as if it were"
 _UNKNOWN_HINT: Final = "look at what is there (`hermetic log ls`) before doing it again"
 _STATE: Final = f"SELECT {SETTINGS}, current_setting('search_path'), (SELECT value FROM meta WHERE key = '{SCHEMA_KEY}')"  # noqa: S608 - our own names
-_WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK}); {_STATE}"
-_READ: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_STATE}"
+_WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK}); EXECUTE "
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; EXECUTE "
 _OURS: Final = f"(SELECT oid FROM pg_namespace WHERE nspname = '{SCHEMA}')"  # noqa: S608 - our own name
 _FOREIGN: Final = f"""
 SELECT coalesce(
@@ -64,6 +65,7 @@ class PostgresLink:
     def _connect(self) -> None:
         self._sqlalchemy: sa.Connection | None = None
         self._revision: Any = None
+        self._state, self._states = "", 0
         self._warned: list[str] = []
         self.raw = connect(self._place, timeout_s=self._timeout_s)
         try:
@@ -109,7 +111,11 @@ class PostgresLink:
 
     def _began(self, sql: str) -> Any:
         try:
-            cursor = self.raw.execute(sql, prepare=False)
+            if not self._state:  # each under a name of its own, as nobody says whether the last one is still there
+                name, self._states = f"hermetic_state_{self._states}", self._states + 1
+                self.raw.execute(f"PREPARE {name} AS {_STATE}", prepare=False)
+                self._state = name
+            cursor = self.raw.execute(sql + self._state, prepare=False)
         except HermeticError:
             self.rollback()
             raise
@@ -141,7 +147,9 @@ class PostgresLink:
         status: TransactionStatus = self.raw.info.transaction_status
         if status in {psycopg.pq.TransactionStatus.IDLE, psycopg.pq.TransactionStatus.UNKNOWN}:
             return
-        try:  # psycopg forgets its prepared statements at a ROLLBACK: readers end with COMMIT
+        if self._writes:  # psycopg takes all prepared statements back at a ROLLBACK: readers end with COMMIT
+            self._state = ""
+        try:
             self.raw.execute("ROLLBACK" if self._writes else "COMMIT", prepare=False)
         except HermeticError:
             self.close()
