@@ -14,6 +14,7 @@ from hermetic.errors import NotFound, UsageError
 from hermetic.formats.binary_text import from_base64url
 from hermetic.ids import check_id
 from hermetic.keys.domain_file import check_uri
+from hermetic.providers.signing_tokens import SigningTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,13 +33,18 @@ def rotate(connection: Connection, request: RotateSigningKey, *, settings: Mappi
     if settings:
         if ":" not in request.home:
             raise UsageError("settings are those of a token", hint="--in pkcs11:token=LABEL;object=LABEL says which")
-        _ = connection.roots  # custody runs here, and reads the file that is written next
-        folder = private_folder(connection.home.domain_config(connection.project.domain))
-        config.add_provider(folder, check_uri(request.home), settings)
+        _keep(connection, check_uri(request.home), settings)
     done = connection.ask(request)
     if done.unsigned:
         connection.pins.trust(done.key.key, done.key.public)
     return done
+
+
+def _keep(connection: Connection, uri: str, settings: Mapping[str, str]) -> None:
+    """Keep a token's settings in config.yaml, unless they cannot be right. Custody reads it there: it has to run in this process."""
+    _, domain = connection.roots, connection.project.domain
+    SigningTokens(connection.home.domain_data(domain), domain, lambda: {uri: settings}).check(uri)
+    config.add_provider(private_folder(connection.home.domain_config(domain)), uri, settings)
 
 
 def trust(start: Path, home: Home, *, key: str, public: str) -> str:

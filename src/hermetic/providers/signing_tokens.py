@@ -35,6 +35,10 @@ class SigningTokens:
         self._open: dict[str, tuple[Mapping[str, str], Token]] = {}
         self._again_ms: dict[str, int] = {}
 
+    def check(self, uri: str) -> None:
+        """Look whether URI and settings are such that a token could be opened. Raises UsageError, ConfigError, Unsupported."""
+        self._token(uri)
+
     def make(self, uri: str, key_id: str) -> Signer:
         """Let a token generate a key."""
         from hermetic.providers import pkcs11_signer  # noqa: PLC0415 - of a token only

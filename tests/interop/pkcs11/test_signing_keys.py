@@ -148,6 +148,13 @@ class TestATokenWithoutEd25519:
         seal("dataset/a")
 
 
+def test_settings_that_cannot_be_right_are_not_kept(project, hsm):
+    said = rotate("--in", hsm.uri("manifests"), f"--setting=pin_file={hsm.pin_file}", "--setting=modul=/x", code=2)
+    assert b"unknown setting 'modul'" in said
+    into(hsm)
+    assert keys()[-1]["home"] == hsm.uri("manifests")
+
+
 def test_the_log_stays_under_the_roots(project, hsm):
     said = command("key", "signing", "rotate", "log", "--in", hsm.uri(), code=2)
     assert b"only the key of manifests" in said

@@ -43,6 +43,9 @@ class Drawer:
     def __init__(self):
         self.keys, self.away, self.signed = {}, False, 0
 
+    def check(self, uri):
+        """Whatever is said of it."""
+
     def make(self, uri, key_id):
         self._reach()
         self.keys[uri, key_id] = SigningKey.generate()
@@ -310,7 +313,8 @@ def test_who_is_told_what(world, port, drawer, monkeypatch):
     assert [row.state for row in rows(real)] == ["active"]
 
 
-def test_settings_are_those_of_a_token(world, drawer):
+def test_settings_are_those_of_a_token(world, drawer, monkeypatch):
+    monkeypatch.setattr(signing_moves, "SigningTokens", lambda *_: drawer)
     with world.connect() as connection:
         with pytest.raises(UsageError, match="settings are those of a token"):
             signing_moves.rotate(connection, RotateSigningKey("manifest", home="roots"), settings={"module": "/x"})
