@@ -128,6 +128,35 @@ def small_disk(server, name, size):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@contextlib.contextmanager
+def small_log(server, size):
+    """Move a server's write-ahead log onto a file system of `size` bytes; its folder."""
+    folder, log = server.folder / "log-disk", server.data / "pg_wal"
+    folder.mkdir()
+    server.stop()
+    user, group = server._as["user"], server._as["group"]
+    options = f"size={size},mode=0700,uid={user},gid={group}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    try:
+        subprocess.run(["cp", "-a", f"{log}/.", folder], check=True)
+        shutil.rmtree(log)
+        log.symlink_to(folder)
+        server.start()
+        yield folder
+    finally:
+        server.stop()
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder):
+    """Use up the space, and what has become free since; return the file to delete for more."""
+    ballast = folder / "ballast"
+    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
 class Standby(postgres.Server):
     """A hot standby of a running server. `rebuild` begins anew from another primary, at the same port."""
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 
+import psycopg
 import pytest
 
 from hermetic.domain.connect import connect
@@ -146,10 +147,7 @@ def test_a_network_to_the_server_that_is_silent_then_gone(made, network, pool):
 def test_a_full_disk(made, disk):
     if disk is None:
         pytest.skip("a small file system needs root")
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(bytes(65_536))
+    ballast = o.fill(disk)
     try:
         with pytest.raises(StorageError, match="disk of the database server is full") as caught:
             for _ in range(500):
@@ -161,6 +159,47 @@ def test_a_full_disk(made, disk):
     made.open()
     made.seal()
     made.check()
+
+
+@pytest.mark.skipif(not AWAY_S or not o.can_mount(), reason="a server of its own: make soak, as root")
+def test_a_full_disk_of_the_servers_log(tmp_path):
+    """PostgreSQL then stops by itself, again and again: it is away, until there is space."""
+    server = postgres.Server("min_wal_size = 32MB")
+    with contextlib.ExitStack() as undo:
+        undo.callback(server.remove)
+        folder = undo.enter_context(o.small_log(server, 80 * 1024 * 1024))
+        made = undo.enter_context(o.outage(tmp_path / "world", str(server.tcp(server.database()))))
+        made.open()
+        server.sql(None, "CREATE TABLE public.filled ()")
+        refused = 0
+        for _ in range(200):
+            ballast = o.fill(folder)
+            with contextlib.suppress(psycopg.OperationalError):
+                server.sql(None, "INSERT INTO public.filled DEFAULT VALUES", "SELECT pg_switch_wal()")
+            try:
+                made.open()
+            except StorageError:
+                refused += 1
+            if refused == 3:
+                break
+        assert refused == 3
+        ballast.unlink()
+        until_it_answers(server)
+        made.open()
+        made.seal()
+        made.check()
+
+
+def until_it_answers(server):
+    """It starts again by itself, or has given up and has to be started."""
+    for _ in range(600):
+        if server._process.poll() is not None:
+            server.start()
+        with contextlib.suppress(psycopg.Error):
+            server.sql(None, "CREATE TEMPORARY TABLE it (it int)")
+            return
+        time.sleep(0.05)  # nobody tells
+    raise AssertionError("the server does not come back")
 
 
 @pytest.mark.parametrize("where", [f"ROLE {postgres.USER}", "DATABASE {name}", "SYSTEM"])
