@@ -278,10 +278,10 @@ def valid_logs() -> dict[str, object]:
     found = ("row-changed", "row-missing", "row-returned", "row-unlogged")
     ok("rows-otherwise", "rows changed, gone, back, and newer than logged", rows, *always, *found, rows=there)
     odd = deepcopy(store)
-    log.append(odd, [intent("r4"), outcome("r4"), outcome("r4"), intent("r1")], now_ms=START + 9)
+    log.append(odd, [intent("r4"), outcome("r4"), outcome("r4"), outcome("r4"), intent("r1")], now_ms=START + 9)
     log.append(odd, [Entry("access.denied")], now_ms=START + 3)
     found = ("intent-repeated", "outcome-without-intent", "log-clock-went-back")
-    ok("entries-odd", "an intent twice, two outcomes of it, a finished request again, an older time", odd, *always, *found)
+    ok("entries-odd", "an intent twice, three outcomes of it, a finished request again, an older time", odd, *always, *found)
     return made
 
 

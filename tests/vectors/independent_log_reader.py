@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -442,19 +443,19 @@ def _is_held(pin: Pin, log: list[Generation], report: Report) -> bool:
 
 
 def _entries(log: list[Generation], report: Report) -> None:  # 9
-    open_intents: set[str] = set()
+    open_intents: Counter[str] = Counter()
     latest = 0
     for leaf in (leaf for generation in log for leaf in generation.leaves):
         request = repr(leaf["facts"].get("request"))
         if leaf["kind"] == "release.intent":
-            report.findings |= {"intent-repeated"} if request in open_intents else set()
-            open_intents.add(request)
+            report.findings |= {"intent-repeated"} if open_intents[request] else set()
+            open_intents[request] += 1
         elif leaf["kind"] == "release.outcome":
-            report.findings |= set() if request in open_intents else {"outcome-without-intent"}
-            open_intents.discard(request)
+            report.findings |= set() if open_intents[request] else {"outcome-without-intent"}
+            open_intents -= Counter([request])
         report.findings |= {"log-clock-went-back"} if leaf["at_ms"] < latest else set()
         latest = leaf["at_ms"]
-    report.open_intents = len(open_intents)
+    report.open_intents = sum(open_intents.values())
     report.findings |= {"intent-without-outcome"} if open_intents else set()
 
 

@@ -27,7 +27,7 @@ LISTED = 100  # findings of one sort that are listed one by one
 class Ledger:
     """Takes events in order; `findings` then says what does not fit."""
 
-    open_intents: dict[str, Place] = field(default_factory=dict)
+    open_intents: dict[str, list[Place]] = field(default_factory=dict)  # a caller may give one id to two requests at once
     newest_rows: dict[tuple[str, str], tuple[RowState, Place]] = field(default_factory=dict)
     last_ms: int = 0
     _found: list[Finding] = field(default_factory=list)
@@ -36,14 +36,20 @@ class Ledger:
     def intent(self, place: Place, named: Json) -> None:
         """Take a `release.intent` and the request it names."""
         request = str(named)
-        if request in self.open_intents:
+        waiting = self.open_intents.setdefault(request, [])
+        if waiting:
             self._add("intent-repeated", "medium", _at(place), "a request was logged a second time before it ended")
-        self.open_intents[request] = place
+        waiting.append(place)
 
     def outcome(self, place: Place, named: Json) -> None:
         """Take a `release.outcome` and the request it names."""
-        if self.open_intents.pop(str(named), None) is None:
+        waiting = self.open_intents.get(str(named))
+        if waiting is None:
             self._add("outcome-without-intent", "high", _at(place), "a key was released without an entry that came before it")
+            return
+        waiting.pop()
+        if not waiting:
+            del self.open_intents[str(named)]
 
     def rows(self, place: Place, states: Iterable[RowState]) -> None:
         """Take the revisions that an entry names."""
@@ -82,8 +88,9 @@ class Ledger:
 
     def findings(self) -> list[Finding]:
         """Return everything found, with sums in place of what exceeds 100 of a sort."""
-        for request, place in self.open_intents.items():
-            self._add("intent-without-outcome", "low", _at(place), f"request {request} has no outcome: count it as released")
+        for request, places in self.open_intents.items():
+            for place in places:
+                self._add("intent-without-outcome", "low", _at(place), f"request {request} has no outcome: count it as released")
         rest = [
             Finding(code, "medium", "log", f"{count - LISTED} more findings of this sort", "see the first ones")
             for code, count in self._counts.items()

@@ -140,7 +140,7 @@ def verify(
         found.append(_NEVER_ANCHORED)
     count = sum(len(walk.checkpoints) for walk in walks)
     changes = tuple(leaf for walk in walks for leaf in walk.key_changes)
-    return VerifyReport(domain, reports, count, len(ledger.open_intents), tuple(found), changes)
+    return VerifyReport(domain, reports, count, sum(map(len, ledger.open_intents.values())), tuple(found), changes)
 
 
 _NEVER_ANCHORED = Finding(

@@ -347,6 +347,16 @@ def test_intents_and_outcomes_are_held_together(log: Log, memory: MemoryStore) -
     assert found["log-clock-went-back"] == "low"
 
 
+def test_one_id_for_two_requests_at_once_is_no_release_without_an_intent(log: Log, memory: MemoryStore) -> None:
+    """Whoever asks chooses the id, and may give it to two services of one database: each outcome has its intent."""
+    log.append(memory, [intent("x"), intent("x"), outcome("x"), outcome("x")], now_ms=START_MS + 9)
+    found = codes(memory)
+    assert found["intent-repeated"] == "medium"
+    assert "outcome-without-intent" not in found
+    log.append(memory, [outcome("x")], now_ms=START_MS + 9)
+    assert codes(memory)["outcome-without-intent"] == "high"
+
+
 def test_many_findings_are_summed_up(log: Log, memory: MemoryStore) -> None:
     log.append(memory, [outcome(f"x{number}") for number in range(250)], now_ms=START_MS + 9)
     found = [finding for finding in verify(memory, DOMAIN).findings if finding.code == "outcome-without-intent"]
