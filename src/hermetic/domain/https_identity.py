@@ -10,11 +10,13 @@ import os
 import ssl
 import stat
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
+from hermetic.crypto import x509
 from hermetic.crypto.possession import CertificateKey
 from hermetic.crypto.secret import Secret
-from hermetic.errors import ConfigError, Denied, FormatError
+from hermetic.errors import ConfigError, Denied, FormatError, NotAuthenticated
 from hermetic.formats import recipient_proof
 from hermetic.formats.binary_text import to_base64url
 
@@ -33,6 +35,15 @@ class Presented:
     context: ssl.SSLContext
     version: tuple[tuple[int, int, int], ...]
     _key: CertificateKey = field(repr=False)
+
+    def over(self, now: float) -> NotAuthenticated | None:
+        """Return the error for a certificate whose time has ended by this machine's clock, None for one that is good."""
+        ended = x509.parse(self.certificate).end_ms / 1000
+        if now < ended:
+            return None
+        told = datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        hint = "`hermetic identity request NAME` makes a key for a new one; `hermetic identity agent` renews in time"
+        return NotAuthenticated(f"your certificate is over since {told}", hint=hint)
 
     def proof(self, domain: str, request: str, recipient: bytes) -> str:
         """Return the signature that says: the keys for this request go to this public key."""

@@ -131,8 +131,8 @@ class HttpsTransport:
 
     def _sent(self, message: Message) -> tuple[bytes, float | None]:
         """Return the answer, and after how many seconds to try again where there was none."""
-        line = self._taken() or self._dialled()
-        keep = False
+        kept = self._taken()
+        line, keep = kept or self._dialled(), False
         try:
             channel = line.connection.sock
             channel.settimeout(message.within)
@@ -149,7 +149,8 @@ class HttpsTransport:
         except ssl.SSLError as error:
             raise self._alert(error) or Broken(f"TLS failed ({error.reason})") from None
         except (OSError, http.client.HTTPException) as error:
-            raise Broken(f"the connection broke ({type(error).__name__})") from None
+            over = line.shown.over(time.time()) if kept is None else None  # the alert that says so may be lost (TLS 1.3)
+            raise over or Broken(f"the connection broke ({type(error).__name__})") from None
         finally:
             if keep:
                 self._keep(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +119,15 @@ def test_pinned_authorities_are_not_changed_by_a_file(client):
     leaf = x509.client_certificate(issuer, x509.parse_request(csr).public, client.uri, "ana", span=x509.Span.of(client.now, 900))
     with pytest.raises(NotAuthenticated, match="not of an authority"):
         client.install(x509.to_pem((leaf, root)))
+
+
+@pytest.mark.parametrize(("seconds", "due"), [(20, 10), (60, 30), (900, 450)])
+def test_half_of_the_time_counts_from_when_a_certificate_is_made(seconds, due):
+    """It begins a minute before that: one for less than two would be renewed without a pause."""
+    span = x509.Span.of(1_000_000, seconds)
+    assert identity_files.due_ms(SimpleNamespace(start_ms=span.start_ms, end_ms=span.end_ms)) == 1_000_000 + due * 1000
+    others = SimpleNamespace(start_ms=0, end_ms=40_000)
+    assert identity_files.due_ms(others) == 20_000
 
 
 def test_renewal_when_half_of_the_time_is_over(client):

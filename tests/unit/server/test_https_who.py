@@ -16,7 +16,7 @@ from hermetic.crypto import x509
 from hermetic.custody import authority_keys, repeating
 from hermetic.db import tables
 from hermetic.domain.custody_place import ServicePlace
-from hermetic.domain.https_identity import version_of
+from hermetic.domain.https_identity import present, version_of
 from hermetic.domain.https_port import SILENT, HttpsPort, HttpsTransport
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.remote import SECRET, Broken
@@ -107,6 +107,27 @@ def test_of_the_domains_authority(made, tmp_path, start, answered):
         text = said(peer)
         assert text.startswith(b"HTTP/1.1 401")
         assert codec.decode(text.partition(b"\r\n\r\n")[2]).error == "NotAuthenticated"
+
+
+def test_whose_certificate_is_over_is_told_so(made, tmp_path):
+    """The service hangs up after the handshake: the client knows by its own clock why."""
+    custodian = made.plain.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        issuer, above = authority_keys.signer(custodian, session)
+        chain = authority_keys.chain_of(session, above)
+    paths = forged(made, tmp_path, issuer, start_ms=now() - 7200_000, chain=chain)
+    port = HttpsPort(made.place, made.world.domain, paths)
+    with contextlib.closing(port), pytest.raises(NotAuthenticated) as refused:
+        port.ask(Hello())
+    assert refused.value.exit_code == 3
+    assert "identity request" in refused.value.hint or "in date" in refused.value.hint
+
+
+def test_a_certificate_says_when_it_is_over(made):
+    shown = present(made.paths("ana"))
+    end = x509.parse(shown.certificate).end_ms / 1000
+    assert shown.over(end - 1) is None
+    assert "is over since" in str(shown.over(end))
 
 
 def test_a_revoked_one_ends_on_the_same_connection(made):
