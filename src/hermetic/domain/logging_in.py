@@ -94,7 +94,8 @@ def settings_of(place: Place) -> Login:
     """Return what the user's own config.yaml says of logging in. Raises ConfigError."""
     found = config.load(place.folder.parent).login
     if found is None:
-        raise ConfigError("config.yaml does not say where to log in", hint="login: {url: https://HOST:PORT}")
+        file = place.folder.parent / config.CONFIG_FILE
+        raise ConfigError(f"{file} does not say where to log in", hint="a line there (mode 0600): `login: {url: https://HOST:PORT}`")
     return found
 
 

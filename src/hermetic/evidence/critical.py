@@ -35,7 +35,7 @@ def _few(count: str, needed: str) -> Finding:
         "few-approvers",
         "low",
         "approvers",
-        f"there are {count} approvers and some operations need {needed}: one lost key, and nothing can be approved",
+        f"approvers: {count}, and some operations need {needed}: one lost key, and nothing can be approved",
         "hermetic approver enrol NAME --public-key FILE --reason WHY",
     )
 

@@ -80,6 +80,9 @@ class PassphraseWrap:
             key = derive(stretched(passphrase, self.parameters, self.salt), "passphrase-wrap")
             return Secret(aead.open_(key, self.wrapped, _AAD + canonical.encode(head)))
         except WrongKey:
+            if self.subject.use == "recovery":
+                hint = "it is the one that was set for the backup, not that of the root; if it is right, the copy was changed"
+                raise WrongKey(f"the recovery passphrase does not open root {self.subject.root} of the copy", hint=hint) from None
             raise WrongKey(
                 f"the passphrase does not open root {self.subject.root}",
                 hint="try again; if the passphrase is right, the file was changed: restore it from a backup",

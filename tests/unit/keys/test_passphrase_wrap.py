@@ -32,9 +32,9 @@ def test_round_trip(document):
 
 
 def test_a_wrong_passphrase_is_said_clearly(document):
-    with pytest.raises(WrongKey, match="the passphrase does not open root") as caught:
+    with pytest.raises(WrongKey, match="the recovery passphrase does not open root") as caught:
         recovery_unwrap(document, passphrase(b"incorrect horse battery"))
-    assert "try again" in caught.value.hint
+    assert "not that of the root" in caught.value.hint
     assert caught.value.exit_code == 4
 
 
