@@ -22,6 +22,7 @@ from hermetic.domain.pins import Pins, load
 from hermetic.domain.restore import restore_domain
 from hermetic.domain.verify import verify_released
 from hermetic.errors import LogTampered, SignatureError
+from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.base import Receipt
 from hermetic.formats.messages.log import Anchor, ExportLog, VerifyLog
@@ -148,6 +149,21 @@ def test_a_key_that_nobody_pinned_hands_over_nothing(world):
     stranger.begin(store, now_ms=w.START)
     stranger.change_key(store, SigningKey.generate(), now_ms=w.START)
     assert following.follow(pins, stranger.leaf(store, 1)) == pins
+
+
+def test_the_logs_key_alone_brings_in_no_key_of_manifests(world):
+    """Whoever has the roots has the log's key, and can say that the token with the other one was lost."""
+    thief = world.custodian()
+    signer, origin = thief.log._signer, thief.log.origin
+    thief.close()
+    with world.connect() as connection:
+        pins = connection.pins.pins
+    ((old, public),) = pins.manifest_keys.items()
+    forger, store = Log(origin, signer, LogKeys(Secret.random(32))), MemoryStore()
+    forger.begin(store, now_ms=w.START)
+    facts = {"old": old, "old_public": public, "new": w.fresh(), "new_public": to_base64url(SigningKey.generate().public)}
+    forger.append(store, [Entry("manifest.key-replaced", facts)], now_ms=w.START)
+    assert following.follow(pins, forger.leaf(store, 1)) == pins
 
 
 @pytest.mark.parametrize("field", ["old", "new", "signature", "new_public", "old_public"])
