@@ -32,6 +32,7 @@ from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.signing import ListSigningKeys, RotateSigningKey
 from hermetic.keys import migration, secret_keys
 from tests import world as w
+from tests.backends import SEPARATED, SERVICE, behind
 
 URI = "pkcs11:token=team;object=manifests"
 NOBODY = 65534  # a user id
@@ -127,6 +128,19 @@ def test_into_the_token_and_out_again(world, port, drawer):
     assert signer_of(w.seal(port)[1]) == out.key.key
     w.open_(port, "dataset/patients@1")
     whole(port)
+
+
+@pytest.mark.parametrize("backend", [SEPARATED, SERVICE])
+def test_where_custody_runs_elsewhere(world, drawer, tmp_path, backend):
+    """Its administrator has written the token's settings there."""
+    with behind(backend, world.port(), tmp_path) as port:
+        assert rotate(port, URI).key.home == URI
+        w.seal(port)
+        drawer.keys.clear()
+        with pytest.raises(KeyServiceUnavailable):
+            w.seal(port)
+        assert rotate(port, "roots", "the token died", lost=True).unsigned
+        w.seal(port)
 
 
 def test_another_process_signs_with_it_too(world, port):
