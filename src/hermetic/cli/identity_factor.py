@@ -61,7 +61,7 @@ def totp(out: Out, *, label: str) -> int:
     from hermetic.domain import second_factors  # noqa: PLC0415 - cryptography costs more than `--help`
 
     if not sys.stderr.isatty():
-        raise UsageError("the secret is shown on a terminal only, and stderr is none", hint="run it where you can read it")
+        raise UsageError("the secret is shown on a terminal only, and stderr is not one", hint="run it where you can read it")
     with connected() as connection:
         shown = second_factors.begin_totp(connection, label, _invitation(connection))
         for line in ("Put this into your app; it is not shown again.", "", f"  secret  {shown.text}", f"  {shown.uri}", ""):
@@ -139,7 +139,7 @@ def invite(out: Out, *, principal: str, reason: str) -> int:
     from hermetic.domain import second_factors  # noqa: PLC0415 - see totp
 
     if not sys.stderr.isatty():
-        raise UsageError("the code is shown on a terminal only, and stderr is none", hint="run it where you can read it")
+        raise UsageError("the code is shown on a terminal only, and stderr is not one", hint="run it where you can read it")
     with connected() as connection:
         code, expires_ms = second_factors.invite(connection, principal, reason)
     click.echo(f"Invitation for {principal}, not shown again:\n\n  {code}\n", err=True)

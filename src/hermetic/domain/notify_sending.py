@@ -79,6 +79,8 @@ def _said(error: Exception) -> str:
     """Say what went wrong without what the other side wrote."""
     if isinstance(error, smtplib.SMTPResponseException):
         return f"the mail server answered {error.smtp_code}"
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return str(error).rstrip(".")  # the library's own words: which extension the server lacks
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate does not verify: {error.verify_message}"
     if isinstance(error, TimeoutError):

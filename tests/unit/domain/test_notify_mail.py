@@ -112,7 +112,7 @@ def test_over_tls(certified):
 def test_a_server_without_starttls_gets_nothing(certified):
     kept = Kept()
     with mailing(kept) as port:
-        with pytest.raises(Failed):
+        with pytest.raises(Failed, match="STARTTLS"):
             notify_sending.send(target(port, authority=str(certified[0])), MESSAGE)
         notify_sending.send(target(port, tls="none"), MESSAGE)
     assert len(kept.letters) == 1
