@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OF_ERROR: Final[dict[type[HermeticError], int]] = {
     errors.UsageError: 422,
     errors.FormatError: 422,
+    errors.SignatureError: 422,  # of a signing request, a statement, an authenticator's answer: what came is wrong
     errors.Unsupported: 422,
     errors.NotAuthenticated: 401,
     errors.Denied: 403,
@@ -36,7 +37,7 @@ MEANINGS: Final = {
     409: "Somebody else changed it first, it is there already, or the idempotency key was used for other bytes.",
     413: "The message is over 4 MiB.",
     415: "The message is not `application/json`, or is compressed.",
-    422: "The message is malformed, or asks for what makes no sense.",
+    422: "The message is malformed, holds a wrong signature, or asks for what makes no sense.",
     428: "Somebody's approval, or a fresh second factor, is needed first.",
     429: "Too many requests of this caller; `Retry-After` says when.",
     431: "The head of the request is too long.",

@@ -10,10 +10,12 @@ import threading
 
 import pytest
 
+from hermetic.crypto import x509
 from hermetic.errors import KeyServiceUnavailable, PolicyDenied, StorageError
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Done, Refusal
 from hermetic.formats.messages.greeting import Hello, Welcome
+from hermetic.formats.messages.identity import RenewCertificate
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.ids import Purpose
@@ -158,6 +160,14 @@ def test_what_is_no_http(made, sent):
         with contextlib.suppress(OSError):
             assert b"HTTP/1.1 5" not in said(peer)
     assert call(made, "ana", "/v1/hello", HELLO)[0] == 200
+
+
+def test_a_wrong_signature_is_the_callers_mistake(made):
+    """A 5xx is for what is wrong here: whoever watches the service would be called for what somebody sends."""
+    csr = bytearray(x509.new_request(f"spiffe://{made.world.domain}/person/ana")[1])
+    csr[-1] ^= 1
+    status, _, text = call(made, "ana", "/v1/renew-certificate", codec.encode(RenewCertificate(bytes(csr))))
+    assert (status, refusal(text)) == (422, "SignatureError")
 
 
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(HELLO) + HELLO + b"\r\n"
