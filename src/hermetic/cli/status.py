@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from hermetic.cli.blocks import Block, Cell, Facts, Heading, Line, Mark, Table
 from hermetic.cli.options import ANY_PATH, exit_with, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size, span
-from hermetic.errors import KeyServiceUnavailable
+from hermetic.errors import KeyServiceUnavailable, PolicyDenied
 from hermetic.evidence import status as evidence
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.measures import GatherMeasures
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.cli.out import Out
+    from hermetic.domain.connect import Connection
     from hermetic.evidence.answers import Plaintext
     from hermetic.evidence.status import StatusReport
+    from hermetic.formats.messages.domain import Facts as DomainFacts
     from hermetic.formats.messages.measures import Measured
 
 
@@ -41,7 +44,7 @@ def status(out: Out, *, scanned: tuple[Path, ...], metrics: bool) -> int:
     """
     first_use = around.never_pinned()
     with _in_reach(out), connected() as connection:
-        facts = connection.ask(GatherFacts())
+        facts = _facts(connection)
         surroundings = around.look(connection, out, scanned, facts, first_use=first_use)
         report = evidence.report(facts, connection.welcome, surroundings)
         own = around.own(connection)
@@ -52,6 +55,17 @@ def status(out: Out, *, scanned: tuple[Path, ...], metrics: bool) -> int:
     return exit_with(report.findings)
 
 
+def _facts(connection: Connection) -> DomainFacts:
+    """Ask for what is known. Whoever may not see all of the domain is told who they are, and where their settings lie."""
+    try:
+        return connection.ask(GatherFacts())
+    except PolicyDenied as error:
+        who = f"{connection.welcome.principal} ({', '.join(connection.welcome.roles) or 'no role'})"
+        hint = f"status is of the whole domain; `hermetic ls` lists what is there for you, {who}"
+        settings = f"your settings: {around.own(connection).settings}"
+        raise PolicyDenied(error.message, hint=f"{hint}\n{settings}", reasons=error.reasons) from None
+
+
 @contextmanager
 def _in_reach(out: Out) -> Iterator[None]:
     """Answer, before the error is told, that the question cannot be answered: silence is taken for a yes."""
@@ -59,9 +73,8 @@ def _in_reach(out: Out) -> Iterator[None]:
         yield
     except KeyServiceUnavailable as error:
         if not out.as_json:
-            out.emit(
-                {}, Facts([("safe", Mark("cannot be told: no root of this domain is in reach", "bad")), ("because", error.message)])
-            )
+            away = "custody is out of reach" if os.environ.get("HERMETIC_URL") else "no root of this domain is in reach"
+            out.emit({}, Facts([("safe", Mark(f"cannot be told: {away}", "bad")), ("because", error.message)]))
         raise
 
 

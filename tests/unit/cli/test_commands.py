@@ -10,7 +10,7 @@ import pytest
 from hermetic.cli import words
 from hermetic.cli.main import root
 from hermetic.domain.notifying import Delivered
-from hermetic.errors import KeyServiceUnavailable, NotFound
+from hermetic.errors import KeyServiceUnavailable, NotFound, PolicyDenied
 from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, signing, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
 from hermetic.ids import DataClass, Environment, Purpose
@@ -336,6 +336,20 @@ def test_status_is_not_silent_when_no_root_is_in_reach(hermetic, custody):
     assert "the token is not there" in done.out
     assert "hint: plug it in" in done.err
     assert hermetic("status", "--json").json["error"]["exit_code"] == 6
+
+
+def test_status_says_that_custody_is_out_of_reach_where_it_runs_elsewhere(hermetic, custody, monkeypatch):
+    monkeypatch.setenv("HERMETIC_URL", "https://custody.example")
+    custody.answers[domain.GatherFacts] = KeyServiceUnavailable("custody is away")
+    assert "cannot be told: custody is out of reach" in hermetic("status").out
+
+
+def test_who_may_not_see_the_whole_domain_is_told_who_they_are_and_where_their_settings_lie(hermetic, custody, tmp_path):
+    custody.answers[domain.GatherFacts] = PolicyDenied("refused: no policy permits it", reasons=("no policy permits it",))
+    done = hermetic("status")
+    assert done.code == 3
+    assert f"{custody.welcome.principal} ({', '.join(custody.welcome.roles)})" in done.err
+    assert str(tmp_path / "config.yaml") in done.err
 
 
 def test_status_says_until_when_the_root_is_open_and_who_has_keys_at_all(hermetic, custody):
