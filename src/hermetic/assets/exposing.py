@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from hermetic.assets.releases import release, split_member
 from hermetic.assets.session import now_ms
+from hermetic.domain.listing import every
 from hermetic.errors import Conflict, HermeticError, NotFound, StorageError, UsageError
 from hermetic.formats.messages.catalogue import EndExposure, ExposureRow, ListExposures
 from hermetic.formats.messages.versions import ExposureTerms
@@ -175,7 +176,8 @@ def _remove(path: Path) -> None:
 
 
 def _find(session: Session, place: Path) -> ExposureRow:
-    for row in reversed(session.ask(ListExposures(ended=False)).exposures):
+    found: tuple[ExposureRow, ...] = every(session.ask, ListExposures(ended=False), "exposures")
+    for row in reversed(found):
         if row.path == str(place):
             return row
     raise NotFound(f"no exposure of {str(place)!r} is on record", hint="`hermetic expose` lists exposures")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hermetic import assets
+from hermetic.domain.listing import every
 from hermetic.formats import messages
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RunMethods:
 
     def runs(self, *, limit: int = 100) -> tuple[RunRow, ...]:
         """Return the latest runs first."""
-        return self.session.ask(messages.runs.ListRuns(limit)).runs
+        return every(self.session.ask, messages.runs.ListRuns(limit), "runs", most=limit)
 
     def show_run(self, run: str) -> RunRow:
         """Return one run with what it read and wrote."""

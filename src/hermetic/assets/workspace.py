@@ -27,7 +27,7 @@ from hermetic.assets.session import Session, word
 from hermetic.assets.tensors.facade import TensorMethods
 from hermetic.domain.connect import ANEW
 from hermetic.domain.connect import connect as open_connection
-from hermetic.domain.listing import list_assets
+from hermetic.domain.listing import every, list_assets
 from hermetic.errors import HermeticError, UsageError
 from hermetic.formats import messages
 from hermetic.formats.subjects import as_labels
@@ -283,7 +283,7 @@ class Workspace(TensorMethods, CheckpointMethods, RunMethods, PromotionMethods):
 
     def exposures(self, *, ended: bool = False) -> tuple[ExposureRow, ...]:
         """Return what is exposed; with `ended` also what was."""
-        return self.session.ask(messages.catalogue.ListExposures(ended)).exposures
+        return every(self.session.ask, messages.catalogue.ListExposures(ended), "exposures")
 
     # look
 

@@ -12,6 +12,7 @@ from hermetic.cli.lazy import Group
 from hermetic.cli.options import ENVIRONMENT, PURPOSE, byte_count, duration, output, reason
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, size
+from hermetic.domain.listing import every
 from hermetic.errors import UsageError
 from hermetic.formats.messages.access import BreakGlass, DisablePrincipal, ReviewGrant
 from hermetic.formats.messages.policy import GiveGrant, ListGrants, ListPrincipals, RevokeGrant, SetRoles
@@ -155,7 +156,7 @@ def revoke(out: Out, *, grant: str, reason: str) -> int:
 def ls(out: Out, *, everything: bool) -> int:
     """List grants."""
     with connected() as connection:
-        found = connection.ask(ListGrants(ended=everything)).grants
+        found = every(connection.ask, ListGrants(ended=everything), "grants")
     rows = [_row(row) for row in found]
     columns = ("grant", "who", "action", "on", "for", "until", "uses left", "bytes left", "state", "why")
     out.emit({"grants": found}, Table(columns, rows, frozenset({"uses left", "bytes left"}), empty="no grants"))
@@ -187,7 +188,7 @@ def roles(out: Out, *, principal: str | None, wanted: tuple[str, ...], no_role: 
 
 def _list_principals(out: Out) -> int:
     with connected() as connection:
-        found = connection.ask(ListPrincipals()).principals
+        found = every(connection.ask, ListPrincipals(), "principals")
     rows = [(Mark(row.name, "name"), row.kind, ", ".join(row.roles), row.state) for row in found]
     out.emit({"principals": found}, Table(("name", "kind", "roles", "state"), rows, empty="nobody"))
     return 0

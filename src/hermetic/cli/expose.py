@@ -12,6 +12,7 @@ from hermetic.cli.blocks import Block, Facts, Mark, Table
 from hermetic.cli.options import ANY_PATH, duration, environment, output, purpose
 from hermetic.cli.session import workspace
 from hermetic.cli.words import moment
+from hermetic.domain.listing import every
 from hermetic.errors import UsageError
 from hermetic.formats.messages.catalogue import ListExposures
 
@@ -77,7 +78,7 @@ def _tell(out: Out, row: ExposureRow) -> None:
 
 def _list(out: Out, *, everything: bool) -> int:
     with workspace() as work:
-        found = work.connection.ask(ListExposures(ended=everything)).exposures
+        found = every(work.connection.ask, ListExposures(ended=everything), "exposures")
     rows = [
         (Mark(row.path, "name"), row.ref, row.owner, row.purpose, moment(row.started_ms), moment(row.until_ms), moment(row.ended_ms))
         for row in found

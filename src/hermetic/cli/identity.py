@@ -15,6 +15,7 @@ from hermetic.cli.lazy import Group
 from hermetic.cli.options import ANY_PATH, duration, output, reason
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment
+from hermetic.domain.listing import every
 from hermetic.errors import StorageError
 from hermetic.formats.messages.identity import (
     EnrolIdentity,
@@ -44,7 +45,7 @@ def identity() -> None:
 def ls(out: Out) -> int:
     """List everybody whom the domain knows, with how many certificates of theirs are good."""
     with connected() as connection:
-        found = connection.ask(ListIdentities()).identities
+        found = every(connection.ask, ListIdentities(), "identities")
     rows = [
         (Mark(row.name, "name"), row.kind, ", ".join(row.roles), row.state, row.active, moment(row.not_after_ms), row.id)
         for row in found

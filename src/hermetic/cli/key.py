@@ -24,6 +24,7 @@ from hermetic.cli.lazy import Group
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
 from hermetic.cli.words import count, moment, span
+from hermetic.domain.listing import every
 from hermetic.errors import Conflict
 from hermetic.formats.messages.keys import ChangeKeyState, ListKeys, RewrapKey, RotateKey, ShowKey
 from hermetic.ids import KeyState
@@ -55,7 +56,7 @@ def ls(out: Out) -> int:
     `rotate` is when the newest version is due, `on it` how many of the data keys that version holds.
     """
     with connected() as connection:
-        found = connection.ask(ListKeys()).keys
+        found = every(connection.ask, ListKeys(), "keys")
     rows = [
         (
             Mark(row.kek[:8], "name"),

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from hermetic.cli.words import count
+from hermetic.domain.listing import every
 from hermetic.errors import Denied
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.ids import KeyState
@@ -31,7 +32,7 @@ def homes(row: KeyRow) -> dict[str, int]:
 def warn(out: Out, connection: Connection, *, of: str = "") -> None:
     """Name what opens through one provider alone, `of` one URI or any. Whoever may not list keys is told nothing."""
     with contextlib.suppress(Denied):
-        for row in connection.ask(ListKeys()).keys:
+        for row in every(connection.ask, ListKeys(), "keys"):
             for home, keys in homes(row).items():
                 if keys and of in {"", home}:
                     names = ", ".join(row.assets[:_SHOWN]) + (", …" if len(row.assets) > _SHOWN else "")

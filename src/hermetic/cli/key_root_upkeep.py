@@ -11,6 +11,7 @@ from hermetic.cli.blocks import Cell, Facts, Mark
 from hermetic.cli.options import output, reason
 from hermetic.cli.session import connected
 from hermetic.cli.words import count
+from hermetic.domain.listing import every
 from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.keys import ListKeys
 from hermetic.formats.messages.roots import ListRoots, SetRootState
@@ -46,7 +47,7 @@ def compromise(out: Out, *, root: str, reason: str) -> int:
     """
     with connected() as connection:
         changed = connection.ask(SetRootState(find_root(connection, root).root, "compromise", reason))
-        keys = [row for row in connection.ask(ListKeys()).keys if any(one.state not in _OVER for one in row.versions)]
+        keys = [row for row in every(connection.ask, ListKeys(), "keys") if any(one.state not in _OVER for one in row.versions)]
     commands = [f"hermetic key compromise {row.kek} --reason TEXT" for row in keys]
     facts: list[tuple[str, Cell]] = [
         ("compromised", Mark(changed.root.root, "name")),

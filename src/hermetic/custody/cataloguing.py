@@ -1,41 +1,38 @@
-"""What exists, as the port tells it: list, show, rename, lineage, decisions, exposures, garbage, copies."""
+"""What exists, as the port tells it: list, show, rename, lineage, decisions, garbage, copies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
-from hermetic.catalog import assets, decisions, exposures, leftovers, lineage, runs, usage, versions
+from hermetic.catalog import assets, decisions, leftovers, lineage, runs, usage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
 from hermetic.custody import breaking, callers, environments
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle, strictest_copies
-from hermetic.custody.decide import allowed_caller, may, still_the_same
+from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.due import do_due
+from hermetic.custody.paging import PAGE_BYTES
 from hermetic.custody.publishing import abandon
 from hermetic.custody.resolve import as_resource, gone
 from hermetic.custody.views import anew_of, labels_of, members_of, openings_of, suites_of
 from hermetic.custody.work import unit
 from hermetic.custody.workspaces import catalogue
 from hermetic.db import tables
-from hermetic.errors import Denied, NotFound, UsageError
+from hermetic.errors import UsageError
 from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.catalogue import (
     AssetList,
     AssetRow,
     CollectGarbage,
     Decided,
-    EndExposure,
-    ExposureList,
-    ExposureRow,
     Garbage,
     GarbageItem,
     Lineage,
     LineageEdge,
     LineageNode,
     ListAssets,
-    ListExposures,
     RecordDecision,
     RenameAsset,
     ShowVersion,
@@ -49,7 +46,7 @@ from hermetic.policy import globs
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
-    from hermetic.catalog.values import Asset, Exposure, Version
+    from hermetic.catalog.values import Asset, Version
     from hermetic.custody.call import Call
     from hermetic.custody.inforce import InForce
     from hermetic.custody.work import Work
@@ -59,7 +56,6 @@ if TYPE_CHECKING:
     from hermetic.keys.kek import Kek
 
 DIGESTS = 10_000  # in one request
-PAGE_BYTES = 3 * 1024 * 1024  # of a list, below what a message may have
 ROW_BYTES = 800  # of a row of it, without what people name; a row has at most this
 ESCAPED = 6  # bytes that a byte of text has at most in JSON
 
@@ -272,42 +268,6 @@ def _node(session: ReadSession, version_id: VersionId) -> LineageNode:
         published_ms=version.published_ms or version.created_ms,
         code_version=facts.get("code_version"),
         decision=why[-1].reason if why else None,
-    )
-
-
-def end_exposure(call: Call, request: EndExposure) -> ExposureRow:
-    """Record the end of an exposure: one's own, or any for those who respond to incidents. Raises NotFound, Denied."""
-    with unit(call.custodian, "custody.exposure.ended", call.now_ms) as work:
-        caller = callers.require(call, work.session)
-        found = exposures.find_open(work.session, request.path)
-        if found is None:
-            raise NotFound("no exposure is open at this path", hint="`hermetic status` lists exposures")
-        if found.owner != caller.name and not may(call, work.session, caller, Action.RESPOND):
-            raise Denied("this exposure belongs to somebody else", hint="whoever exposed the file ends it")
-        ended = exposures.end(work.session, found, now_ms=call.now_ms)
-        work.log(Entry("exposure.ended", {"exposure": ended.id, "version": ended.version_id}, {"principal": caller.hidden()}))
-        return exposure_row(work.session, ended)
-
-
-def list_exposures(call: Call, request: ListExposures) -> ExposureList:
-    """List exposures."""
-    allowed_caller(call, Action.READ_CATALOG)
-    with call.custodian.database.read(call.custodian.row_keys) as session:
-        found = exposures.list_exposures(session) if request.ended else exposures.list_open(session)
-        return ExposureList(tuple(exposure_row(session, item) for item in found))
-
-
-def exposure_row(session: ReadSession, item: Exposure) -> ExposureRow:
-    """Return an exposure as the port tells it."""
-    return ExposureRow(
-        id=item.id,
-        ref=ref_of(session, item.version_id),
-        path=item.path,
-        owner=item.owner,
-        purpose=item.purpose,
-        started_ms=item.started_ms,
-        until_ms=item.until_ms or 0,
-        ended_ms=item.ended_ms,
     )
 
 

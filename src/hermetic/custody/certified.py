@@ -20,6 +20,7 @@ from hermetic.crypto import x509
 from hermetic.custody import authorising, authority_keys, callers
 from hermetic.custody.decide import allowed_caller, still_the_same
 from hermetic.custody.identities import issued, lifetime_ms, sweep
+from hermetic.custody.paging import page
 from hermetic.custody.work import unit
 from hermetic.errors import Conflict, Denied, NotFound, PolicyDenied, UsageError
 from hermetic.formats.binary_text import from_base64url, to_base64url
@@ -64,11 +65,14 @@ class Wanted:
     token: str | None = None  # the credential that stands for the token it was exchanged for
 
 
-def list_identities(call: Call, _request: ListIdentities) -> IdentityList:
-    """List everybody. Raises PolicyDenied."""
+def list_identities(call: Call, request: ListIdentities) -> IdentityList:
+    """List everybody, as many as fit. Raises PolicyDenied, UsageError for no cursor."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        return IdentityList(tuple(_row(session, item, call.now_ms) for item in identity.listing(session)))
+        everybody = identity.listing(session)
+        return IdentityList(
+            *page(everybody, request.after, lambda item: _row(session, item, call.now_ms), name=lambda item: item.principal.id)
+        )
 
 
 def show_identity(call: Call, request: ShowIdentity) -> Identity:

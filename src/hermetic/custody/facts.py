@@ -13,8 +13,9 @@ from hermetic.catalog import assets, exposures, runs, versions
 from hermetic.catalog.values import VersionState
 from hermetic.custody import attention, rootloss
 from hermetic.custody.callers import Caller
-from hermetic.custody.cataloguing import asset_row, exposure_row
+from hermetic.custody.cataloguing import asset_row
 from hermetic.custody.decide import Question, allowed_caller, allowed_everywhere, decide, still_the_same
+from hermetic.custody.exposing import exposure_row
 from hermetic.custody.keyring import key_rows
 from hermetic.custody.looking import look
 from hermetic.custody.resolve import as_resource, resolve_version

@@ -8,6 +8,7 @@ re-encryption may open it), a fresh version takes new data, the epoch rises, and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from hermetic.catalog import assets
 from hermetic.custody import callers, keyhomes
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller, still_the_same
+from hermetic.custody.paging import page
 from hermetic.custody.work import unit
 from hermetic.db import tables
 from hermetic.errors import NotFound, UsageError
@@ -53,17 +55,20 @@ ASKED = 500  # version ids in one query
 VERBS = {"suspend": KeyState.SUSPENDED, "resume": KeyState.ACTIVE, "revoke": KeyState.COMPROMISED}
 
 
-def list_keys(call: Call, _request: ListKeys) -> KeyList:
-    """List every KEK."""
+def list_keys(call: Call, request: ListKeys) -> KeyList:
+    """List every KEK, as many as fit. Raises UsageError for no cursor."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        return KeyList(key_rows(session))
+        return KeyList(*page(_ordered(session), request.after, partial(key_row, session), name=lambda kek: kek.kek_id))
 
 
 def key_rows(session: ReadSession) -> tuple[KeyRow, ...]:
     """Return every KEK as a row, by environment, class, project."""
-    found = sorted(keks.ls(session), key=lambda kek: (kek.environment, -kek.data_class.rank, kek.project))
-    return tuple(key_row(session, kek) for kek in found)
+    return tuple(key_row(session, kek) for kek in _ordered(session))
+
+
+def _ordered(session: ReadSession) -> list[Kek]:
+    return sorted(keks.ls(session), key=lambda kek: (kek.environment, -kek.data_class.rank, kek.project))
 
 
 def show_key(call: Call, request: ShowKey) -> KeyRow:

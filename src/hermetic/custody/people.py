@@ -10,6 +10,7 @@ from hermetic.access.grants import Terms
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.custody import disabling
 from hermetic.custody.decide import allowed_caller, still_the_same
+from hermetic.custody.paging import page
 from hermetic.custody.work import unit
 from hermetic.errors import NotFound, UsageError
 from hermetic.formats.messages.base import Done
@@ -78,11 +79,17 @@ def revoke_grant(call: Call, request: RevokeGrant) -> Done:
 
 
 def list_grants(call: Call, request: ListGrants) -> GrantList:
-    """List grants."""
+    """List grants, as many as fit. Raises UsageError for no cursor."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        found = grants.listing(session, now_ms=call.now_ms, ended=request.ended)
-        return GrantList(tuple(grant_row(session, grant, call.now_ms) for grant in found))
+        found, follows = page(
+            grants.listing(session, now_ms=call.now_ms, ended=True),
+            request.after,
+            lambda grant: grant_row(session, grant, call.now_ms),
+            name=lambda grant: grant.id,
+            keep=lambda grant: request.ended or grant.ended(call.now_ms) is None,
+        )
+    return GrantList(found, follows)
 
 
 def grant_row(session: ReadSession, grant: Grant, now_ms: int) -> GrantRow:
@@ -105,11 +112,11 @@ def grant_row(session: ReadSession, grant: Grant, now_ms: int) -> GrantRow:
     )
 
 
-def list_principals(call: Call, _request: ListPrincipals) -> PrincipalList:
-    """List everyone."""
+def list_principals(call: Call, request: ListPrincipals) -> PrincipalList:
+    """List everyone, as many as fit. Raises UsageError for no cursor."""
     allowed_caller(call, Action.READ_CATALOG)
     with call.custodian.database.read(call.custodian.row_keys) as session:
-        return PrincipalList(tuple(_row(item) for item in identity.listing(session)))
+        return PrincipalList(*page(identity.listing(session), request.after, _row, name=lambda item: item.principal.id))
 
 
 def set_roles(call: Call, request: SetRoles) -> PrincipalRow:

@@ -8,6 +8,7 @@ wherever copies of the ciphertext lie; the database's files are searched for the
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hermetic.audit.leaf import Entry, Hidden
@@ -18,6 +19,7 @@ from hermetic.custody.call import TRIES, Moved, receipt, recipient_hash
 from hermetic.custody.cataloguing import ref_of
 from hermetic.custody.decide import Question, allowed_caller, consume_grant, may, still_the_same
 from hermetic.custody.newkeys import new_key
+from hermetic.custody.paging import page
 from hermetic.custody.resolve import again, resolve_version
 from hermetic.custody.work import unit
 from hermetic.custody.workspaces import decide_anywhere, run_places
@@ -298,7 +300,8 @@ def list_runs(call: Call, request: ListRuns) -> RunList:
         caller = callers.require(call, session)
         everything = may(call, session, caller, Action.READ_CATALOG)
         listed = [run for run in runs.list_runs(session) if everything or run.principal == caller.name]
-        return RunList(tuple(run_row(session, run) for run in listed[: max(1, request.limit)]))
+        found, follows = page(listed, request.after, partial(run_row, session), name=lambda run: run.id, most=max(1, request.limit))
+        return RunList(found, follows)
 
 
 def run_row(session: ReadSession, run: Run) -> RunRow:

@@ -34,6 +34,20 @@ def list_assets(
         request = replace(request, after=page.next)
 
 
+def every(ask: Callable[[Any], Any], request: Any, field: str, *, most: int = sys.maxsize) -> tuple[Any, ...]:
+    """Return the rows of a list that has `after` and `next`, in all its pages, `most` at most. Raises what `ask` raises."""
+    rows: list[Any] = []
+    known: set[str] = set()
+    while True:
+        page = ask(request)
+        rows += getattr(page, field)
+        if page.next is None or len(rows) >= most:
+            return tuple(rows[:most])
+        _check_forward(page.next not in known)
+        known.add(page.next)
+        request = replace(request, after=page.next)
+
+
 def read_log(ask: Callable[[ReadLog], Any], request: ReadLog) -> tuple[int, tuple[LogRow, ...]]:
     """Return the log's size, and the entries that a request of any limit is for. Raises what `ask` raises."""
     last = request.start < 0 and request.kind is not None and request.limit > LOG_PAGE  # the last ones of a kind, from the front

@@ -65,6 +65,11 @@ def encode(value: object) -> bytes:
     return raw
 
 
+def size_of(value: object) -> int:
+    """Return how many bytes a part of a message takes in it."""
+    return len(canonical.encode(_dump(value)))
+
+
 def decode(raw: bytes) -> Any:
     """Return the message that `raw` encodes. Raises FormatError for anything else."""
     outer = canonical.decode(raw, limit=MESSAGE_LIMIT)

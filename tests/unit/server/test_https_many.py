@@ -8,18 +8,23 @@ from dataclasses import replace
 import pytest
 
 from hermetic.assets import releases
+from hermetic.assets.session import fresh_id
 from hermetic.assets.workspace import Workspace
-from hermetic.custody import cataloguing, logbook
+from hermetic.custody import cataloguing, logbook, paging
 from hermetic.domain import listing
 from hermetic.domain.connect import connect
 from hermetic.domain.custody_place import URL
-from hermetic.domain.listing import read_log
-from hermetic.errors import UsageError
+from hermetic.domain.listing import every, read_log
+from hermetic.errors import IntegrityError, UsageError
 from hermetic.formats import codec
-from hermetic.formats.messages.catalogue import AssetList, ListAssets
+from hermetic.formats.messages.catalogue import AssetList, ListAssets, ListExposures
+from hermetic.formats.messages.identity import EnrolIdentity, ListIdentities
+from hermetic.formats.messages.keys import KeyList, ListKeys
 from hermetic.formats.messages.log import LogPage, ReadLog
+from hermetic.formats.messages.policy import GiveGrant, ListGrants, ListPrincipals, RevokeGrant
+from hermetic.formats.messages.runs import ListRuns, StartRun
 from hermetic.formats.messages.versions import OpenVersions
-from hermetic.ids import Purpose
+from hermetic.ids import DataClass, Purpose
 from tests import backends
 from tests import world as w
 from tests.world import World
@@ -57,6 +62,46 @@ def test_a_long_catalogue(far, monkeypatch):
     assert more <= cataloguing.ROW_BYTES + cataloguing.ESCAPED * len(f"{odd.name}{odd.owner}{odd.project}".encode())
     with pytest.raises(UsageError, match="no place in a list"):
         connection.ask(ListAssets(after="dataset/a"))
+
+
+def test_other_long_lists(far, monkeypatch):
+    """Each comes whole in pages of its own, in the order that it has in one."""
+    connection, world = far
+    port = world.ports[0]
+    for number in range(6):
+        port.ask(EnrolIdentity(f"somebody-{number}", "person", ("auditor",), "reads"))
+        port.ask(GiveGrant(f"somebody-{number}", "open", "dataset/a", (Purpose.AUDIT,), world.clock() + w.HOUR, "looks"))
+        port.ask(StartRun(fresh_id(), f"run-{number}", Purpose.PREPARE))
+    port.ask(RevokeGrant(port.ask(ListGrants()).grants[2].id, "over"))
+    for data_class in ("public", "internal", "confidential"):
+        w.seal(port, f"dataset/of-{data_class}", DataClass(data_class))
+    lists = [
+        (ListKeys(), "keys"),
+        (ListGrants(), "grants"),
+        (ListGrants(ended=True), "grants"),
+        (ListPrincipals(), "principals"),
+        (ListIdentities(), "identities"),
+        (ListRuns(), "runs"),
+        (ListExposures(ended=True), "exposures"),
+    ]
+    whole = [getattr(connection.ask(request), field) for request, field in lists]
+    assert [len(rows) for rows in whole[1:4]] == [5, 6, 7]
+    monkeypatch.setattr(paging, "PAGE_BYTES", 300)
+    for (request, field), rows in zip(lists, whole, strict=True):
+        page = connection.ask(request)
+        assert (page.next is None) == (len(rows) < 2)
+        assert every(connection.ask, request, field) == rows
+        with pytest.raises(UsageError, match="no place"):
+            connection.ask(replace(request, after="nothing"))
+    assert Workspace(connection).runs(limit=3) == whole[5][:3]
+    monkeypatch.setattr(paging, "PAGE_BYTES", 10**6)
+    assert len(connection.ask(ListRuns(4)).runs) == 4
+
+
+def test_a_list_that_leads_back_is_refused():
+    answers = {None: KeyList((), "a"), "a": KeyList((), "b"), "b": KeyList((), "a")}
+    with pytest.raises(IntegrityError, match="does not go on"):
+        every(lambda request: answers[request.after], ListKeys(), "keys")
 
 
 def test_a_long_log(far, monkeypatch):

@@ -102,7 +102,7 @@ SAID = {
     "generation": 1, "count": 1, "environment": None, "parents": None, "approvals": None, "exposure": None, "decisions": None,
     "facts": None, "kind": None, "rename-asset.new": "dataset/c", "explain.principal": None, "plaintext_length": 1, "length": 1000,
     "break-glass.purpose": Purpose.RECOVER, "seconds": 3600, "set-root-state.state": "suspend", "start-run.name": "train",
-    "generated": None,
+    "generated": None, "after": None,
     "open-versions.run": None, "begin-version.run": None, "begin-version.place": None,
     "enrol-identity.kind": "person", "rotate-authority.root": False, "announce-destruction.days": 30,
     "start": 0, "since": None, "size": 0, "hello.generation": 0,

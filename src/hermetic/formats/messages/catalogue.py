@@ -171,9 +171,10 @@ class EndExposure(Request["ExposureRow"]):
 @message("list-exposures")
 @dataclass(frozen=True, slots=True)
 class ListExposures(Request["ExposureList"]):
-    """Exposures; `ended` False leaves out those that are over."""
+    """Exposures; `ended` False leaves out those that are over. As many as fit; `after` is the `next` of the page before."""
 
     ended: bool = False
+    after: str | None = None
 
 
 @message("exposure-row")
@@ -194,9 +195,10 @@ class ExposureRow:
 @message("exposure-list")
 @dataclass(frozen=True, slots=True)
 class ExposureList:
-    """In order of start."""
+    """In order of start; `next` says where the next page begins, None at the end."""
 
     exposures: tuple[ExposureRow, ...]
+    next: str | None = None
 
 
 @message("collect-garbage")

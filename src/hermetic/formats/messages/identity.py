@@ -44,15 +44,18 @@ class IdentityRow:
 @message("list-identities")
 @dataclass(frozen=True, slots=True)
 class ListIdentities(Request["IdentityList"]):
-    """Every principal, with how many credentials of theirs are good."""
+    """Every principal, with how many credentials of theirs are good. As many as fit; `after` is the `next` of the page before."""
+
+    after: str | None = None
 
 
 @message("identity-list")
 @dataclass(frozen=True, slots=True)
 class IdentityList:
-    """In name order."""
+    """In name order; `next` says where the next page begins, None at the end."""
 
     identities: tuple[IdentityRow, ...]
+    next: str | None = None
 
 
 @message("show-identity")

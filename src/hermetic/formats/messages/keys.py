@@ -12,7 +12,9 @@ from hermetic.ids import DataClass, Environment
 @message("list-keys")
 @dataclass(frozen=True, slots=True)
 class ListKeys(Request["KeyList"]):
-    """Every KEK of the domain."""
+    """Every KEK of the domain, as many as fit; `after` is the `next` of the page before."""
+
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,10 @@ class KeyRow:
 @message("key-list")
 @dataclass(frozen=True, slots=True)
 class KeyList:
-    """KEKs in order of environment, class, project."""
+    """KEKs in order of environment, class, project; `next` says where the next page begins, None at the end."""
 
     keys: tuple[KeyRow, ...]
+    next: str | None = None
 
 
 @message("show-key")

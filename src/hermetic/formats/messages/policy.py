@@ -97,9 +97,10 @@ class RevokeGrant(Request[Done]):
 @message("list-grants")
 @dataclass(frozen=True, slots=True)
 class ListGrants(Request["GrantList"]):
-    """Grants; `ended` False leaves out those expired, used up or revoked."""
+    """Grants; `ended` False leaves out those expired, used up or revoked. As many as fit; `after` is the `next` of the page before."""
 
     ended: bool = False
+    after: str | None = None
 
 
 @message("grant-row")
@@ -126,15 +127,18 @@ class GrantRow:
 @message("grant-list")
 @dataclass(frozen=True, slots=True)
 class GrantList:
-    """In order of creation."""
+    """In order of creation; `next` says where the next page begins, None at the end."""
 
     grants: tuple[GrantRow, ...]
+    next: str | None = None
 
 
 @message("list-principals")
 @dataclass(frozen=True, slots=True)
 class ListPrincipals(Request["PrincipalList"]):
-    """Everyone this domain knows."""
+    """Everyone this domain knows, as many as fit; `after` is the `next` of the page before."""
+
+    after: str | None = None
 
 
 @message("set-roles")
@@ -162,6 +166,7 @@ class PrincipalRow:
 @message("principal-list")
 @dataclass(frozen=True, slots=True)
 class PrincipalList:
-    """In name order."""
+    """In name order; `next` says where the next page begins, None at the end."""
 
     principals: tuple[PrincipalRow, ...]
+    next: str | None = None

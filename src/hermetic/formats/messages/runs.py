@@ -90,9 +90,10 @@ class ShowRun(Request["RunRow"]):
 @message("list-runs")
 @dataclass(frozen=True, slots=True)
 class ListRuns(Request["RunList"]):
-    """The latest runs first."""
+    """The latest runs first, as many as fit; `after` is the `next` of the page before."""
 
     limit: int = 100
+    after: str | None = None
 
 
 @message("run-row")
@@ -115,6 +116,7 @@ class RunRow:
 @message("run-list")
 @dataclass(frozen=True, slots=True)
 class RunList:
-    """Runs, latest first."""
+    """Runs, latest first; `next` says where the next page begins, None at the end."""
 
     runs: tuple[RunRow, ...]
+    next: str | None = None
