@@ -6,7 +6,8 @@ Invariants:
 2. Steps 1 to 3 read one snapshot. Step 4 reads what they relied on again inside the transaction that writes the intent, and
    step 5 once more right before unwrapping. If anything moved, the request starts again, a few times, then is refused.
    Both ask every question of steps 1 to 3 again. Where the stored bytes of all answers are the same, so is all that follows from
-   them; where any differ, the caller and the versions are looked up and compared anew (`_still`).
+   them; where any differ, the caller and the versions are looked up and compared anew (`_still`). In the same way step 2 takes what it
+   found for the last request of the same kind (`_resolved`). Who asks, and what may be, is asked of the rules each time.
 3. All references of a request are released, or none is.
 
 A worked example. `open-versions` for dataset/patients@3, purpose prepare: the caller is os:1000, known as ana (1); the version is
@@ -17,6 +18,7 @@ the epoch is still 4 and the data key unwraps (5); ana gets lease and receipt (6
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,11 +116,11 @@ def _check(request: OpenVersions) -> None:
         raise UsageError(f"an exposure has an absolute path of at most {PATH_LIMIT} characters")
 
 
-def _plan(call: Call, request: OpenVersions) -> Hashable:
+def _plan(call: Call, request: OpenVersions, step: str = "decide") -> Hashable:
     """Return what requests have in common that read the same rows, as far as can be told; None for batches."""
     if len(request.refs) > PLANNED:
         return None
-    return ("open-versions", call.caller, call.credential, request.refs, request.environment, request.run, request.promotion)
+    return (step, call.caller, call.credential, request.refs, request.environment, request.run, request.promotion)
 
 
 def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared:
@@ -126,10 +128,8 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
     # 1. Authenticate.
     caller = callers.require(call, session)
     # 2. Resolve.
-    policy = call.custodian.policy.current(session)
+    policy, found = _resolved(call, session, caller, request)
     run = callers.live_run(session, caller, request.run)
-    works, memo = environments.declared(policy, run, request.environment), Memo()
-    found = tuple(environments.open_in(session, policy, text, works, memo=memo) for text in request.refs)
     environments.require_one(found)
     carried = None if request.promotion is None else promoting.carried(session, caller, request.promotion)
     if carried is None:
@@ -151,10 +151,28 @@ def prepare(call: Call, session: ReadSession, request: OpenVersions) -> Prepared
         question = question if carried is None else carried.question(caller, policy, item)
         counted[item.asset.id] += 1
         verdicts.append(decide(call, session, question))
-    for item in found:  # by name so far; a name may be given to another
+    return Prepared(caller, policy, run, purpose, found, tuple(verdicts), session.relied())
+
+
+def _resolved(call: Call, session: ReadSession, caller: Caller, request: OpenVersions) -> tuple[InForce, tuple[Resolved, ...]]:
+    """Return the policy and what references mean: what was found last time, where all rows that say so are the same."""
+    plan, seen = _plan(call, request), call.custodian.row_keys.seen
+    known = None if plan is None else seen.recall(plan)
+    if known is not None:
+        with suppress(Changed):
+            session.require_unchanged(known[0])
+            found: tuple[InForce, tuple[Resolved, ...]] = known[1]
+            return found
+    policy = call.custodian.policy.current(session)
+    run, memo = callers.live_run(session, caller, request.run), Memo()
+    works = environments.declared(policy, run, request.environment)
+    items = tuple(environments.open_in(session, policy, text, works, memo=memo) for text in request.refs)
+    for item in items:  # by name so far; a name may be given to another
         session.rely(tables.version, item.version.id)
         session.rely(tables.asset, item.asset.id)
-    return Prepared(caller, policy, run, purpose, found, tuple(verdicts), session.relied())
+    if plan is not None:
+        seen.remember(plan, session.relied(), (policy, items))
+    return policy, items
 
 
 def _release(call: Call, request: OpenVersions, prepared: Prepared) -> Opened:
@@ -192,19 +210,12 @@ def _unwrap(call: Call, request: OpenVersions, prepared: Prepared, intent: Inten
     """Step 5: check the epoch once more; unwrap. Should that fail, everything that step 4 consumed is given back, on record."""
     custodian = call.custodian
     try:
-        with custodian.database.read(custodian.row_keys, plan=_keys_of(prepared)) as session:
+        with custodian.database.read(custodian.row_keys, plan=_plan(call, request, "unwrap")) as session:
             found = _still(call, session, request, prepared)
             return unwrapping.unwrap_all(call, session, found, recovering=prepared.purpose is Purpose.RECOVER)
     except HermeticError as error:
         _take_back(call, request, intent, type(error).__name__.lstrip("_"))
         raise
-
-
-def _keys_of(prepared: Prepared) -> Hashable:
-    """Return what requests have in common that are unwrapped under the same keys; None for batches."""
-    if len(prepared.versions) > PLANNED:
-        return None
-    return "unwrap", frozenset((item.kek.kek_id, item.kek_number) for item in prepared.versions)
 
 
 def _take_back(call: Call, request: OpenVersions, intent: Intent, failure: str) -> None:

@@ -154,13 +154,12 @@ class ReadSession:
         """Ask the same questions; return if the answers are the same, byte for byte. Raises Changed, StorageError."""
         if relied is None:
             raise Changed("too much was read to be compared")
-        found = self._together((*relied, *self._planned))
-        self._planned = ()
+        found = self._look(relied)
         for query, before in relied.items():
             if not same(before, found[query]):
                 raise Changed(f"table {query[0].name}")
         if self._remembers:
-            self._ahead |= found
+            self._asked |= relied
 
     def end(self) -> None:
         """Make the session unusable; called when its block is left."""
@@ -186,10 +185,7 @@ class ReadSession:
         if rows is not None:
             self._live()
             return rows
-        if self._planned:
-            self._ahead |= self._together((query, *self._planned))
-            self._planned = ()
-        rows = self._ahead.get(query)
+        rows = self._look((query,))[query] if self._planned else self._ahead.get(query)
         if rows is None:
             rows = self._alone(query)
         if self._remembers:
@@ -198,6 +194,15 @@ class ReadSession:
             else:
                 self._asked[query] = rows
         return rows
+
+    def _look(self, queries: Iterable[Query]) -> Mapping[Query, Sequence[Stored]]:
+        """Answer several queries and those that are planned; what this snapshot answered before, it answers again."""
+        found = self._together([query for query in (*queries, *self._planned) if query not in self._ahead])
+        self._planned = ()
+        if not self._remembers:
+            return found
+        self._ahead |= found
+        return self._ahead
 
     def _alone(self, query: Query) -> Sequence[Stored]:
         shape, names, nulls, values = query

@@ -15,13 +15,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from hermetic.db.layout import Layout
+    from hermetic.db.relied import Relied
 
 ROWS = 4096
 ROW_BYTES = 131_072  # of texts and bytes, as stored: a policy is one row
 ALL_BYTES = 32 * 1024 * 1024
+RESULTS = 256
+RESULT_ROWS = 64  # questions that one result was worked out of
 
 Row = dict[str, Any]
 Mark = tuple[object, ...]
@@ -30,12 +33,26 @@ Mark = tuple[object, ...]
 class Seen:
     """The rows that one set of row keys has verified. Threads may share it."""
 
-    __slots__ = ("_bytes", "_lock", "_rows")
+    __slots__ = ("_bytes", "_lock", "_results", "_rows")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: dict[Mark, tuple[Row, int]] = {}
+        self._results: dict[Hashable, tuple[Relied, Any]] = {}
         self._bytes = 0
+
+    def remember(self, about: Hashable, relied: Relied | None, result: object) -> None:
+        """Keep what was worked out of verified rows alone. Whoever recalls it changes nothing of it."""
+        if relied is None or len(relied) > RESULT_ROWS:
+            return
+        with self._lock:
+            if about not in self._results and len(self._results) >= RESULTS:
+                del self._results[next(iter(self._results))]
+            self._results[about] = relied, result
+
+    def recall(self, about: Hashable) -> tuple[Relied, Any] | None:
+        """Return it with the rows, which have to be the same still."""
+        return self._results.get(about)
 
     def find(self, shape: Layout, stored: Sequence[Any]) -> Row | None:
         """Return a copy of what these very bytes were found to say, None if they were not seen."""

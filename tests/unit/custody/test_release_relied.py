@@ -8,13 +8,13 @@ import sqlite3
 import pytest
 
 from hermetic import steps
-from hermetic.custody import release, resolve
+from hermetic.custody import environments, release, resolve
 from hermetic.custody.call import Call
-from hermetic.db import tables
+from hermetic.db import seen, tables
 from hermetic.db.rows import ReadSession
 from hermetic.domain.create import create_domain
 from hermetic.domain.home import Home
-from hermetic.errors import Conflict, HermeticError, NotAuthenticated, PolicyDenied, RowTampered
+from hermetic.errors import Conflict, HermeticError, KeyUnusable, NotAuthenticated, NotFound, PolicyDenied, RowTampered
 from hermetic.formats.messages import catalogue, keys, log, runs, versions
 from hermetic.ids import Purpose
 from tests import postgres
@@ -196,6 +196,50 @@ def test_a_name_that_was_given_to_another(place):
 
     with place.meanwhile(INTENT, swap), contextlib.suppress(Conflict):
         assert w.open_(place.port).released[0].version != draft.version
+
+
+def test_what_is_remembered_holds_while_the_rows_do(place, monkeypatch):
+    resolved, open_in = [], environments.open_in
+    monkeypatch.setattr(environments, "open_in", lambda *more, **named: resolved.append(more) or open_in(*more, **named))
+
+    def opened(count):
+        resolved.clear()
+        (released,) = w.open_(place.port).released
+        assert len(resolved) == count
+        return released.number
+
+    assert [opened(1), opened(0), opened(0)] == [1, 1, 1]
+    for edit in ("kek SET epoch = epoch {}1", "asset SET epoch = epoch {}1", "policy SET applied_ms = applied_ms {}1"):
+        place.by_hand(f"UPDATE {edit.replace('{}', '+')}")
+        with pytest.raises(RowTampered):
+            w.open_(place.port)
+        place.by_hand(f"UPDATE {edit.replace('{}', '-')}")
+        assert opened(0) == 1
+    w.seal(place.other)
+    assert [opened(1), opened(0)] == [2, 2]
+    place.other.ask(keys.ChangeKeyState(place.kek, "suspend", "test"))
+    with pytest.raises(KeyUnusable):
+        w.open_(place.port)
+    place.other.ask(keys.ChangeKeyState(place.kek, "resume", "test"))
+    assert opened(1) == 2
+    w.change_cedar(place.other, "late.cedar", '@id("late") forbid (principal, action == Action::"open", resource);')
+    with pytest.raises(PolicyDenied):
+        w.open_(place.port)
+    w.change_cedar(place.other, "late.cedar", None)
+    place.other.ask(catalogue.RenameAsset("dataset/patients", "dataset/was"))
+    with pytest.raises(NotFound):
+        w.open_(place.port)
+
+
+def test_little_is_remembered(place, monkeypatch):
+    known = place.port.custodian.row_keys.seen._results
+    monkeypatch.setattr(seen, "RESULTS", 2)
+    for purpose in range(4):
+        w.open_(place.port, *["dataset/patients"] * (purpose + 1))
+    assert len(known) == 2
+    known.clear()
+    w.open_(place.port, *["dataset/patients"] * (release.PLANNED + 1))
+    assert known == {}
 
 
 @BOTH
