@@ -323,6 +323,8 @@ def test_a_failover(pair, tmp_path):
     with pytest.raises(LogTampered, match="standby that lagged") as caught:
         made.open()
     assert (caught.value.exit_code, "hermetic restore" in str(caught.value.hint)) == (4, True)
+    with pytest.raises(LogTampered, match="were durable"):
+        made.service.custody.check_ready()
     with pytest.raises(LogTampered, match="your pins saw"):
         connect(made.service.world.project, home=made.service.world.home)
     goes_on_without_pins(made, tmp_path)

@@ -23,16 +23,21 @@ class Durable:
     def __init__(self) -> None:
         self._checkpoint: Checkpoint | None = None
 
+    @property
+    def size(self) -> int:
+        """How many entries; 0 before the first commit."""
+        return 0 if self._checkpoint is None else self._checkpoint.size
+
     def note(self, checkpoint: Checkpoint) -> None:
         """Remember it, if it is the largest so far: threads tell in any order."""
-        if self._checkpoint is None or checkpoint.size > self._checkpoint.size:
+        if checkpoint.size > self.size:
             self._checkpoint = checkpoint
 
     def check_size(self, size: int) -> None:
-        """Raise LogTampered for a log that is shorter."""
-        if self._checkpoint is not None and size < self._checkpoint.size:
+        """Raise LogTampered for a log that is shorter. Only of a snapshot that began later than what is noted here."""
+        if size < self.size:
             raise LogTampered(
-                f"the log has {size} entries, and {self._checkpoint.size} were durable: a standby that lagged was promoted, or an "
+                f"the log has {size} entries, and {self.size} were durable: a standby that lagged was promoted, or an "
                 "older copy of the custody database was put back",
                 hint="bring back the server that has them; `hermetic restore` takes up an older copy, on record",
             )

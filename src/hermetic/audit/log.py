@@ -71,7 +71,7 @@ class Log:
         self._random = random
         self._openings = Openings(origin.domain, keys, random)
         self._known = Frontier()
-        self._durable = Durable()
+        self.durable = Durable()
 
     def _take_in_hand(self, signer: SigningKey) -> None:
         self._signer, self.verifier_key = signer, VerifierKey(str(self.origin), signer.public)
@@ -112,7 +112,7 @@ class Log:
 
     def committed(self, checkpoint: Checkpoint) -> None:
         """Remember what is durable: a store that lacks it gets no entry (`durable`)."""
-        self._durable.note(checkpoint)
+        self.durable.note(checkpoint)
 
     def append_denial(self, store: LogStore, entry: Entry, *, now_ms: int) -> Appended:
         """Append a denial, or only count it when an equal one was logged within the window."""
@@ -240,7 +240,7 @@ class Log:
     def _frontier(self, store: LogReader) -> tuple[Frontier, CheckpointRow | None]:
         """Return the peaks of the stored log and its newest checkpoint. Raises LogTampered when they disagree."""
         head = store.head(self.origin.generation)
-        self._durable.check_size(0 if head is None else head.size)
+        self.durable.check_size(0 if head is None else head.size)
         if head is None:
             return Frontier(), None
         known = self._known
@@ -250,7 +250,7 @@ class Log:
             known = nodes.frontier()
             if known.root() != head.root:
                 raise LogTampered("the stored log does not lead to its newest checkpoint", hint="run `hermetic log verify`")
-            self._durable.check_continued(nodes)
+            self.durable.check_continued(nodes)
         return known, head
 
     def _reader(self, store: LogReader) -> Callable[[int, int, int], list[bytes]]:

@@ -111,11 +111,14 @@ class ServiceCustody:
         raise refused
 
     def check_ready(self) -> None:
-        """Raise HermeticError when database, log or every root cannot be reached."""
+        """Raise HermeticError when database, log or every root cannot be reached, or the log lacks what this process saw durable."""
         custodian = self._custodian
+        least = custodian.log.durable.size
         with custodian.database.read(custodian.row_keys) as session:
-            _, note = custodian.log.head(TablesStore(session.connection))
+            found, note = custodian.log.head(TablesStore(session.connection))
             open_note(note, [custodian.log.verifier_key])
+        if found.size < least:
+            custodian.log.durable.check_size(found.size)
         states = [provider.status().state for provider in custodian.anchors.providers.values()]
         if ProviderState.READY not in states:
             raise KeyServiceUnavailable("no root of the domain can be reached", hint="run `hermetic status` where custody runs")
