@@ -28,7 +28,7 @@ from hermetic.crypto import hpke
 from hermetic.custody.handles import HandleTable
 from hermetic.domain.addressed import check_addressed
 from hermetic.domain.refusals import error_of
-from hermetic.errors import IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
+from hermetic.errors import FormatError, IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
 from hermetic.formats import codec, lease_key
 from hermetic.formats.messages.base import KeyBlob, Refusal
 from hermetic.formats.messages.runs import Scratch
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 ANSWER_S: Final = 600.0  # how long custody may think about one request
 LEASE_S: Final = 60.0  # the same about leases, which readers wait for
+ANOTHER_RELEASE: Final = "is custody of another release of Hermetic? `hermetic --version` here and there"
 AGAIN: Final = frozenset(
     {
         "hello",
@@ -185,7 +186,7 @@ class RemotePort:
             recipient=request.recipient if asks_for_key else None,
             key=key,
         )
-        answer = codec.decode(self._transport.once(message))
+        answer = _decoded(self._transport.once(message))
         if isinstance(answer, Refusal):
             raise error_of(answer)
         return answer
@@ -208,6 +209,14 @@ class RemotePort:
         info = lease_key.binding(self._domain, request.request, answer.receipt.index, lease, private.public)
         key = private.open(lease.key.sealed, info)
         return replace(lease, key=KeyBlob(handle=self._handles.put(key), sealed=None))
+
+
+def _decoded(raw: bytes) -> object:
+    """Read an answer. One that another release would have made otherwise is refused, never guessed."""
+    try:
+        return codec.decode(raw)
+    except FormatError as error:
+        raise FormatError(error.message, hint=error.hint or ANOTHER_RELEASE) from None
 
 
 def _check_repeatable(request: object, name: str, key: str | None, broken: Broken) -> None:
