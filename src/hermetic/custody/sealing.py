@@ -155,13 +155,18 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     require_parents(call, session, caller, named)
     own = strictest_of((), asset.data_class if asset else (said.data_class if said else None), located)
     floor = strictest_of(lineage.parent_classes(session, parents), own)
-    data_class = _class_of(request, floor, own)
+    try:
+        data_class, flaw = _class_of(request, floor, own), None
+    except UsageError as error:  # it tells whether there is such an asset, and its class: for those who may write it
+        data_class, flaw = floor or DataClass.PUBLIC, error
     purpose = leasing.purpose_in(run, request.purpose) or Purpose.INGEST
     owner = request.owner or (asset.owner if asset else None) or (said.owner if said else None) or caller.name
     project = request.project or (asset.project if asset else None) or (said.project if said else None) or policy.document.project
     # 3. Decide.
     resource = _resource(asset, name, (data_class, environment), (owner, project, policy))
     verdict = decide(call, session, Question(caller, Action.SEAL, resource, policy, purpose, run))
+    if flaw is not None and verdict.allowed:
+        raise flaw
     return Plan(
         asked, request, caller, policy, run, purpose, name, asset, environment, data_class, owner, project, parents, floor, verdict
     )

@@ -93,6 +93,8 @@ NAMES = {
     "derive": lambda two, ref: BeginVersion(
         w.fresh(), "dataset/derived", DataClass.INTERNAL, project="red", parents=(ref,), recipient=two.key
     ),
+    "seal below its class": lambda two, ref: BeginVersion(w.fresh(), ref, DataClass.PUBLIC, recipient=two.key),
+    "seal without a class": lambda two, ref: BeginVersion(w.fresh(), ref, recipient=two.key),
     "publish": lambda two, ref: PublishVersion(begun(two), (w.record(),), parents=(ref,)),
     "share": lambda two, ref: ShareVersion(f"{ref}@1", w.fresh(), (RecipientKey("x", two.key),), 1, "test"),
 }
