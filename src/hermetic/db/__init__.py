@@ -6,6 +6,7 @@
     columns     RowKeys, sealed and lookup columns
     authentic   what a row MAC covers, and what it cannot see
     seen        rows verified before, known again by their bytes
+    relied      what was read, to be compared later and asked for at once the next time
     migrate     create and upgrade the schema (imports Alembic)
 
 Keys come in as `RowKeys`, derived by custody; this room knows no root, no policy and no clock. Whoever can write the database file
