@@ -5,7 +5,8 @@
     GET /healthz, /readyz   whether this process is alive, and whether database, root and log can be reached; no data
 
 Everybody who gets here has shown a certificate of the domain's authorities; whether custody knows its principal is asked for each
-request. A request goes through its caller's rate, its head is looked at, it waits for its turn, and only then its body is read.
+request. A request goes through its caller's rate, its head is looked at, its body is read, a large one once there is a place for it,
+and then it waits for its turn.
 Who sends a GET is counted nowhere, since whether the process lives is not custody's to say: such a connection ends with its answer,
 and custody is asked whether it is ready once a second at most.
 Custody works in threads. Whatever is sent here, the answer is a message, and no caller causes a 5xx other than 503.
@@ -27,7 +28,7 @@ from starlette.routing import Route
 
 from hermetic.domain.refusals import refusal_of
 from hermetic.domain.service import Asked
-from hermetic.errors import FormatError, HermeticError, KeyServiceUnavailable, NotFound, UsageError
+from hermetic.errors import DatabaseUnavailable, FormatError, HermeticError, KeyServiceUnavailable, NotFound, UsageError
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Refusal, Request
 from hermetic.server.http_limits import STRANGERS, Admission, TooMany
@@ -93,9 +94,10 @@ class Door:
             peer: Peer = scope[PEER]
             account = await self._account(peer)
             self._admission.charge(account)
-            self._check_head(request)
-            async with self._admission.turn(account):
+            length = self._check_head(request)
+            async with self._admission.reading(account, length):
                 raw = await _body(request, self.limit)
+            async with self._admission.turn(account):
                 response = await self._in_thread(self._answer, request, raw)
                 await _send(response, send)
         except ClientDisconnect:
@@ -143,11 +145,11 @@ class Door:
         peer.gone.append(lambda: self._admission.disconnect(account))
         return account
 
-    def _check_head(self, request: HttpRequest) -> None:
-        """Raises _Refused for a request whose body is not read at all."""
+    def _check_head(self, request: HttpRequest) -> int | None:
+        """Return the length of the body, None if it is not said. Raises _Refused for a request whose body is not read at all."""
         if self.answered is not None and request.path_params["name"] not in self.answered:
             raise _Refused(404, NotFound("this listener answers no such message", hint=", ".join(sorted(self.answered))))
-        _check_head(request, self.limit)
+        return _check_head(request, self.limit)
 
     def _answer(self, request: HttpRequest, raw: bytes) -> Response:
         """Decode and ask; in a thread."""
@@ -222,16 +224,19 @@ async def _no_route(_request: HttpRequest, error: Exception) -> Response:
     return _refusal(NotFound("the service has no such path", hint="see /v1/openapi.json"), status, CLOSE)
 
 
-def _check_head(request: HttpRequest, limit: int) -> None:
-    """Raises _Refused for a request whose body is not read at all."""
+def _check_head(request: HttpRequest, limit: int) -> int | None:
+    """Return the length of the body, None if it is not said. Raises _Refused for a request whose body is not read at all."""
     headers = request.headers
     if headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA:
         raise _Refused(415, UsageError(f"a message is {MEDIA}"))
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise _Refused(415, UsageError("a message is not compressed"))
-    length = headers.get("content-length", "0")
+    length = headers.get("content-length")
+    if length is None:
+        return None if "transfer-encoding" in headers else 0
     if len(length) > 16 or not length.isdecimal() or int(length) > limit:
         raise _too_large(limit)
+    return int(length)
 
 
 async def _body(request: HttpRequest, limit: int) -> bytes:
@@ -256,6 +261,9 @@ def _too_large(limit: int) -> _Refused:
 
 
 def _refusal(error: HermeticError, status: int, headers: dict[str, str] | None = None) -> Response:
+    if isinstance(error, DatabaseUnavailable):  # what the driver says names hosts and users
+        _log.warning("%s", error.message)
+        error = DatabaseUnavailable("the database of custody is away", hint="try again; if it lasts, tell whoever runs custody")
     return Response(codec.encode(refusal_of(error)), status, headers, MEDIA)
 
 

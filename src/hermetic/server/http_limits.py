@@ -1,8 +1,11 @@
 """What one caller of the service may take up, so that nobody stands in the way of others. Not thread safe: the event loop's.
 
     connections   so many in all, so many that have not shown a certificate yet, so many of a principal
-    turns         so many requests at work in all, and of a principal; who has none waits a moment, then is told to come back.
-                  A body is read in its turn, so that callers nobody knows have few: who sends slowly keeps others waiting
+    bodies        so many large ones read at once in all, and of a principal; small ones are read at once, and wait in memory
+    turns         so many requests at work in all, and of a principal, from when their bodies are here until their answers are read
+
+Who gets no place waits a moment, then is told to come back. Who sends slowly holds no turn, and keeps none but large bodies waiting.
+Callers that nobody knows have few places of each kind.
     rate          a token bucket for each principal: so many requests a second, and a burst
 
 Callers that the domain does not know share one account, however many certificates they have.
@@ -37,6 +40,10 @@ class Limits:
     at_once: int = 32  # requests at work, in all: threads
     at_once_of_principal: int = 16
     at_once_of_strangers: int = 4
+    small: int = 64 * 1024  # bytes of a body that is read without a place; with `connections` it bounds what they hold together
+    bodies: int = 16  # larger ones
+    bodies_of_principal: int = 4
+    bodies_of_strangers: int = 1
     rate: float = 1000.0
     burst: float = 2000.0
     rate_of_strangers: float = 20.0
@@ -80,6 +87,35 @@ class Bucket:
         return (1 - self.tokens) / self.rate
 
 
+class Places:
+    """So many in all, so many of a principal, so many of all strangers together."""
+
+    def __init__(self, every: int, of_principal: int, of_strangers: int) -> None:
+        self._most, self._of_strangers = of_principal, of_strangers
+        self._own: dict[str, asyncio.Semaphore] = {}
+        self._wanting: Counter[str] = Counter()
+        self._all = asyncio.Semaphore(every)
+
+    @asynccontextmanager
+    async def place(self, account: str, why: str, wait_s: float) -> AsyncIterator[None]:
+        """Hold one. Raises TooMany when none becomes free in time."""
+        most = self._most if account != STRANGERS else self._of_strangers
+        own = self._own.setdefault(account, asyncio.Semaphore(most))
+        self._wanting[account] += 1
+        try:
+            async with asyncio.timeout(wait_s) as waiting, own, self._all:
+                waiting.reschedule(None)
+                yield
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            raise TooMany(why, "custody is at work on as much as it takes at once", status=503, after_s=1) from None
+        finally:
+            self._wanting[account] -= 1
+            if not self._wanting[account]:
+                del self._wanting[account], self._own[account]
+
+
 class Admission:
     """Who may come in, and when. `clock` gives seconds that only go forward."""
 
@@ -87,9 +123,8 @@ class Admission:
         self._limits, self._clock = limits, clock
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._connections: Counter[str] = Counter()
-        self._turns: dict[str, asyncio.Semaphore] = {}
-        self._wanting: Counter[str] = Counter()
-        self._all = asyncio.Semaphore(limits.at_once)
+        self._turns = Places(limits.at_once, limits.at_once_of_principal, limits.at_once_of_strangers)
+        self._bodies = Places(limits.bodies, limits.bodies_of_principal, limits.bodies_of_strangers)
 
     def now(self) -> float:
         """Return the clock's seconds."""
@@ -126,18 +161,14 @@ class Admission:
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[None]:
         """Hold one of the places for requests at work. Raises TooMany when none becomes free in time."""
-        most = self._limits.at_once_of_principal if account != STRANGERS else self._limits.at_once_of_strangers
-        own = self._turns.setdefault(account, asyncio.Semaphore(most))
-        self._wanting[account] += 1
-        try:
-            async with asyncio.timeout(self._limits.turn_s) as waiting, own, self._all:
-                waiting.reschedule(None)
-                yield
-        except TimeoutError:
-            if not waiting.expired():
-                raise
-            raise TooMany("turn", "custody is at work on as much as it takes at once", status=503, after_s=1) from None
-        finally:
-            self._wanting[account] -= 1
-            if not self._wanting[account]:
-                del self._wanting[account], self._turns[account]
+        async with self._turns.place(account, "turn", self._limits.turn_s):
+            yield
+
+    @asynccontextmanager
+    async def reading(self, account: str, length: int | None) -> AsyncIterator[None]:
+        """Hold one of the places for large bodies while one of `length` bytes comes, None if it does not say. Raises TooMany."""
+        if length is not None and length <= self._limits.small:
+            yield
+            return
+        async with self._bodies.place(account, "body", self._limits.turn_s):
+            yield

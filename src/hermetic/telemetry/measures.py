@@ -3,7 +3,7 @@
 Servers do not call this by hand: `watching.Watch.request` does, around each request. What they call themselves:
 
     measures.connected() / measures.left()      a connection was opened, closed
-    measures.turned_away("connections")         a limit was hit: connections, strangers, turn, rate, size, time
+    measures.turned_away("connections")         a limit was hit: connections, strangers, turn, body, rate, size, time
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ LABELS: Final[dict[str, frozenset[str] | None]] = {
             *("usage", "unsupported", "storage", "integrity", "key-service-unavailable", "locked", "failed"),
         }
     ),
-    "why": frozenset({"connections", "strangers", "turn", "rate", "size", "time"}),
+    "why": frozenset({"connections", "strangers", "turn", "body", "rate", "size", "time"}),
     "state": STATES | {"waiting", "dead", "open", "overdue"},
     "kind": frozenset({"authority", "credential"}),
     "severity": frozenset({"high", "medium", "low"}),

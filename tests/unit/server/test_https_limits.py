@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from hermetic.crypto import x509
-from hermetic.errors import KeyServiceUnavailable, PolicyDenied, StorageError
+from hermetic.errors import DatabaseUnavailable, KeyServiceUnavailable, PolicyDenied, StorageError
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Done, Refusal
 from hermetic.formats.messages.greeting import Hello, Welcome
@@ -361,14 +361,47 @@ def test_custody_is_not_asked_for_each_look(service):
 
 
 def test_strangers_have_few_turns(service):
-    """Who is slow among those whom nobody knows holds up other strangers, and nobody else."""
+    """Who keeps custody at work among those whom nobody knows holds up other strangers, and nobody else."""
     service.enrol("old")
     service.revoke("old")
-    with service.running(at_once_of_strangers=1, turn_s=0.1, body_s=20.0), contextlib.closing(channel(service, "old")) as slow:
-        slow.sendall(HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(HELLO))
-        assert b" 100 " in slow.recv(65536)  # it has its turn
-        assert call(service, "old", "/v1/hello", HELLO)[0] == 503
-        assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+    begun, go_on = threading.Event(), threading.Event()
+
+    def ask(asked, request, raw):
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(20)
+        return service.custody.ask(asked, request, raw)
+
+    with service.running(custody=Stub(service.custody, ask), at_once_of_strangers=1, turn_s=0.1):
+        first = threading.Thread(target=lambda: call(service, "old", "/v1/hello", HELLO))
+        first.start()
+        try:
+            assert begun.wait(20)
+            assert call(service, "old", "/v1/hello", HELLO)[0] == 503
+            assert call(service, "ana", "/v1/hello", HELLO)[0] == 200
+        finally:
+            go_on.set()
+            first.join(30)
+
+
+def test_who_sends_slowly_keeps_nobody_waiting(service):
+    """Not even with as many bodies as requests may be at work; of large ones nobody has more than a few on the way."""
+    small = HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(HELLO)
+    large = HEAD + b"expect: 100-continue\r\ncontent-length: 1000000\r\n\r\n"
+    with service.running(at_once=2, bodies=2, bodies_of_principal=1, turn_s=0.1, body_s=20.0), contextlib.ExitStack() as slow:
+        for head in (small, small, small, large):
+            peer = slow.enter_context(contextlib.closing(channel(service, "ben")))
+            peer.sendall(head)
+            assert b" 100 " in peer.recv(65536)
+        for head in (large, HEAD + b"transfer-encoding: chunked\r\n\r\n"):
+            peer = slow.enter_context(contextlib.closing(channel(service, "ben")))
+            peer.sendall(head)
+            assert b" 503 " in peer.recv(65536)
+        for name in ("ben", "ana"):
+            assert call(service, name, "/v1/hello", HELLO)[0] == 200
+        peer = slow.enter_context(contextlib.closing(channel(service, "ana")))
+        peer.sendall(large)
+        assert b" 100 " in peer.recv(65536)
 
 
 def test_who_shakes_no_hands(service):
@@ -418,6 +451,20 @@ def test_a_defect_tells_nothing(service, caplog):
     assert status == 500
     assert b"secret" not in text
     assert "secret detail" in caplog.text
+
+
+def test_where_the_database_is_stays_with_custody(service, caplog):
+    def ask(asked, request, raw):
+        raise DatabaseUnavailable(
+            'the database server is away: connection to server at "10.1.2.3", port 5432 failed', hint="look at 10.1.2.3"
+        )
+
+    with service.running(custody=Stub(service.custody, ask)):
+        status, _, text = call(service, "ana", "/v1/hello", HELLO)
+        with pytest.raises(DatabaseUnavailable, match="the database of custody is away"):
+            service.port("ana").ask(Hello())
+    assert (status, b"10.1.2.3" in text) == (503, False)
+    assert "10.1.2.3" in caplog.text
 
 
 def test_requests_for_keys_name_a_recipient(made):
