@@ -114,11 +114,27 @@ class Wanted:
 
 def matches(grant: Grant, wanted: Wanted, *, now_ms: int) -> bool:
     """Whether the grant covers what is wanted, now."""
-    if grant.ended(now_ms) or (grant.principal_id, grant.action) != (wanted.principal_id, wanted.action):
-        return False
+    return _short_of(grant, wanted, now_ms) is None and _is_about(grant, wanted)
+
+
+def past(grants: Iterable[Grant], wanted: Wanted, *, now_ms: int) -> str | None:
+    """Return why the newest grant about what is wanted does not cover it: it is over, or too few bytes are left; None without one."""
+    found = [grant for grant in grants if _short_of(grant, wanted, now_ms) is not None and _is_about(grant, wanted)]
+    newest = max(found, key=lambda grant: (grant.created_ms, grant.id), default=None)
+    return None if newest is None else f"your grant for this {_short_of(newest, wanted, now_ms)}"
+
+
+def _is_about(grant: Grant, wanted: Wanted) -> bool:
+    same = (grant.principal_id, grant.action) == (wanted.principal_id, wanted.action)
+    return same and _purpose_fits(grant, wanted) and pattern_matches(grant.pattern, wanted)
+
+
+def _short_of(grant: Grant, wanted: Wanted, now_ms: int) -> str | None:
+    if ended := grant.ended(now_ms):
+        return {EXPIRED: "has expired", REVOKED: "was revoked"}.get(ended, f"is {ended}")
     if grant.bytes_left is not None and wanted.length > grant.bytes_left:
-        return False
-    return _purpose_fits(grant, wanted) and pattern_matches(grant.pattern, wanted)
+        return f"has {grant.bytes_left} bytes left, and this has {wanted.length}"
+    return None
 
 
 def _purpose_fits(grant: Grant, wanted: Wanted) -> bool:

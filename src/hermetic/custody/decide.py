@@ -56,12 +56,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one question. `grant` is the grant that mattered, if one did; `saw` are the circumstances it is an answer in."""
+    """The answer to one question. `grant` is the grant that mattered, if one did; `saw` are the circumstances it is an answer in.
+
+    Of a refusal, `past_grant` says what became of one that would have covered it.
+    """
 
     question: Question
     judged: Judged
     grant: Grant | None
     saw: Context
+    past_grant: str | None = None
 
     @property
     def allowed(self) -> bool:
@@ -138,7 +142,7 @@ def decide(call: Call, session: ReadSession, question: Question, *, holding: boo
         if tried.allowed:
             return tried
         found = tried if found is first else found
-    return found
+    return found if holding else replace(found, past_grant=_past_grant(call, session, question))
 
 
 def _voices(call: Call, session: ReadSession, question: Question) -> int:
@@ -153,19 +157,30 @@ def _used(call: Call, session: ReadSession, question: Question) -> int:
 
 def matching_grants(call: Call, session: ReadSession, question: Question, *, holding: bool = False) -> tuple[Grant, ...]:
     """Return the grants that cover the question, in the order in which they are to be tried."""
+    wanted = _wanted(question, length=0 if holding else question.length)
+    given = grants.listing(session, now_ms=call.now_ms, principal_id=wanted.principal_id, ended=holding)
+    return grants.fitting(map(_with_its_use, given) if holding else given, wanted, now_ms=call.now_ms)
+
+
+def _past_grant(call: Call, session: ReadSession, question: Question) -> str | None:
+    """Return what became of a grant that would have helped, for whoever is refused."""
+    wanted = _wanted(question, length=question.length)
+    given = grants.listing(session, now_ms=call.now_ms, principal_id=wanted.principal_id, ended=True)
+    return grants.past(given, wanted, now_ms=call.now_ms)
+
+
+def _wanted(question: Question, *, length: int) -> Wanted:
     resource = question.resource
     on_asset = isinstance(resource, AssetResource)
-    wanted = Wanted(
+    return Wanted(
         question.caller.id,
         question.action,
         name=resource.name if isinstance(resource, AssetResource) else None,
         environment=resource.environment,
         number=resource.version if isinstance(resource, AssetResource) else None,
         purpose=question.purpose if on_asset else None,
-        length=0 if holding else question.length,
+        length=length,
     )
-    given = grants.listing(session, now_ms=call.now_ms, principal_id=wanted.principal_id, ended=holding)
-    return grants.fitting(map(_with_its_use, given) if holding else given, wanted, now_ms=call.now_ms)
 
 
 def _with_its_use(grant: Grant) -> Grant:

@@ -111,7 +111,7 @@ def refuse_unless(call: Call, caller: Caller, verdict: Verdict) -> Verdict:
         **verdict.seen.facts,
     }
     record(call, facts, {"principal": caller.hidden(), **verdict.seen.hidden} | _said(call))
-    verdict.judged.require()
+    verdict.judged.require(also=verdict.past_grant)
     return verdict
 
 

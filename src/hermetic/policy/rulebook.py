@@ -47,11 +47,15 @@ class Verdict:
         said = () if self.decision.allowed else self.decision.reasons
         return (*said, *(f"{entry.code}: {entry.message}" for entry in self.unmet))
 
-    def require(self) -> None:
-        """Return if allowed. Raises ApprovalNeeded if other people or a second factor are all that is missing, else PolicyDenied."""
+    def require(self, *, also: str | None = None) -> None:
+        """Return if allowed. Raises ApprovalNeeded if other people or a second factor are all that is missing, else PolicyDenied.
+
+        `also` is something else that the refused should know, for the hint.
+        """
         if self.allowed:
             return
-        hint = "\n".join(dict.fromkeys(self._remedies())) or "`hermetic policy explain` says what would help"
+        helps = "\n".join(dict.fromkeys(self._remedies())) or "`hermetic policy explain` says what would help"
+        hint = f"{also}\n{helps}" if also else helps
         message = "refused: " + "; ".join(self.reasons)
         if self.by_people:
             raise ApprovalNeeded(message, hint=hint)

@@ -142,3 +142,23 @@ def test_grants_without_a_count_are_used_first(port, other):
     w.open_(other, "dataset/a")
     assert row_of(port, counted).bytes_left == 100
     assert row_of(port, free).bytes_left is None
+
+
+def test_whoever_is_refused_hears_what_became_of_the_grant(world, port, other):
+    def hint(ref="dataset/a@1", **more):
+        with pytest.raises(PolicyDenied) as refused:
+            w.open_(other, ref, **more)
+        return refused.value.hint
+
+    assert "your grant" not in hint()
+    once = give(port, uses=1)
+    w.open_(other, "dataset/a@1")
+    assert "your grant for this is used up\n" in hint()
+    assert "your grant" not in hint(purpose=Purpose.TRAIN)  # which it never covered
+    world.clock.now += 1
+    few = give(port, length=9)
+    assert "your grant for this has 9 bytes left, and this has 10\n" in hint()
+    for given in (once, few):
+        assert given.id not in hint()
+    port.ask(policy.RevokeGrant(few.id, "for a test"))
+    assert "your grant for this was revoked\n" in hint()
