@@ -1,18 +1,27 @@
-"""Reads one file as one kind of document, in a process that may use little memory: `_read_bomb.py KIND FILE`. See drop_bombs.py."""
+"""Reads files as kinds of documents, each in a process that may use little memory and little time. See drop_bombs.py.
+
+A line of standard input, as JSON, is [KIND, FILE]; a line of standard output is [EXIT CODE, OR MINUS THE SIGNAL, WHAT IT SAID]. What
+reads is imported once, and forked for each file.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import resource
+import signal
 import sys
+import traceback
 from pathlib import Path
 
 from hermetic.errors import HermeticError
 
+LONGEST_S = 60
 ROOM = 2**30 + 640 * 2**20  # address space beyond what the process has when it begins to read
 
 
 def read(kind: str, path: Path) -> object:
-    """Import what reads `kind` and return the function that reads it."""
+    """Return the function that reads `kind`."""
     from hermetic.audit import leaf, note, openings, proof, scan
     from hermetic.cli import words
     from hermetic.domain import backup, config, pins
@@ -51,7 +60,38 @@ def read(kind: str, path: Path) -> object:
 
 
 def main() -> None:
-    kind, path = sys.argv[1], Path(sys.argv[2])
+    """Serve until standard input ends."""
+    read("json", Path())  # imports everything
+    for line in sys.stdin:
+        kind, path = json.loads(line)
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(ours)
+            os.dup2(theirs, 1)
+            os.dup2(theirs, 2)
+            _attempt(kind, Path(path))
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as pipe:
+            said = pipe.read().decode("utf-8", "replace")
+        _, status = os.waitpid(child, 0)
+        print(json.dumps([os.waitstatus_to_exitcode(status), said]), flush=True)
+
+
+def _attempt(kind: str, path: Path) -> None:
+    signal.alarm(LONGEST_S)
+    code = 1
+    try:
+        _say(kind, path)
+        sys.stdout.flush()
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, the attack has to see it
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _say(kind: str, path: Path) -> None:
     reader = read(kind, path)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     resource.setrlimit(resource.RLIMIT_AS, (peak * 1024 + ROOM, peak * 1024 + ROOM))

@@ -8,7 +8,7 @@ import enum
 import importlib
 import json
 import pkgutil
-from typing import get_args, get_origin
+from typing import get_args, get_origin, get_type_hints
 
 from hermetic.errors import HermeticError
 from hermetic.formats import canonical, codec, dsse, messages
@@ -64,7 +64,7 @@ def _messages() -> list[object]:
 
 
 def _body(cls: type) -> dict[str, object]:
-    return {name: _value(hint) for name, hint in codec._hints(cls).items()}
+    return {name: _value(hint) for name, hint in get_type_hints(cls).items()}
 
 
 def _value(hint: object) -> object:

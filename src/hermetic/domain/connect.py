@@ -81,6 +81,8 @@ class Connection:
         self._open()
 
     def __repr__(self) -> str:
+        if "welcome" not in vars(self):  # a debugger may ask before the greeting
+            return "<Connection, not made yet>"
         state = "closed" if self._closed() else self.welcome.enforcement
         works = "" if self.environment is None else f", in {self.environment}"
         return f"<Connection to {self.project.document.project} ({self.project.domain}) as {self.welcome.principal}, {state}{works}>"
