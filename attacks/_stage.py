@@ -35,6 +35,9 @@ ROWS = b"name,age\n" + b"".join(b"patient %d,%d\n" % (number, number % 90) for n
 CANARY = b"CANARY-7f3a-plaintext-that-must-not-leak"
 
 
+PROGRAM = os.environ.get("HERMETIC_PROGRAM")  # now: the environment of an attack has no settings
+
+
 class Succeeded(Exception):
     """The attack got what it wanted."""
 
@@ -87,8 +90,7 @@ class Stage:
 
     def cli(self, *arguments: object, **more) -> subprocess.CompletedProcess:
         """Run the program in a process of its own, in the project; HERMETIC_PROGRAM names one that starts faster."""
-        named = os.environ.get("HERMETIC_PROGRAM")
-        program = [named] if named else [sys.executable, "-c", "from hermetic.cli.main import main; main()"]
+        program = [PROGRAM] if PROGRAM else [sys.executable, "-c", "from hermetic.cli.main import main; main()"]
         command = [*program, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, check=False, cwd=more.pop("cwd", self.project), timeout=120, **more)
 
