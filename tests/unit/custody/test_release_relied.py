@@ -251,3 +251,13 @@ def test_it_takes_few_statements(place, monkeypatch):
     fetched.clear()
     w.open_(place.port)
     assert len(fetched) == 3, fetched  # decided, compared, compared and unwrapped
+
+
+def test_a_name_means_the_newest_version_whoever_published_it(world):
+    """What a name meant the last time is remembered, and is another as soon as there is another version."""
+    port, other = world.port(), world.port()
+    w.seal(port, "dataset/newest")
+    assert [w.open_(port, "dataset/newest").released[0].number for _ in range(2)] == [1, 1]
+    for number, writer in ((2, other), (3, port)):
+        w.seal(writer, "dataset/newest")
+        assert [w.open_(port, "dataset/newest").released[0].number for _ in range(2)] == [number, number]
