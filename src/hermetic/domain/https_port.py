@@ -146,11 +146,9 @@ class HttpsTransport:
             if error.errno == errno.ETIMEDOUT:  # the kernel gave the connection up: the network is gone, not custody slow
                 raise Broken("the network is silent") from None
             raise stalled(self.where) from None
-        except ssl.SSLError as error:
-            raise self._alert(error) or Broken(f"TLS failed ({error.reason})") from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException) as error:  # of TLS too
             over = line.shown.over(time.time()) if kept is None else None  # the alert that says so may be lost (TLS 1.3)
-            raise over or Broken(f"the connection broke ({type(error).__name__})") from None
+            raise self._alert(error) or over or Broken(f"the connection broke ({_reason(error) or type(error).__name__})") from None
         finally:
             if keep:
                 self._keep(line)
@@ -221,19 +219,24 @@ class HttpsTransport:
             connection.close()
             if error.reason == "WRONG_VERSION_NUMBER":
                 raise KeyServiceUnavailable(f"what answers at {self.where} does not speak TLS", hint="is the port right?") from None
-            raise self._alert(error) or away(self.where, f"TLS failed ({error.reason})") from None
+            raise self._alert(error) or away(self.where, f"TLS failed ({_reason(error) or type(error).__name__})") from None
         except OSError as error:
             connection.close()
             raise away(self.where, error.strerror or str(error)) from None
         _notice_silence(connection.sock)
         return _Line(shown, connection)
 
-    def _alert(self, error: ssl.SSLError) -> NotAuthenticated | None:
+    def _alert(self, error: Exception) -> NotAuthenticated | None:
         """Return the service's no to this certificate, where an error of TLS is that."""
-        reason = error.reason or ""
+        reason = _reason(error) or ""
         if "ALERT" not in reason or not ("CERT" in reason or "UNKNOWN_CA" in reason):
             return None
         return NotAuthenticated(f"custody at {self.where} does not take your certificate ({reason.lower()})", hint="is it in date?")
+
+
+def _reason(error: Exception) -> str | None:
+    """Return what TLS calls an error; it has no word for a peer that is gone."""
+    return getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
 
 
 def _unbelieved(error: ssl.SSLCertVerificationError) -> str:

@@ -123,6 +123,35 @@ def test_whose_certificate_is_over_is_told_so(made, tmp_path):
     assert "identity request" in refused.value.hint or "in date" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol"),
+        ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "closed"),
+        ConnectionResetError(104, "reset"),
+        BrokenPipeError(32, "broken"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whose_certificate_is_over_is_told_so_however_the_connection_ends(made, tmp_path, monkeypatch, error):
+    """Which of them it is depends on whether the hanging up overtakes the request."""
+
+    def ended(*_given, **_named):
+        raise error
+
+    custodian = made.plain.custodian
+    with custodian.database.read(custodian.row_keys) as session:
+        issuer, above = authority_keys.signer(custodian, session)
+        chain = authority_keys.chain_of(session, above)
+    paths = forged(made, tmp_path, issuer, start_ms=now() - 7200_000, chain=chain)
+    monkeypatch.setattr(http.client.HTTPSConnection, "request", ended)
+    with (
+        contextlib.closing(HttpsPort(made.place, made.world.domain, paths)) as port,
+        pytest.raises(NotAuthenticated, match="is over since"),
+    ):
+        port.ask(Hello())
+
+
 def test_a_certificate_says_when_it_is_over(made):
     shown = present(made.paths("ana"))
     end = x509.parse(shown.certificate).end_ms / 1000
