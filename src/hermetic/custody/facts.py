@@ -22,7 +22,7 @@ from hermetic.custody.resolve import as_resource, resolve_version
 from hermetic.custody.running import run_row
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Denied, LogTampered
+from hermetic.errors import Denied, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Done, Pair
 from hermetic.formats.messages.domain import Facts, GatherFacts, OpenerFact, RecordRecovery, RecordRestoreCheck, RootFact, UseFact
@@ -180,14 +180,19 @@ def record_recovery(call: Call, request: RecordRecovery) -> Done:
 
 
 def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:
-    """Remember, and log, that an asset was opened from a copy. Raises LogTampered for a copy of another log."""
+    """Remember, and log, that an asset was opened from a copy.
+
+    Raises UsageError for a copy of another log: that is what the caller says, and of this log it proves nothing. LogTampered is for
+    what custody finds in its own.
+    """
     caller = allowed_caller(call, Action.BACKUP)
     custodian = call.custodian
     with unit(custodian, "custody.backup.checked", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         store = TablesStore(work.session.connection)
-        if custodian.log.root_at(store, request.log_size) != request.log_root:
-            raise LogTampered(
+        known = 0 < request.log_size <= custodian.log.head(store)[0].size
+        if not known or custodian.log.root_at(store, request.log_size) != request.log_root:
+            raise UsageError(
                 "the copy that was tried is of another log than this one", hint="look whose copy lies in the backup place"
             )
         for key, value in (("checked_ms", str(call.now_ms)), ("checked_size", str(request.log_size))):  # names are for the log

@@ -27,7 +27,7 @@ from hermetic.domain.home import Home
 from hermetic.domain.recovering import recover
 from hermetic.domain.restore import restore_domain
 from hermetic.domain.vouching import Vouching
-from hermetic.errors import LogTampered, Unsupported
+from hermetic.errors import LogTampered, Unsupported, UsageError
 from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
 from hermetic.ids import Environment, Purpose
 from hermetic.recovery.objects import objects_store
@@ -85,7 +85,7 @@ def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool
         there = objects_store(place, domain) if objects else None
         ref, length = _open_something(root, home, there)
     took_ms = (time.monotonic_ns() - started) // 1_000_000
-    connection.ask(RecordRestoreCheck(ref, index.log_size, index.log_root))
+    _put_on_record(connection, place, RecordRestoreCheck(ref, index.log_size, index.log_root))
     return Tried(
         place=str(place),
         ref=ref,
@@ -98,6 +98,17 @@ def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool
         objects="backup place" if objects else "stores",
         took_ms=took_ms,
     )
+
+
+def _put_on_record(connection: Connection, place: Path, tried: RecordRestoreCheck) -> None:
+    """Have custody record the trial. Raises LogTampered where it knows no such log: the copy was just verified to be the domain's."""
+    try:
+        connection.ask(tried)
+    except UsageError as error:
+        raise LogTampered(
+            f"the copy in {place}, which is authentic, is of another log than custody's",
+            hint="one of the two was cut or forked: run `hermetic log verify`, and look where else this domain was restored",
+        ) from error
 
 
 def _must_be_the_last(connection: Connection, place: Path, index: Index) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 
 import pytest
 
@@ -14,12 +15,13 @@ from hermetic.domain.home import Home
 from hermetic.domain.recovering import recover
 from hermetic.domain.recovery_wrap import set_recovery
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import HermeticError, IntegrityError, LogTampered, NotFound, WrongKey
+from hermetic.errors import HermeticError, IntegrityError, LogTampered, NotFound, UsageError, WrongKey
 from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
 from hermetic.formats.messages.log import ReadLog
 from hermetic.recovery.objects import bring_back, copy_out
 from hermetic.recovery.trial import MEMORY, try_copy
+from hermetic.server.http_status import status_of
 from tests import world as w
 from tests.unit.recovery.conftest import CONTENT, contents
 
@@ -197,11 +199,35 @@ def test_a_trial_of_another_domains_copy_is_refused(world, tmp_path):
     with other.connect() as connection:
         with pytest.raises(NotFound):
             try_copy(connection, world.root, passphrase())
-        with pytest.raises(LogTampered):
-            connection.ask(RecordRestoreCheck("dataset/x@1", 1, bytes(32)))
-        with pytest.raises(LogTampered):
-            connection.ask(RecordRestoreCheck("dataset/x@1", 10_000, bytes(32)))
+        for size in (1, 10_000, 0, -1):
+            with pytest.raises(UsageError, match="another log") as told:
+                connection.ask(RecordRestoreCheck("dataset/x@1", size, bytes(32)))
+            assert (status_of(told.value), told.value.exit_code) == (422, 2)
+            assert "backup place" in told.value.hint
     other.close()
+
+
+def test_what_the_caller_says_of_a_copy_is_told_from_a_log_that_was_changed(world):
+    with world.connect() as connection:
+        seen = connection.ask(GatherFacts())
+        with sqlite3.connect(world.database) as database:  # the newest node of the tree: the log no longer leads to its checkpoint
+            database.execute("UPDATE log_checkpoint SET root = zeroblob(length(root)) WHERE size = ?", (seen.log_size,))
+        with pytest.raises(LogTampered) as told:
+            connection.ask(RecordRestoreCheck("dataset/x@1", seen.log_size, seen.log_root))
+    assert (status_of(told.value), told.value.exit_code) == (500, 4)
+
+
+def test_a_copy_that_shows_that_the_log_was_cut_is_no_mistake_of_the_caller(tmp_path):
+    whole, cut = (w.World.make(tmp_path / name, backup=True) for name in ("whole", "cut"))  # one domain, and two states of its log
+    with whole.connect() as connection:
+        seen = connection.ask(GatherFacts())
+        connection.ask(RecordRestoreCheck("dataset/x@1", seen.log_size, seen.log_root))
+        connection.ask(TakeBackup())
+    with cut.connect() as connection, pytest.raises(LogTampered, match="another log") as told:
+        try_copy(connection, whole.backup, passphrase())
+    assert "log verify" in told.value.hint
+    whole.close()
+    cut.close()
 
 
 # the recovery passphrase
