@@ -157,6 +157,12 @@ def pattern_matches(pattern: str, wanted: Wanted) -> bool:
     return _environment_fits(environment, wanted.environment) and globs.matches(found["glob"], wanted.name)
 
 
+def covers_name(pattern: str, name: str, environment: Environment) -> bool:
+    """Whether the pattern covers some version of an asset of this name, also one that is not there yet."""
+    found = _PATTERN.fullmatch(pattern)
+    return found is not None and _environment_fits(found["environment"], environment) and globs.matches(found["glob"], name)
+
+
 def _number_fits(first: int, last: int, wanted: int | None) -> bool:
     return wanted is not None and first <= wanted <= last
 

@@ -21,7 +21,7 @@
     forgetting  the next copy of custody shares nothing with those that hold what was destroyed
     asking      what waits for approval; approving: the answers; approved: their count and use; enrolling: who may answer
     policies    show, apply, explain; people: principals and grants
-    cataloguing list, show, rename, lineage, exposures, garbage
+    cataloguing list, show, lineage, exposures, garbage; renaming: names, and the grants that cover them
     logbook     read, verify, prove, export the log
     facts       what status and map need
     work        a unit of work: rows and log entries durable together

@@ -1,4 +1,4 @@
-"""What exists, as the port tells it: list, show, rename, lineage, decisions, garbage, copies."""
+"""What exists, as the port tells it: list, show, lineage, decisions, garbage, copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets, decisions, leftovers, lineage, runs, usage, versions
 from hermetic.catalog.locations import place_of
 from hermetic.catalog.values import Because, VersionState
-from hermetic.custody import breaking, callers, environments
+from hermetic.custody import callers, environments
 from hermetic.custody.call import receipt
 from hermetic.custody.copies import digest_handle, strictest_copies
 from hermetic.custody.decide import allowed_caller, still_the_same
@@ -21,7 +21,6 @@ from hermetic.custody.work import unit
 from hermetic.custody.workspaces import catalogue
 from hermetic.db import tables
 from hermetic.errors import UsageError
-from hermetic.formats.messages.base import Done
 from hermetic.formats.messages.catalogue import (
     AssetList,
     AssetRow,
@@ -34,7 +33,6 @@ from hermetic.formats.messages.catalogue import (
     LineageNode,
     ListAssets,
     RecordDecision,
-    RenameAsset,
     ShowVersion,
     TraceLineage,
     VersionDetails,
@@ -182,26 +180,6 @@ def ref_of(session: ReadSession, version_id: VersionId) -> str:
     """Return `kind/name@number` of a version."""
     version = versions.get(session, version_id)
     return f"{assets.get(session, version.asset_id).name}@{version.number}"
-
-
-def rename_asset(call: Call, request: RenameAsset) -> Done:
-    """Rename. Raises NotFound, Conflict, UsageError, PolicyDenied."""
-    old, new = AssetName.parse(request.old), AssetName.parse(request.new)
-    with call.custodian.database.read(call.custodian.row_keys) as session:
-        callers.require(call, session)
-        policy = call.custodian.policy.current(session)
-        where = environments.of_name(policy, old, request.environment)
-        resource = as_resource(assets.require(session, old, where), None, policy)
-    caller = allowed_caller(call, Action.RENAME, resource)
-    with unit(call.custodian, "custody.rename.committed", call.now_ms) as work:
-        asset = assets.require(work.session, old, where)
-        still_the_same(call, work.session, caller, as_resource(asset, None, call.custodian.policy.current(work.session)))
-        assets.rename(work.session, asset, new)
-        subject = f"asset:{asset.id}"
-        hidden = {"principal": caller.hidden(), "old": Hidden(str(old), subject), "new": Hidden(str(new), subject)}
-        work.log(Entry("asset.renamed", {"asset": asset.id}, hidden))
-        breaking.end_with_name(work, asset, {"principal": caller.hidden()})
-    return Done()
 
 
 def record_decision(call: Call, request: RecordDecision) -> Decided:

@@ -90,7 +90,10 @@ ABOUT_KEYS = frozenset(
 REASONS = 8
 REASON_LENGTH = 200
 ASKED = 8  # references of a refused request that the log keeps, each cut at REASON_LENGTH
-_ABOUT = ("ref", "name", "run", "version", "kek", "key", "root", "provider", "verb", "principal", "grant", "package", "subject")
+_ABOUT = (
+    *("ref", "name", "old", "new", "run", "version", "kek", "key", "root", "provider"),
+    *("verb", "principal", "grant", "package", "subject"),
+)
 SWEPT = 100  # grants marked as expired at a time
 
 

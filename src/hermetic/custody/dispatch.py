@@ -36,7 +36,7 @@ HANDLERS: dict[str, str] = {
     "recognise-digests": "cataloguing.recognise_digests",
     "list-assets": "cataloguing.list_assets",
     "show-version": "cataloguing.show_version",
-    "rename-asset": "cataloguing.rename_asset",
+    "rename-asset": "renaming.rename_asset",
     "record-decision": "cataloguing.record_decision",
     "find-objects": "locating.find_objects",
     "place-objects": "locating.place_objects",
