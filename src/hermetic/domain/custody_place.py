@@ -6,12 +6,13 @@ https://custody.example:8443         another machine, by a name or an address th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from hermetic.errors import UsageError
+from hermetic.errors import HermeticError, UsageError
 
 if TYPE_CHECKING:
     from hermetic.domain.port import Port
@@ -70,7 +71,10 @@ def dial(place: Path | ServicePlace, domain: DomainId, settings: Path) -> Port:
         from hermetic.domain.https_port import HttpsPort  # noqa: PLC0415
 
         folder = settings / identity_files.FOLDER
-        return HttpsPort(place, domain, identity_files.ClientIdentity.load(folder), folder=folder)
+        paths = identity_files.ClientIdentity.load(folder)
+        with suppress(HermeticError):  # a folder mounted read-only, say: the certificate in it is as good
+            identity_files.sweep(folder)
+        return HttpsPort(place, domain, paths, folder=folder)
     from hermetic.domain.unix_port import UnixPort  # noqa: PLC0415
 
     return UnixPort(place, domain)

@@ -7,6 +7,10 @@
       renewal.pem                       a key that waits for the answer to a renewal: asked again with it, custody answers the same
 
 The set before the one in use is kept until the next exchange, for who is reading it; older ones are wiped.
+
+A private key that a crash left, under a temporary name or although it is in use already, is wiped by whatever opens the folder next
+(`sweep`, on every connection). Keys are written and wiped under the folder's lock only, so that nobody sweeps what another process is
+writing: who finds the lock taken leaves the sweeping to who has it.
 """
 
 from __future__ import annotations
@@ -105,8 +109,7 @@ def request(folder: Path, uri: str) -> bytes:
     """Make a private key, keep it, and return a signing request in PEM; asked again, the same key is used. Raises StorageError."""
     private_folder(folder)
     with _alone(folder):
-        with contextlib.suppress(NotFound):
-            _forget_done(folder / PENDING, ClientIdentity.load(folder).certificate())
+        _forget_done(folder)
         return x509.to_pem((_asked(folder / PENDING, uri),), "CERTIFICATE REQUEST")
 
 
@@ -152,7 +155,7 @@ def renew(folder: Path, ask: Callable[[RenewCertificate], CertificateIssued], *,
         old = now.certificate()
         if not early and now_ms < due_ms(old):
             return False  # another process was first
-        _forget_done(folder / RENEWAL, old)
+        _forget_done(folder)
         csr = _asked(folder / RENEWAL, old.uris[0])
         try:
             answer = ask(RenewCertificate(csr))
@@ -164,6 +167,28 @@ def renew(folder: Path, ask: Callable[[RenewCertificate], CertificateIssued], *,
         _exchange(folder, key, answer.chain, answer.authorities)
         private_file.wipe(folder / RENEWAL)
     return True
+
+
+def forget_request(folder: Path) -> None:
+    """Wipe the key that waits for its first certificate: it will get none. Raises StorageError."""
+    with _alone(folder):
+        private_file.wipe(folder / PENDING)
+
+
+def sweep(folder: Path) -> int:
+    """Wipe private keys that crashes left, and return how many; none while another process has the folder, which sweeps itself.
+
+    Raises StorageError, IntegrityError.
+    """
+    if not (_hidden(folder) or any((folder / name).exists() for name in (PENDING, RENEWAL))):
+        return 0  # as nearly always: no lock is taken
+    descriptor = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if descriptor is None:
+        return 0
+    try:
+        return _unhide(folder) + _forget_done(folder)
+    finally:
+        os.close(descriptor)
 
 
 def tend(folder: Path, ask: Callable[[RenewCertificate], CertificateIssued], *, now_ms: int) -> bool:
@@ -183,7 +208,6 @@ def fingerprints(ders: Sequence[bytes]) -> list[str]:
 
 def _asked(path: Path, uri: str) -> bytes:
     """Return a signing request (DER) for the key at `path`, which is made if there is none. The folder is locked."""
-    private_file.wipe_leftovers(path)
     if path.exists():
         return x509.request_again(Secret(private_file.read(path, LIMIT)), uri)
     key, csr = x509.new_request(uri)
@@ -191,10 +215,25 @@ def _asked(path: Path, uri: str) -> bytes:
     return csr
 
 
-def _forget_done(path: Path, current: Certificate) -> None:
+def _hidden(folder: Path) -> list[Path]:
+    """Return the private keys that may lie under temporary names."""
+    keys = [folder / PENDING, folder / RENEWAL, *(path / KEY for path in folder.glob("*/") if not path.is_symlink())]
+    return [path for path in keys if any(path.parent.glob(f".{path.name}.*"))]
+
+
+def _unhide(folder: Path) -> int:
+    """Wipe what crashes left under temporary names. The folder is locked."""
+    return sum(private_file.wipe_leftovers(path) for path in _hidden(folder))
+
+
+def _forget_done(folder: Path) -> int:
     """Wipe the key of what was done up to its last step, as a crash leaves it: the certificate in use is already for it."""
-    if path.exists() and x509.public_of(Secret(private_file.read(path, LIMIT))) == current.public:
-        private_file.wipe(path)
+    waiting = [path for path in (folder / PENDING, folder / RENEWAL) if path.exists()]
+    with contextlib.suppress(NotFound):
+        used = ClientIdentity.load(folder).certificate().public if waiting else b""
+        done = [path for path in waiting if x509.public_of(Secret(private_file.read(path, LIMIT))) == used]
+        return sum(private_file.wipe(path) for path in done)
+    return 0
 
 
 def _pins(folder: Path, roots: tuple[bytes, ...], given: bytes | None) -> tuple[bytes, ...]:
@@ -245,10 +284,28 @@ def _tidy(folder: Path, keep: set[str]) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing the folder meanwhile."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Keep other processes from changing the folder meanwhile, and wipe what crashes left there."""
+    descriptor = _locked(folder, fcntl.LOCK_EX)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _unhide(folder)
         yield
     finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(folder: Path, how: int) -> int | None:
+    """Return the descriptor that holds the lock, None where another process has it and `how` does not wait. Raises StorageError."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StorageError(f"cannot use {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
         os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

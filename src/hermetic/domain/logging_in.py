@@ -37,7 +37,6 @@ from hermetic.formats import codec
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Refusal
 from hermetic.formats.messages.identity import CertificateIssued, ExchangeToken
-from hermetic.providers import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +83,7 @@ def log_in(entrance: Entrance, token: Callable[[bytes], str], *, now_ms: int) ->
     try:
         made = _exchange(entrance.login, pins, said)
     except Conflict:  # the key had a certificate that never got here
-        private_file.wipe(folder / identity_files.PENDING)
+        identity_files.forget_request(folder)
         raise
     roots = x509.to_pem(made.authorities)
     return identity_files.install(folder, x509.to_pem(made.chain), entrance.place.domain, now_ms=now_ms, authorities=roots)

@@ -12,6 +12,7 @@ from hermetic.crypto import x509
 from hermetic.custody import identities
 from hermetic.custody.call import Vouched
 from hermetic.domain import identity_files
+from hermetic.domain.custody_place import ServicePlace, dial
 from hermetic.domain.identity_files import ClientIdentity
 from hermetic.errors import (
     Conflict,
@@ -160,6 +161,71 @@ def test_a_key_that_a_crash_left_although_it_is_in_use_is_not_asked_with_again(c
     else:
         assert client.renew(early=True)
         assert not left.exists()
+
+
+def crash_in(monkeypatch, step, work):
+    """Do `work` and die at a step of it, as a power cut leaves the folder."""
+
+    def reached(name):
+        if name == step:
+            raise KeyboardInterrupt(step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(private_file, "reached", reached)
+        work()
+
+
+def hidden(folder):
+    """Private keys under temporary names."""
+    return [path for path in folder.rglob(".*.pem.*") if path.is_file()]
+
+
+@pytest.mark.parametrize("step", ["providers.file.aside", "providers.file.overwritten"])
+@pytest.mark.parametrize("opens", ["connect", "renew"])
+def test_a_key_that_a_crash_left_under_another_name_goes_when_the_folder_is_opened(client, monkeypatch, step, opens):
+    crash_in(monkeypatch, step, client.install)
+    assert len(hidden(client.folder)) == 1
+    if opens == "connect":
+        dial(ServicePlace("127.0.0.1", 1), client.world.domain, client.folder.parent).close()
+    else:
+        assert client.renew(early=True)
+    assert hidden(client.folder) == []
+    client.renew(early=True)
+    crash_in(monkeypatch, step, lambda: client.renew(early=True))  # of the key of an older set
+    assert len(hidden(client.folder)) == 1
+    assert identity_files.sweep(client.folder) == 2  # and the key of the renewal, which was done
+    assert hidden(client.folder) == []
+
+
+def test_a_key_that_was_not_taken_away_after_the_exchange_goes_too(client):
+    client.install()
+    used = ClientIdentity.load(client.folder).key.read_bytes()
+    private_file.write(client.folder / "pending.pem", used, replace=False)
+    assert identity_files.sweep(client.folder) == 1
+    identity_files.request(client.folder, client.uri)
+    assert identity_files.sweep(client.folder) == 0  # this one waits for its certificate
+    assert (client.folder / "pending.pem").exists()
+
+
+def test_who_opens_the_folder_during_a_renewal_takes_nothing_from_it(client):
+    client.install()
+    swept = []
+
+    def meanwhile(request):
+        private_file.write(client.folder / ".renewal.pem.0123456789abcdef", b"being written", replace=False)
+        swept.append(identity_files.sweep(client.folder))
+        assert len(hidden(client.folder)) == 1
+        return client.ask(request)
+
+    assert identity_files.renew(client.folder, meanwhile, now_ms=client.now, early=True)
+    assert swept == [0]
+    assert identity_files.sweep(client.folder) == 1
+
+
+def test_a_folder_that_cannot_be_swept_keeps_nobody_from_connecting(client):
+    client.install()
+    (client.folder / ".pending.pem.0123456789abcdef").mkdir()
+    dial(ServicePlace("127.0.0.1", 1), client.world.domain, client.folder.parent).close()
 
 
 def test_one_process_renews_and_the_others_find_it(client):
