@@ -15,7 +15,7 @@ from hermetic.cli.options import ANY_PATH, environment, output, purpose
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, ShowPolicy
-from hermetic.ids import Purpose
+from hermetic.ids import Enforcement, Purpose
 from hermetic.policy.bundle import PolicyBundle
 from hermetic.policy.defaults import json_schema_text
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hermetic.cli.out import Out
 
 DENIED = 3
+LEVEL = click.Choice([level.value for level in Enforcement])
 
 
 @click.group(cls=Group)
@@ -106,15 +107,20 @@ def apply(out: Out, *, dry_run: bool) -> int:
 @click.argument("ref")
 @purpose("The reason that would be declared.")
 @click.option("--principal", metavar="WHO", help="Somebody else than you.")
+@click.option("--enforcement", type=LEVEL, help="Judge as at this level; else at the one they have.")
 @environment()
 @output
-def explain(out: Out, *, action: str, ref: str, purpose: str | None, principal: str | None) -> int:
+def explain(out: Out, *, action: str, ref: str, purpose: str | None, principal: str | None, enforcement: str | None) -> int:
     """Say why an action would be allowed or refused.
 
     Nothing is released or recorded. Exits with 3 if it would be refused.
+
+    Others are judged as they would be served: at level service who has a certificate, at separated another user of custody's machine,
+    at cooperative the user that custody runs as.
     """
     with connected() as connection:
-        answer = connection.ask(Explain(action, ref, Purpose(purpose) if purpose else None, principal))
+        level = Enforcement(enforcement) if enforcement else None
+        answer = connection.ask(Explain(action, ref, Purpose(purpose) if purpose else None, principal, enforcement=level))
     verdict = Mark("allowed", "good") if answer.allowed else Mark("refused", "bad")
     out.emit(
         answer,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.access import approvals, identity
@@ -18,7 +20,7 @@ from hermetic.db import tables
 from hermetic.errors import ConfigError, Conflict, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.policy import ApplyPolicy, Explain, Explanation, PolicyApplied, PolicyInForce, ShowPolicy
-from hermetic.ids import Purpose
+from hermetic.ids import Enforcement, Purpose
 from hermetic.policy import duties, regions
 from hermetic.policy import explain as explaining
 from hermetic.policy.bundle import PolicyBundle
@@ -96,7 +98,7 @@ def _rules(policy: InForce) -> dict[str, bytes]:
 def explain(call: Call, request: Explain) -> Explanation:
     """Say whether and why a request would be allowed; nothing is released or recorded.
 
-    What others may do is for those who read the catalogue.
+    What others may do is for those who read the catalogue. It is judged at the level at which they are served, not the asker's.
 
     Raises UsageError, NotFound, PolicyDenied where a purpose has to be said and none is.
     """
@@ -120,7 +122,9 @@ def explain(call: Call, request: Explain) -> Explanation:
         question = Question(caller, action, resource, policy, purpose, length=length)
         given = matching_grants(call, session, question)
         agreed = max((grant.approvals for grant in given), default=0)
-        found = explaining.explain(policy.rulebook, as_request(call, question, granted=bool(given), approvals=agreed))
+        asked = as_request(call, question, granted=bool(given), approvals=agreed)
+        level = request.enforcement or _served_at(call, caller)
+        found = explaining.explain(policy.rulebook, replace(asked, context=replace(asked.context, enforcement=level)))
     return Explanation(
         allowed=found.verdict.allowed,
         policies=found.verdict.policies,
@@ -134,6 +138,19 @@ def _purpose(action: Action, asked: Purpose | None, policy: InForce, data_class:
     if action in RELEASES:
         return purpose_of(asked, None, policy, (data_class,))
     return asked or (Purpose.INGEST if action in DATA_ACTIONS else policy.document.classes[data_class].default_purpose)
+
+
+def _served_at(call: Call, caller: Caller) -> Enforcement:
+    """Return the enforcement level of what somebody asks, who need not be asking now.
+
+    A user of this machine comes over the socket, unless custody runs as that very user, who can open it in any process.
+    """
+    if caller.id == call.caller:
+        return call.enforcement
+    if not caller.id.startswith(f"os:{call.custodian.domain}:"):
+        return Enforcement.SERVICE
+    custodys_own = identity.local_id(call.custodian.domain, os.geteuid())
+    return Enforcement.COOPERATIVE if caller.id == custodys_own else Enforcement.SEPARATED
 
 
 def _other(session: ReadSession, name: str) -> Caller:

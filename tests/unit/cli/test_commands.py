@@ -13,7 +13,7 @@ from hermetic.domain.notifying import Delivered
 from hermetic.errors import KeyServiceUnavailable, NotFound, PolicyDenied
 from hermetic.formats.messages import backup, catalogue, domain, keys, log, policy, signing, versions
 from hermetic.formats.messages.base import Done, Pair, Receipt
-from hermetic.ids import DataClass, Environment, Purpose
+from hermetic.ids import DataClass, Enforcement, Environment, Purpose
 from hermetic.policy import defaults
 from tests.unit.evidence import sample
 
@@ -246,6 +246,8 @@ def test_policy_explain(hermetic, custody):
     assert done.code == 3
     assert "deny-debug" in done.out
     assert custody.asked == [policy.Explain("open", "dataset/a", Purpose.DEBUG, None)]
+    hermetic("policy", "explain", "open", "dataset/a", "--principal", "ana", "--enforcement", "service")
+    assert custody.asked[-1] == policy.Explain("open", "dataset/a", None, "ana", enforcement=Enforcement.SERVICE)
 
 
 def test_policy_schema_needs_no_domain(hermetic, tmp_path):

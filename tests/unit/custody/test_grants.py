@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from dataclasses import replace
 
 import pytest
 
+from hermetic.access.identity import local_id
 from hermetic.custody import release
+from hermetic.custody.call import Vouched
 from hermetic.errors import HermeticError, NotFound, PolicyDenied, UsageError
 from hermetic.formats.messages import log, policy
 from hermetic.formats.messages.greeting import Hello
-from hermetic.ids import DataClass, Purpose
+from hermetic.formats.messages.identity import EnrolIdentity
+from hermetic.ids import DataClass, Enforcement, Purpose
 from hermetic.testing.codec_port import CodecPort
 from tests import world as w
 
@@ -72,6 +77,32 @@ def test_an_explanation_knows_of_a_grant(port):
     grant(port)
     found = port.ask(question)
     assert (found.allowed, found.policies) == (True, ("granted-access",))
+
+
+def test_somebody_else_is_judged_at_the_level_at_which_they_are_served(world, port):
+    def judged(action, **more):
+        line = port.ask(policy.Explain(action, "dataset/patients", Purpose.PREPARE, **more)).lines[0]
+        return line.rpartition("[")[2].rstrip("]")
+
+    me = local_id(world.domain, os.geteuid())
+    assert judged("open") == judged("open", principal=me) == "cooperative"
+    assert judged("open", principal="nobody") == "separated"
+    assert judged("open", principal="nobody", enforcement=Enforcement.SERVICE) == "service"
+    assert judged("open", enforcement=Enforcement.SEPARATED) == "separated"
+    port.ask(EnrolIdentity("ana", "person", ("auditor",), "works here"))
+    assert judged("open", principal="ana") == "service"
+    ana = Vouched(f"spiffe://{world.domain}/person/ana", enforcement=Enforcement.SERVICE)
+    assert port.ask_as(ana, policy.Explain("read-log", "", None, me)).lines[0].endswith("[cooperative]")
+
+
+def test_what_depends_on_the_level_is_told_as_it_would_be_decided(port):
+    w.enrol(port, "nobody", ["ml-engineer"])
+    apart = 'forbid (principal, action in Action::"release", resource) when { context.enforcement == Enforcement::"cooperative" };'
+    w.change_cedar(port, "apart.cedar", f'@id("apart") {apart}')
+    question = policy.Explain("open", "dataset/patients", Purpose.PREPARE)
+    assert port.ask(question).policies == ("apart",)
+    assert port.ask(replace(question, principal="nobody")).allowed
+    assert port.ask(replace(question, principal="nobody", enforcement=Enforcement.COOPERATIVE)).policies == ("apart",)
 
 
 def test_an_explanation_without_a_purpose_is_refused_as_opening_would_be(port):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Done, Receipt, Request
-from hermetic.ids import Environment, Purpose
+from hermetic.ids import Enforcement, Environment, Purpose
 
 
 @message("show-policy")
@@ -47,13 +47,18 @@ class PolicyApplied:
 @message("explain")
 @dataclass(frozen=True, slots=True)
 class Explain(Request["Explanation"]):
-    """Would `principal` (None: the caller) be allowed `action` on `ref` for `purpose`? Nothing is released or recorded."""
+    """Would `principal` (None: the caller) be allowed `action` on `ref` for `purpose`? Nothing is released or recorded.
+
+    `enforcement` None is the level at which they are served: the caller's own; of others, `service` for who has a certificate,
+    `separated` for users of custody's machine, `cooperative` for the user that custody runs as.
+    """
 
     action: str
     ref: str
     purpose: Purpose | None = None
     principal: str | None = None
     environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
+    enforcement: Enforcement | None = None
 
 
 @message("explanation")
