@@ -52,7 +52,15 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *_duties(session, policy),
         *_broken_glass(session, call.now_ms),
         *outbox.notes(session, call.now_ms),
+        *_outdated(call),
     )
+
+
+def _outdated(call: Call) -> Iterator[Pair]:
+    """Say that this process still works with settings of before, by the names of what changed: what they say is custody's own."""
+    changed = "" if call.custodian.outdated is None else call.custodian.outdated()
+    if changed:
+        yield Pair("settings-outdated", f"config.yaml|{changed}")
 
 
 def _approvers(call: Call, session: ReadSession, policy: InForce) -> Iterator[Pair]:

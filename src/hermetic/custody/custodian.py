@@ -91,6 +91,7 @@ class Custodian:
     uses: UseBook = field(default_factory=UseBook)
     outbox: Outbox = field(default_factory=Outbox)
     tokens: TokenDesk | None = None  # composition gives one where config.yaml trusts issuers
+    outdated: Callable[[], str] | None = None  # composition's: what config.yaml says otherwise than when this process began
     commits: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unscrubbed: list[bytes] = field(default_factory=list, repr=False)

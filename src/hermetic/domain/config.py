@@ -82,8 +82,8 @@ class UserConfig:
         """Where every store lies that is named here."""
         return {**self.store_folders, **self.buckets}
 
-    def to_text(self) -> str:
-        """Return the file's text."""
+    def to_body(self) -> dict[str, Any]:
+        """Return what the file says, by the name of what it is about; nothing for what it leaves out."""
         body: dict[str, Any] = self._logins()
         if self.backup_place is not None:
             body["backup"] = {"place": str(self.backup_place), "objects": self.backup_objects}
@@ -101,7 +101,11 @@ class UserConfig:
             body["telemetry"] = dict(self.telemetry.given)
         if self.database is not None:
             body["database"] = {"url": str(self.database)}
-        out = io.StringIO()
+        return body
+
+    def to_text(self) -> str:
+        """Return the file's text."""
+        out, body = io.StringIO(), self.to_body()
         out.write(HEADER)
         if body:  # an empty mapping would be written as {}, to which nothing can be added
             YAML().dump(body, out)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeVar
 from hermetic.domain import config, project, store_places, working
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
+from hermetic.domain.begun import Begun
 from hermetic.domain.custody_place import URL, dial, place_of
 from hermetic.domain.home import Home, check_places, private_folder
 from hermetic.domain.leases import LeaseHolder
@@ -122,6 +123,7 @@ class Connection:
         folder = self.home.domain_data(self.project.domain)
         custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings, server=self.config.database)
         custodian.enforcement = self._enforcement
+        custodian.outdated = Begun(self.home.domain_config(self.project.domain), self.config)
         custodian.outbox.wants = tuple(target.wants for target in self.config.notify.values())
         if self.config.oidc:
             from hermetic.domain import oidc_fetch  # noqa: PLC0415 - hardly any home trusts issuers

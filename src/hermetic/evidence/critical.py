@@ -256,6 +256,15 @@ def _late(target: str, count: str) -> Finding:
     )
 
 
+def _outdated(file: str, changed: str) -> Finding:
+    message = f"custody still works with what it read when it was started, and its {file} says otherwise now: {changed}"
+    remedy = "restart custody, `hermetic serve`, or undo the change"
+    if changed == "unreadable":
+        message = f"custody's {file} cannot be read any more: custody works with what it read before, and would not start again"
+        remedy = "where custody runs, any command names the line; then restart custody"
+    return Finding("settings-outdated", "medium", file, message, remedy)
+
+
 _SIGNED = {"log": "the log", "manifest": "manifests"}
 
 _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
@@ -283,4 +292,5 @@ _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "log-signed-by-compromised-key": _doubtful_log,
     "notifications-dead": _dead,
     "notifications-late": _late,
+    "settings-outdated": _outdated,
 }

@@ -138,6 +138,7 @@ CASES = {
     "destruction-not-announced": replace(SOUND, critical=(Pair("destruction-not-announced", "abcd/1"),)),
     "destruction-incomplete": replace(SOUND, critical=(Pair("destruction-incomplete", "abcd/1"),)),
     "duties-together": replace(SOUND, critical=(Pair("duties-together", "ana|restricted"), Pair("of-a-newer-release", "x"))),
+    "settings-outdated": replace(SOUND, critical=(Pair("settings-outdated", "config.yaml|backup, notify"),)),
     "rewrap-unfinished": replace(SOUND, keys=(replace(KEY, versions=LEFT),)),
     "exposure-overdue": replace(SOUND, exposures=(sample.exposure("dataset/patients@3", "/p", until_ms=sample.NOW - 1),)),
     "retention-over": replace(SOUND, assets=(replace(PATIENTS, retention_days=0, updated_ms=sample.NOW - sample.DAY),)),

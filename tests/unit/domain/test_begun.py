@@ -1,0 +1,59 @@
+"""Custody that runs on while its config.yaml is changed says so, to those who read the catalogue."""
+
+from __future__ import annotations
+
+import pytest
+
+from hermetic.domain import config
+from hermetic.evidence import critical
+from hermetic.formats.messages.domain import GatherFacts
+
+CHAT = "notify: {chat: {webhook: https://chat.example/hook, key: /etc/hermetic/chat.key}}\n"
+
+
+@pytest.fixture
+def running(world):
+    """A connection that goes on, and what writes config.yaml."""
+    file = world.home.domain_config(world.domain) / config.CONFIG_FILE
+    before = file.read_text()
+
+    def write(more):
+        file.write_text(before + more)
+
+    with world.connect() as connection:
+        yield connection, write
+
+
+def found(connection):
+    return [(item.subject, item.message) for item in critical.find(connection.ask(GatherFacts())) if item.code == "settings-outdated"]
+
+
+def test_what_was_changed_is_named_until_it_is_undone(running):
+    connection, write = running
+    assert found(connection) == []
+    write(CHAT + "anchor: {command: [logger]}\n")
+    ((subject, message),) = found(connection)
+    assert (subject, message.endswith("says otherwise now: anchor, notify")) == ("config.yaml", True)
+    assert "chat" not in message
+    write("")
+    assert found(connection) == []
+
+
+def test_what_is_read_anew_and_what_means_the_same_is_no_change(running):
+    connection, write = running
+    write("# a remark\nlogin: {url: https://login.example:8444}\n")
+    assert found(connection) == []
+
+
+@pytest.mark.parametrize("broken", ["stores: [\n", "no-such-thing: {}\n"])
+def test_a_file_that_cannot_be_read_any_more(running, broken):
+    connection, write = running
+    write(broken)
+    assert "would not start again" in found(connection)[0][1]
+
+
+def test_who_begins_now_begins_with_it(running, world):
+    _, write = running
+    write(CHAT)
+    with world.connect() as fresh:
+        assert found(fresh) == []
