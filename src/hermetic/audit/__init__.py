@@ -9,7 +9,7 @@
     writing    log        Log: begin, append, append_denial, flush, change_key, erase_subject; receipts, proofs, reading, opening
                durable    what a process knows to be durable: it writes to no log that lacks it
                leaf       Entry, Hidden, RowState: what a caller wants logged; Leaf: what was; KINDS
-               denials    floods of equal denials become counted leaves
+               denials    floods of equal denials become counted leaves; floods: those of one caller about ever new things, summaries
                openings   commitments, per-subject keys, erasure; check_opening works without any key
     bytes      tree       Merkle tree, proofs and their verification
                note       signed notes, checkpoints, verifier keys

@@ -54,6 +54,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "release.denied": "request",
         "access.denied": "",
         "denials.counted": "of count first_ms last_ms",
+        "denials.summed": "count digest first_ms last_ms sorts things",
         "version.published": "version",
         "version.abandoned": "version",
         "version.deleted": "version",

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 KEEP_EVERY = 1024  # leaves between checkpoints that are kept
 LEAVES = 2**31  # of one generation: a subject's key seals an opening for each leaf that names the subject, with random nonces
 DENIAL_WINDOW_MS = 10_000
-OWN_KINDS = frozenset({"domain.created", "domain.restored", "log.key-changed", "denials.counted", "subject.erased"})
+OWN_KINDS = frozenset({"domain.created", "domain.restored", "log.key-changed", "denials.counted", "denials.summed", "subject.erased"})
 
 
 class Log:
@@ -97,7 +97,7 @@ class Log:
         if restored is None:
             return self._extend(store, [Entry("domain.created", own)], now_ms=now_ms)
         own["restored"], own["highest"] = restored[0].text, restored[1].text
-        waiting = self._take_all(store)
+        waiting = self._take_all(store, now_ms=now_ms, everything=True)
         return self._extend(store, [Entry("domain.restored", own), *waiting], now_ms=now_ms)
 
     def append(self, store: LogStore, entries: Sequence[Entry], *, now_ms: int) -> Appended:
@@ -108,56 +108,66 @@ class Log:
         if not entries or any(entry.kind in OWN_KINDS for entry in entries):
             raise UsageError("append takes one entry or more, of kinds that the log does not write by itself")
         store.lock()
-        return self._extend(store, entries, now_ms=now_ms, ahead=self._take_all(store))
+        return self._extend(store, entries, now_ms=now_ms, ahead=self._take_all(store, now_ms=now_ms))
 
     def committed(self, checkpoint: Checkpoint) -> None:
         """Remember what is durable: a store that lacks it gets no entry (`durable`)."""
         self.durable.note(checkpoint)
 
-    def append_denial(self, store: LogStore, entry: Entry, *, now_ms: int) -> Appended:
-        """Append a denial, or only count it when an equal one was logged within the window."""
+    def append_denial(self, store: LogStore, entry: Entry, *, now_ms: int, things: Sequence[str] = ()) -> Appended:
+        """Append a denial, or only count it: when an equal one was logged within the window, or the caller's meter is full (`floods`).
+
+        `things` are ids of what exists that it is about.
+        """
         store.lock()
-        waiting = denials.load(store, self._keys)
-        ahead = self._take_due(waiting, now_ms)
-        sort = denials.sort_of(entry, self._keys)
-        known = waiting.get(sort)
+        held = denials.Held.load(store, self._keys)
+        ahead = [*held.take_due_counts(now_ms, self._window_ms), *held.take_sums(self._keys, now_ms)]
+        refused = denials.refused(entry, self._keys, things)
+        known = held.waiting.get(refused.sort)
         if known is not None:
-            waiting[sort] = known.again(now_ms)
-            denials.save(store, self._keys, waiting)
-            done = self._extend(store, [], now_ms=now_ms, ahead=ahead) if ahead else None
-            head = self.head(store) if done is None else (done.checkpoint, done.note)
-            return Appended([known.index], *head, coalesced=True)
+            held.waiting[refused.sort] = known.again(now_ms)
+            return self._only_counted(store, held, ahead, now_ms=now_ms, index=known.index)
+        meter, singly = held.meters(self._keys).judge(refused, now_ms, denials.mark_of(self._keys))
+        if not singly:
+            return self._only_counted(store, held, ahead, now_ms=now_ms, index=meter.index)
         done = self._extend(store, [entry], now_ms=now_ms, ahead=ahead)
-        waiting[sort] = denials.Waiting(self.origin.generation, done.index, 0, now_ms, now_ms)
-        denials.save(store, self._keys, waiting)
+        meter.index = done.index
+        held.waiting[refused.sort] = denials.Waiting(self.origin.generation, done.index, 0, now_ms, now_ms)
+        held.save(store, self._keys)
         return done
 
+    def _only_counted(self, store: LogStore, held: denials.Held, ahead: Sequence[Entry], *, now_ms: int, index: int) -> Appended:
+        held.save(store, self._keys)
+        done = self._extend(store, [], now_ms=now_ms, ahead=ahead) if ahead else None
+        head = self.head(store) if done is None else (done.checkpoint, done.note)
+        return Appended([index], *head, coalesced=True)
+
     def flush(self, store: LogStore, *, now_ms: int, everything: bool = False) -> Appended | None:
-        """Write counted denials whose window has passed, or all of them. None when there was nothing to write."""
+        """Write what waits and is due, or all of it. None when there was nothing to write."""
         store.lock()
-        if everything:
-            ahead = self._take_all(store)
-        else:
-            waiting = denials.load(store, self._keys)
-            ahead = self._take_due(waiting, now_ms)
-            denials.save(store, self._keys, waiting)
+        held = denials.Held.load(store, self._keys)
+        counts = held.take_counts() if everything else held.take_due_counts(now_ms, self._window_ms)
+        ahead = [*counts, *held.take_sums(self._keys, now_ms, everything=everything)]
+        held.save(store, self._keys)
         return self._extend(store, ahead, now_ms=now_ms) if ahead else None
 
     def waiting(self, store: LogStore) -> int:
         """Return how many denials are counted and not yet in a leaf."""
-        return sum(item.count for item in denials.load(store, self._keys).values())
+        held = denials.Held.load(store, self._keys)
+        return sum(item.count for item in held.waiting.values()) + held.meters(self._keys).waiting()
 
-    def _take_all(self, store: LogStore) -> list[Entry]:
-        """Remove everything that waits from the store and return the entries that count it."""
-        waiting = denials.load(store, self._keys)
-        if waiting:
-            denials.save(store, self._keys, {})
-        return [item.counted() for item in waiting.values() if item.count]
+    def sums_due(self, store: LogStore, *, now_ms: int) -> bool:
+        """Whether `flush` has refusals to write that were summed."""
+        return denials.Held.load(store, self._keys).is_due(now_ms)
 
-    def _take_due(self, waiting: dict[str, denials.Waiting], now_ms: int) -> list[Entry]:
-        """Remove from `waiting` what is due and return the entries that count it."""
-        taken = [waiting.pop(sort) for sort in denials.due(waiting, now_ms, self._window_ms)]
-        return [item.counted() for item in taken if item.count]
+    def _take_all(self, store: LogStore, *, now_ms: int, everything: bool = False) -> list[Entry]:
+        """Remove all counts from the store, and the sums that are due or all of them; return the entries that say them."""
+        held = denials.Held.load(store, self._keys)
+        if not (held.waiting or everything or held.is_due(now_ms)):
+            return []
+        said = [*held.take_counts(), *held.take_sums(self._keys, now_ms, everything=everything)]
+        held.save(store, self._keys)
+        return said
 
     def change_key(self, store: LogStore, new: SigningKey, *, now_ms: int) -> tuple[Appended, Log]:
         """Hand the log over to a new signing key. Return what was appended and the log to go on with.
@@ -165,7 +175,7 @@ class Log:
         The leaf carries the old key's signature over the new one, and the checkpoint that covers it is signed by both.
         """
         store.lock()
-        ahead = self._take_all(store)
+        ahead = self._take_all(store, now_ms=now_ms)
         index = self.head(store)[0].size + len(ahead)
         successor = Log(self.origin, new, self._keys, window_ms=self._window_ms, random=self._random)
         old_key, new_key = self.verifier_key, successor.verifier_key
@@ -191,7 +201,7 @@ class Log:
         write-ahead log; backups keep it until they are gone.
         """
         store.lock()
-        ahead = self._take_all(store)
+        ahead = self._take_all(store, now_ms=now_ms, everything=True)
         count = self._openings.erase(store, subject)
         entry = Entry("subject.erased", {**(facts or {}), "openings": count}, hidden or {})
         return self._extend(store, [entry], now_ms=now_ms, ahead=ahead)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from hermetic.access import approvals, broken_glass, identity
 from hermetic.audit.leaf import Leaf
+from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import VersionState
 from hermetic.custody import blast, copied, forgetting, held_up, identity_findings, outbox, residency, signing_findings, suites
 from hermetic.custody.cataloguing import ref_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 LISTED = 100  # subjects of one code
 _REMOVED_MS = 7 * 86_400_000  # for which the removal of somebody else's second factor stands out
+_SUMMED_MS = 86_400_000  # for which many refusals of one caller stand out
 _CRITICAL = ("key.destruction-announced", "version.deleted")
 
 
@@ -43,6 +45,7 @@ def gather(call: Call, session: ReadSession, policy: InForce) -> tuple[Pair, ...
         *residency.gather(call, session, policy),
         *_approvers(call, session, policy),
         *_factors(call, session),
+        *_many_refusals(call, session),
         *_unapproved(call, session),
         *_held_up(call, session),
         *_cancelled_by_restore(call, session),
@@ -82,6 +85,22 @@ def _factors(call: Call, session: ReadSession) -> Iterator[Pair]:
         whose = identity.find(session, str(found.facts["principal"])) if found.facts["own"] is False else None
         if whose is not None and call.now_ms - found.at_ms < _REMOVED_MS:
             yield Pair("factor-removed", whose.principal.name)
+
+
+def _many_refusals(call: Call, session: ReadSession) -> Iterator[Pair]:
+    """Name whose refusals were so many of late that they were summed (`audit.floods`), and how many those were."""
+    leaf, counts = tables.log_leaf, dict[str, int]()
+    query = sa.select(leaf.c.leaf).where(leaf.c.kind == "denials.summed", leaf.c.at_ms > call.now_ms - _SUMMED_MS)
+    store, log = TablesStore(session.connection), call.custodian.log
+    for (raw,) in session.connection.execute(query.order_by(leaf.c.at_ms.desc()).limit(10 * LISTED)):
+        found = Leaf.parse(bytes(raw))
+        opened = log.open(store, found).get("principal")
+        who = "several callers" if opened is None else str(opened.value)
+        known = identity.find(session, who)
+        who = who if known is None else known.principal.name
+        counts[who] = counts.get(who, 0) + int(str(found.facts["count"]))
+    for who, count in sorted(counts.items())[:LISTED]:
+        yield Pair("many-refusals", f"{who}|{count}")
 
 
 def _unapproved(call: Call, session: ReadSession) -> Iterator[Pair]:

@@ -1,4 +1,5 @@
-"""Refusals: on the log first, then to the caller. A flood of equal ones is counted, not written one by one.
+"""Refusals: on the log first, then to the caller. A flood of them is counted, not written one by one: equal ones at once, others of
+one caller beyond a measure, in which the first about each thing that exists keeps its entry (`audit.floods`, `concerned`).
 
 Two roads lead here. `refuse_unless` logs what the policy said, in full. `note` is the net under every handler: a request for a key,
 or one that would change keys or who decides about them, is logged when it fails for any reason; any other when it is refused or meets
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from hermetic.access import approvals, grants
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
-from hermetic.custody import campaigns, seen
+from hermetic.custody import campaigns, concerned, seen
 from hermetic.custody.lateness import late_ms
 from hermetic.custody.work import TrackedSession
 from hermetic.db import tables
@@ -178,18 +179,18 @@ def _text(text: str) -> str:
 
 
 def record(call: Call, facts: dict[str, JsonValue], hidden: dict[str, Hidden]) -> None:
-    """Append a denial, or count it with an equal one of the last seconds; durable on return."""
+    """Append a denial, or count it with others (`audit.floods`); durable on return."""
     about_key = asks_for_key(call)
     facts = {**facts, "asks": _asks(call), "enforcement": call.enforcement.value}
     if about_key:
         facts["request"] = _request_id(call)
     entry = Entry("release.denied" if about_key else "access.denied", facts, hidden)
-    custodian = call.custodian
+    custodian, about = call.custodian, concerned.things(call, facts.get("resource"))
     call.noted.refusal = True
     with custodian.database.write(custodian.row_keys, step="custody.release.denied") as session:
         store = TablesStore(session.connection)
         told = _expire(custodian, session, call.now_ms)
-        custodian.log.append_denial(store, entry, now_ms=custodian.clock())
+        custodian.log.append_denial(store, entry, now_ms=custodian.clock(), things=about)
     custodian.committed()
     if told:
         custodian.outbox.wake.set()
@@ -201,9 +202,10 @@ def close_overdue(call: Call) -> None:
 
 
 def sweep(custodian: Custodian, now_ms: int) -> None:
-    """Mark grants and requests that are over by the clock."""
+    """Mark grants and requests that are over by the clock, and write counts of refusals that are due."""
     with custodian.database.write(custodian.row_keys, step="custody.grant.expired") as session:
         told = _expire(custodian, session, now_ms)
+        custodian.log.flush(TablesStore(session.connection), now_ms=custodian.clock())
     custodian.committed()
     if told:
         custodian.outbox.wake.set()
@@ -230,7 +232,8 @@ def _request_id(call: Call) -> str | None:
 def any_overdue(call: Call, session: ReadSession) -> bool:
     """Whether `sweep` would find something."""
     late = late_ms(call.custodian, session, call.now_ms)
-    return bool(overdue_grants(session, call.now_ms) or approvals.overdue(session, late) or campaigns.overdue(session, late))
+    counts = call.custodian.log.sums_due(TablesStore(session.connection), now_ms=call.custodian.clock())
+    return bool(counts or overdue_grants(session, call.now_ms) or approvals.overdue(session, late) or campaigns.overdue(session, late))
 
 
 def overdue_grants(session: ReadSession, now_ms: int) -> list[str]:

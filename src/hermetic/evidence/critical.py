@@ -50,6 +50,16 @@ def _factor_removed(name: str, _detail: str) -> Finding:
     )
 
 
+def _many_refusals(who: str, count: str) -> Finding:
+    return Finding(
+        "many-refusals",
+        "medium",
+        who,
+        f"in the last day so many of their requests were refused that {count} have no entry of their own on the log",
+        "ask them; `hermetic log ls --kind denials.summed` says for what; `hermetic access disable NAME` if it was not they",
+    )
+
+
 def _unapproved(domain: str, count: str) -> Finding:
     return Finding(
         "destroyed-without-approval",
@@ -270,6 +280,7 @@ _SIGNED = {"log": "the log", "manifest": "manifests"}
 _FINDINGS: dict[str, Callable[[str, str], Finding]] = {
     "approver-enrolled-alone": _alone,
     "factor-removed": _factor_removed,
+    "many-refusals": _many_refusals,
     "few-approvers": _few,
     "destroyed-without-approval": _unapproved,
     "destruction-held-up": _held_up,

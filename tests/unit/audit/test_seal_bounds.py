@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermetic.audit import denials, log
+from hermetic.audit import denials, floods, log
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.store import MemoryStore
@@ -13,33 +13,50 @@ from hermetic.formats import canonical
 from tests.unit.audit.making import make_log
 
 KEYS = LogKeys(Secret(bytes([200]) * 32))
+AT = len(denials._MARKER) + denials._HEAD.size
 WAITING = {"sort": denials.Waiting(1, 2, 3, 4, 5)}
+
+
+def kept(store):
+    """Write both parts, as a flood does with every denial."""
+    held = denials.Held(dict(WAITING))
+    held.meters(KEYS).of["principal:1"] = floods.Meter(7, None, 8, 9)
+    held.save(store, KEYS)
+    return store.state()
 
 
 def test_waiting_denials_have_a_key_for_each_time_they_are_written():
     store = MemoryStore()
     seen = set()
     for _ in range(20):
-        denials.save(store, KEYS, WAITING)
-        assert denials.load(store, KEYS) == WAITING
-        seen.add(store.state()[:32])
-    assert len(seen) == 20
+        raw = kept(store)
+        held = denials.Held.load(store, KEYS)
+        assert held.waiting == WAITING
+        assert held.meters(KEYS).of == {"principal:1": floods.Meter(7, None, 8, 9)}
+        counts, meters = raw[AT : AT + 32], held._sealed[:32]
+        seen |= {counts, meters}
+    assert len(seen) == 40
 
 
 def test_another_salt_is_another_key():
     store = MemoryStore()
-    denials.save(store, KEYS, WAITING)
-    sealed = store.state()
-    store.put_state(bytes(32) + sealed[32:])
+    raw = kept(store)
+    store.put_state(raw[:AT] + bytes(32) + raw[AT + 32 :])
     with pytest.raises(IntegrityError):
-        denials.load(store, KEYS)
+        denials.Held.load(store, KEYS)
+    store.put_state(raw[:-1] + bytes([raw[-1] ^ 1]))
+    with pytest.raises(IntegrityError):
+        denials.Held.load(store, KEYS).meters(KEYS)
+    store.put_state(raw[: AT - 1])
+    with pytest.raises(IntegrityError):
+        denials.Held.load(store, KEYS)
 
 
 def test_what_the_first_databases_left_waiting_still_opens():
     store = MemoryStore()
     rows = canonical.encode({"sort": [1, 2, 3, 4, 5]})
     store.put_state(aead.seal(KEYS.state, rows, b"hermetic/v1/log-denials"))
-    assert denials.load(store, KEYS) == WAITING
+    assert denials.Held.load(store, KEYS).waiting == WAITING
 
 
 def test_what_is_too_long_to_be_read_again_is_not_written():
