@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from hermetic.custody.handles import HandleTable
 from hermetic.custody.outbox import Outbox
+from hermetic.custody.pacing import Pace
+from hermetic.custody.rewrap_helper import Helpers
 from hermetic.custody.uses import UseBook
 from hermetic.errors import Conflict, HermeticError
 from hermetic.ids import DomainId, Enforcement  # noqa: TC001 - a value class's fields
@@ -90,6 +92,8 @@ class Custodian:
     handles: HandleTable = field(default_factory=HandleTable)
     uses: UseBook = field(default_factory=UseBook)
     outbox: Outbox = field(default_factory=Outbox)
+    helpers: Helpers = field(default_factory=Helpers)
+    pace: Pace = field(default_factory=Pace)
     tokens: TokenDesk | None = None  # composition gives one where config.yaml trusts issuers
     outdated: Callable[[], str] | None = None  # composition's: what config.yaml says otherwise than when this process began
     commits: int = 0
@@ -126,6 +130,7 @@ class Custodian:
     def close(self) -> None:
         """Wipe keys that nobody collected and let go of the database."""
         self.handles.wipe()
+        self.helpers.close()
         with contextlib.suppress(HermeticError):  # what is left waits in free pages, overwritten by later commits
             self.scrub(())
         self.database.close()

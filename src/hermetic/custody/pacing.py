@@ -16,29 +16,34 @@ LONGEST_S: Final = 0.050
 SLOW_S: Final = 0.020
 STEP: Final = 50
 LEAST: Final = 200  # below it most of a write is what every write takes, and smaller ones only make it more often
-MOST: Final = 1000
+MOST: Final = 1500
 START: Final = 500
 QUICK_RUN: Final = 4  # quick writes in a row before a batch grows
 MERGED: Final = 4000  # data keys between two merges of the write-ahead log, about as often as SQLite would by itself
 
 
 class Pace:
-    """`size` is how many the next batch may hold. One thread tells how long writes took, another may look meanwhile."""
+    """How large batches are on this machine: kept between requests. One thread tells how long writes took, others may look meanwhile."""
 
     def __init__(self) -> None:
-        self.size = START
+        self._size: int | None = None
         self._quick = self._unmerged = 0
+
+    @property
+    def size(self) -> int:
+        """How many the next batch may hold."""
+        return self._size or START
 
     def took(self, seconds: float) -> None:
         """Take note of how long one write transaction held its turn."""
         if seconds > SLOW_S:
             self._quick = 0
-            self.size = max(LEAST, self.size // 2 // STEP * STEP)
+            self._size = max(LEAST, self.size // 2 // STEP * STEP)
             return
         self._quick += 1
         if self._quick >= QUICK_RUN and self.size < MOST:
             self._quick = 0
-            self.size += STEP
+            self._size = self.size + STEP
 
     def merge_due(self, count: int) -> bool:
         """Take note that so many data keys were written; return whether it is time to merge the write-ahead log."""

@@ -12,11 +12,15 @@ on where it stopped: what still waits is what hangs on an older version.
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -25,35 +29,36 @@ from hermetic.custody import moving, residency
 from hermetic.custody.call import TRIES
 from hermetic.custody.decide import still_the_same
 from hermetic.custody.keyring import administrator
-from hermetic.custody.pacing import Pace
+from hermetic.custody.rewrap_helper import Gone
+from hermetic.custody.rewrap_rows import Job, RowMover, asset_of
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.db.bulk import Bulk
-from hermetic.errors import Conflict, RowTampered, UsageError
+from hermetic.errors import Conflict, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.keys import RewrapKey, Rewrapped
 from hermetic.ids import AssetId, DataKeyId, KeyState, VersionId
 from hermetic.keys import hierarchy
 from hermetic.keys import kek as keks
-from hermetic.keys.rewrapping import Rewrapper, context_for
 from hermetic.keys.wrap import DataKeyContext
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from concurrent.futures import Future
+    from queue import SimpleQueue
 
     from hermetic.crypto.secret import Secret
     from hermetic.custody.call import Call
     from hermetic.custody.callers import Caller
-    from hermetic.db.bulk import Change, Page, Stored
+    from hermetic.custody.rewrap_helper import Helper
+    from hermetic.db.bulk import Bulk, Page, Stored
     from hermetic.db.rows import ReadSession
     from hermetic.formats.canonical import JsonValue
     from hermetic.ids import KekId
     from hermetic.keys.kek import Kek
 
+HELPED = 5_000  # data keys from which on helper processes are worth their start
 REQUEST = 50_000  # data keys in one request
 COUNTED = 10_000  # data keys that are counted when the answer says how many are left
-_CHANGING = ("kek_number", "wrapped")
 _OPENING = frozenset({KeyState.DEACTIVATED, KeyState.ACTIVE})
 
 
@@ -65,25 +70,14 @@ class _Campaign:
     caller: Caller
     kek: Kek
     number: int
-    bulk: Bulk
-    pace: Pace = field(default_factory=Pace)
-    loaded: dict[int, Secret] = field(default_factory=dict, repr=False)
 
     def older(self) -> list[int]:
         """Return the numbers of older versions whose keys may be unwrapped for rewrapping."""
         return [item.number for item in self.kek.versions if item.number != self.number and item.state in _OPENING]
 
-    def key(self, session: ReadSession, number: int) -> Secret:
-        """Return the key of one version, unwrapped once: what ends its use later raises the epoch, which every batch compares."""
-        if number not in self.loaded:
-            self.loaded[number] = hierarchy.load_kek(session, self.call.custodian.anchors, self.kek.kek_id, number)
-        return self.loaded[number]
-
-    def forget(self) -> None:
-        """Wipe the keys."""
-        for secret in self.loaded.values():
-            secret.wipe()
-        self.loaded.clear()
+    def job(self, old: int) -> Job:
+        """Return what moves from one older version."""
+        return Job(self.call.custodian.domain, self.kek.context(old), self.kek.context(self.number))
 
 
 def rewrap_key(call: Call, request: RewrapKey) -> Rewrapped:
@@ -114,51 +108,115 @@ def _answer(call: Call, kek_id: KekId, moved: int) -> Rewrapped:
 
 
 def _campaign(call: Call, caller: Caller | None, kek: Kek) -> _Campaign:
-    bulk = Bulk(tables.data_key, call.custodian.row_keys, _CHANGING)
-    return _Campaign(call, caller, kek, kek.active().number, bulk)  # type: ignore[arg-type]
+    return _Campaign(call, caller, kek, kek.active().number)  # type: ignore[arg-type]
 
 
 def _batches(call: Call, caller: Caller, kek: Kek, limit: int) -> Iterator[int]:
-    """Yield how many data keys each batch moved, once it is durable. One batch is written while the next is worked out."""
+    """Yield how many data keys each batch moved, once it is durable."""
     with call.custodian.database.read(call.custodian.row_keys) as session:
         campaign = _campaign(call, caller, keks.get(session, kek.kek_id))
         residency.require_kek(call, session, campaign.kek, campaign.number)
     if campaign.number != kek.active().number:
         raise Conflict("the key was rotated meanwhile", hint="run the command again")
-    with closing(_worked_out(campaign, limit)) as pages, ThreadPoolExecutor(1, thread_name_prefix="hermetic-rewrap") as writer:
-        written: Future[int] | None = None
-        for page in pages:
-            if written is not None:
-                yield written.result()
-            written = writer.submit(_write, campaign, page)
-        if written is not None:
-            yield written.result()
-
-
-def _worked_out(campaign: _Campaign, limit: int) -> Generator[Page, None, None]:
-    """Yield the changes of one batch after the other; no two hold the same data key."""
     left = limit
+    for old in campaign.older():
+        bulk = campaign.job(old).bulk(call.custodian.row_keys.mac)
+        with closing(_worked_out(campaign, old, bulk, left)) as pages:
+            for page in pages:
+                left -= len(page.keys)
+                yield _write(campaign, bulk, page)
+
+
+def _worked_out(campaign: _Campaign, old: int, bulk: Bulk, limit: int) -> Generator[Page, None, None]:
+    """Yield the changes of one batch after the other; no two hold the same data key. Others are worked out meanwhile."""
+    with _mover(campaign, old, limit) as (move, hands), _threads(hands) as pool:
+        waiting: deque[Future[list[Any]]] = deque()
+        for rows in _rows(campaign, bulk, limit):
+            waiting.append(pool.submit(move, rows))
+            if len(waiting) > hands:
+                yield bulk.page_of(waiting.popleft().result())
+        while waiting:
+            yield bulk.page_of(waiting.popleft().result())
+
+
+def _rows(campaign: _Campaign, bulk: Bulk, limit: int) -> Iterator[list[Stored]]:
+    """Yield the rows that wait, not verified, as many at a time as the next batch shall hold."""
+    database, row_keys = campaign.call.custodian.database, campaign.call.custodian.row_keys
+    after, left = "", limit
+    while left > 0:
+        with database.read(row_keys) as session:
+            rows = bulk.page(session, after=after, limit=min(campaign.call.custodian.pace.size, left))
+        if not rows:
+            return
+        yield rows
+        after, left = rows[-1][bulk.at["id"]], left - len(rows)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Lend threads that have ended when the block has: keys that they work with are wiped then."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix="hermetic-rewrap")
     try:
-        for old in campaign.older():
-            after = ""
-            while left > 0 and (found := _page(campaign, old, after, left)) is not None:
-                (page, after), left = found, left - len(found[0].keys)
-                yield page
+        yield pool
     finally:
-        campaign.forget()
+        pool.shutdown(cancel_futures=True)
 
 
-def _page(campaign: _Campaign, old: int, after: str, left: int) -> tuple[Page, str] | None:
-    """Return the changes of the data keys that come next after one, and the last of them; None if there are none."""
-    custodian, bulk = campaign.call.custodian, campaign.bulk
+@contextmanager
+def _mover(campaign: _Campaign, old: int, limit: int) -> Iterator[tuple[Callable[[list[Stored]], list[Any]], int]]:
+    """Lend what moves rows, and how many threads may call it at a time. Raises KeyUnusable, Locked, KeyServiceUnavailable."""
+    custodian, job, numbers = campaign.call.custodian, campaign.job(old), (old, campaign.number)
+    with ExitStack() as stack:
+        keys: list[Secret] = []
+        with custodian.database.read(custodian.row_keys) as session:
+            here = moving.homes(session, campaign.kek, numbers) == (None, None)
+            for number in numbers if here else ():
+                keys.append(hierarchy.load_kek(session, custodian.anchors, campaign.kek.kek_id, number))
+                stack.callback(keys[-1].wipe)
+            many = limit >= HELPED and _count_waiting(session, campaign, HELPED) >= HELPED
+        if not here:
+            yield partial(_by_provider, campaign, job), 1
+            return
+        mac, (old_key, new_key) = custodian.row_keys.mac, keys
+        mover = stack.enter_context(RowMover(job, mac, (old_key, new_key)))
+        if not many:
+            yield mover.moved, 1
+            return
+        helpers = stack.enter_context(custodian.helpers.lent(job, (mac, old_key, new_key)))
+        yield partial(_helped, helpers, mover, threading.Lock()), max(1, helpers.qsize())
+
+
+def _helped(helpers: SimpleQueue[Helper], here: RowMover, alone: threading.Lock, rows: list[Stored]) -> list[Any]:
+    """Have a helper move rows; where none does, do it here, one page at a time."""
+    try:
+        helper = helpers.get_nowait()
+        found = helper.moved(rows)
+    except (Empty, Gone):
+        found = None
+    else:
+        helpers.put(helper)
+    if found is not None:
+        return found
+    with alone:
+        return here.moved(rows)
+
+
+def _by_provider(campaign: _Campaign, job: Job, rows: list[Stored]) -> list[Any]:
+    """Do the same where a provider wraps the data keys itself."""
+    custodian, kek = campaign.call.custodian, campaign.kek
+    bulk = job.bulk(custodian.row_keys.mac)
+    bulk.verify(rows)
+    key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
+    asked = []
+    for row in rows:
+        asset, names = AssetId(asset_of(row, row[key_id])), (VersionId(row[version_id]), DataKeyId(row[key_id]))
+        asked.append((DataKeyContext(custodian.domain, kek.environment, asset, *names), row[wrapped]))
     with custodian.database.read(custodian.row_keys) as session:
-        equal = {"kek_id": campaign.kek.kek_id, "kek_number": old, "state": "active"}
-        rows = bulk.page(session, equal, after=after, limit=min(campaign.pace.size, left))
-        changes = _rewrap(campaign, session, old, rows) if rows else []
-    return (bulk.ready(changes), rows[-1][bulk.at["id"]]) if rows else None
+        moved = moving.move(session, custodian.anchors, kek, (job.old.number, job.new.number), rows=asked)
+    return list(bulk.ready(bulk.changed(row, (one,)) for row, one in zip(rows, moved, strict=True)).parameters)
 
 
-def _write(campaign: _Campaign, page: Page) -> int:
+def _write(campaign: _Campaign, bulk: Bulk, page: Page) -> int:
     call, kek_id, ids = campaign.call, campaign.kek.kek_id, page.keys
     listed = hashlib.sha256("\n".join(ids).encode("ascii")).digest()
     with unit(call.custodian, "custody.rewrap.batch", call.now_ms, merge=False) as work:
@@ -167,12 +225,12 @@ def _write(campaign: _Campaign, page: Page) -> int:
         if keks.get(work.session, kek_id).epoch != campaign.kek.epoch:
             raise Conflict("the key changed while a batch was rewrapped", hint="try again")
         hierarchy.count_wraps(work.session, kek_id, campaign.number, len(ids), now_ms=call.now_ms)
-        campaign.bulk.write(work.session, page)
+        bulk.write(work.session, page)
         facts: dict[str, JsonValue] = {"key": kek_id, "number": campaign.number, "count": len(ids), "list": to_base64url(listed)}
         facts["policies"] = sorted(campaign.caller.policies)
         work.log(Entry("key.rewrapped", facts, _hidden(campaign)))
-    campaign.pace.took(perf_counter() - start)
-    if campaign.pace.merge_due(len(ids)):
+    campaign.call.custodian.pace.took(perf_counter() - start)
+    if campaign.call.custodian.pace.merge_due(len(ids)):
         call.custodian.database.checkpoint()
     return len(ids)
 
@@ -183,55 +241,9 @@ def _hidden(campaign: _Campaign) -> dict[str, Hidden]:
     return {**who, "reason": Hidden(reason, f"principal:{campaign.caller.id}")} if reason else who
 
 
-def _rewrap(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:
-    """Return before and after of every data key. Raises KeyUnusable, WrongKey, Locked, KeyServiceUnavailable."""
-    kek, bulk = campaign.kek, campaign.bulk
-    if moving.homes(session, kek, (old, campaign.number)) != (None, None):
-        return _move(campaign, session, old, rows)
-    keys = [(campaign.key(session, number), kek.context(number)) for number in (old, campaign.number)]
-    key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
-    assets = _assets(session, [row[version_id] for row in rows])
-    context = context_for(campaign.call.custodian.domain, kek.environment)
-    changes: list[Change] = []
-    with Rewrapper(*keys) as mover:
-        for row in rows:
-            asset = _present(assets.get(row[version_id]), row[key_id])
-            moved = mover.move(row[key_id], row[wrapped], context(asset, row[version_id], row[key_id]))
-            changes.append((row, bulk.changed(row, (campaign.number, moved))))
-    return changes
-
-
-def _move(campaign: _Campaign, session: ReadSession, old: int, rows: list[Stored]) -> list[Change]:
-    """Do what `_rewrap` does where a provider wraps the data keys itself."""
-    custodian, kek, bulk = campaign.call.custodian, campaign.kek, campaign.bulk
-    key_id, version_id, wrapped = (bulk.at[name] for name in ("id", "version_id", "wrapped"))
-    assets = _assets(session, [row[version_id] for row in rows])
-    asked = []
-    for row in rows:
-        asset = _present(assets.get(row[version_id]), row[key_id])
-        context = DataKeyContext(custodian.domain, kek.environment, AssetId(asset), VersionId(row[version_id]), DataKeyId(row[key_id]))
-        asked.append((context, row[wrapped]))
-    moved = moving.move(session, custodian.anchors, kek, (old, campaign.number), rows=asked)
-    return [(row, bulk.changed(row, (campaign.number, one))) for row, one in zip(rows, moved, strict=True)]
-
-
-def _present(asset: str | None, key_id: str) -> str:
-    if asset is None:
-        raise RowTampered(f"the version of data key {key_id} is gone", hint="it was deleted by hand: run `hermetic log verify`")
-    return asset
-
-
-def _assets(session: ReadSession, versions: list[str]) -> dict[str, str]:
-    """Return the asset id of each version.
-
-    They are read without looking at row codes: the check value in the wrap binds them, so a wrong one fails as IntegrityError.
-    """
-    return Bulk.look_up(session, tables.version.c.asset_id, versions)
-
-
-def _count_waiting(session: ReadSession, campaign: _Campaign) -> int:
-    """Return how many data keys still wait, counted up to COUNTED: what matters is whether any do."""
+def _count_waiting(session: ReadSession, campaign: _Campaign, most: int = COUNTED) -> int:
+    """Return how many data keys still wait, counted up to `most`: what matters is whether any do."""
     key = tables.data_key
     where = (key.c.kek_id == campaign.kek.kek_id, key.c.kek_number.in_(campaign.older()), key.c.state == "active")
-    some = sa.select(sa.literal(1)).where(*where).limit(COUNTED).subquery()
+    some = sa.select(sa.literal(1)).where(*where).limit(most).subquery()
     return int(session.connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())

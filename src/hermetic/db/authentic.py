@@ -14,13 +14,14 @@ compares the database with what the log says was done.
 from __future__ import annotations
 
 import hmac
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from hermetic.db.columns import lp
 from hermetic.errors import RowTampered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ROW_LABEL = b"hermetic/v1/row\n"
 HINT = "someone changed the database outside Hermetic: do not use it; run `hermetic log verify` and restore a backup"
@@ -31,12 +32,17 @@ _SHAPES: dict[type, bytes] = {str: b"T%d:%b", int: b"I%d:", bytes: b"B%d:%b"}
 class Encoder:
     """The encoding of the rows of one table; `fields` are (column name, place in the stored row), in any order.
 
-    Rows that are NULL in the same columns share one template, so that a row costs one formatting.
+    Rows that are NULL in the same columns share one template, so that a row costs one formatting. Columns that hold the same in every
+    row (`constants`, by name) are no part of the stored row, and cost nothing.
     """
 
-    def __init__(self, table: str, fields: Iterable[tuple[str, int]]) -> None:
+    def __init__(
+        self, table: str, fields: Iterable[tuple[str, int]], constants: Mapping[str, int | str | bytes] | None = None
+    ) -> None:
         self._head = ROW_LABEL + lp(table.encode("ascii"))
-        self._fields = sorted((name.encode("ascii"), place) for name, place in fields)
+        self._fields: list[tuple[bytes, int | bytes]] = [(name.encode("ascii"), place) for name, place in fields]
+        self._fields += [(name.encode("ascii"), _constant(value)) for name, value in (constants or {}).items()]
+        self._fields.sort(key=itemgetter(0))
         self._templates: dict[tuple[type, ...], tuple[bytes, tuple[tuple[int, type], ...]]] = {}
 
     def encode(self, stored: Sequence[Any]) -> bytes:
@@ -57,6 +63,9 @@ class Encoder:
         template = self._head
         slots = []
         for name, place in self._fields:
+            if isinstance(place, bytes):
+                template += lp(name) + place
+                continue
             kind = kinds[place]
             if kind is not type(None):
                 if kind not in _SHAPES:
@@ -65,6 +74,11 @@ class Encoder:
                 slots.append((place, kind))
         made = self._templates[kinds] = (template, tuple(slots))
         return made
+
+
+def _constant(value: int | str | bytes) -> bytes:
+    """Return a value as a part of a template."""
+    return encode_key([value]).replace(b"%", b"%%")
 
 
 def encode_key(key: Iterable[object]) -> bytes:

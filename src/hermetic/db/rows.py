@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from hermetic.db.links import Link
     from hermetic.db.protect import Row
     from hermetic.db.relied import Query, Relied, Stored
+    from hermetic.db.statements import Beside
 
 Key = str | int | bytes | tuple[str | int | bytes, ...]
 T = TypeVar("T")
 PAGE = 1000  # rows fetched or written at a time
-ASKED = 250  # keys in one query
 _WRONG_ROW = "was answered by another row: an index was changed by hand"
 
 
@@ -113,20 +113,12 @@ class ReadSession:
             for stored in page:
                 yield protect.reveal(shape, self._keys, stored)
 
-    def page(self, shape: Layout, equal: Mapping[str, Any], *, after: Any, limit: int) -> list[Sequence[Any]]:
-        """Return rows as stored, not verified: what `bulk.Bulk` reads, which verifies them."""
-        statement = self._live().statements.page(shape, tuple(equal))
+    def page(
+        self, shape: Layout, equal: Mapping[str, Any], *, after: Any, limit: int, beside: Beside | None = None
+    ) -> list[Sequence[Any]]:
+        """Return rows as stored without the columns of `equal`, not verified: what `bulk.Bulk` reads, which verifies them."""
+        statement = self._live().statements.page(shape, tuple(equal), beside)
         return self._fetch(shape, statement.sql, [*equal.values(), after, limit])
-
-    def values_of(self, shape: Layout, column: str, keys: Sequence[Any]) -> dict[Any, Any]:
-        """Return one column by key as stored, not verified, of the rows that there are: what `bulk.Bulk` looks up."""
-        found: dict[Any, Any] = {}
-        for at in range(0, len(keys), ASKED):
-            some = keys[at : at + ASKED]
-            statement = self._live().statements.values_of(shape, column, ASKED)
-            padded = [*some, *[some[0]] * (ASKED - len(some))]  # one statement for any number
-            found.update(self._fetch(shape, statement.sql, padded))  # type: ignore[arg-type]
-        return found
 
     def whole_database(self) -> bytes:
         """Return a copy of the whole database as this transaction sees it, as an SQLite file."""

@@ -38,6 +38,14 @@ class Statement:
     picks: tuple[Callable[[Sequence[Any]], tuple[Any, ...]], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One column of the row of another table whose key stands in the column `by`."""
+
+    by: str
+    column: sa.Column[Any]
+
+
 class Statements:
     """The compiled statements of one dialect. Threads may share it: at worst two compile the same text."""
 
@@ -114,29 +122,26 @@ class Statements:
         query = sa.update(shape.table).where(*_is(shape, tested))
         return self._keep(key, query.values({name: sa.bindparam(f"new_{name}") for name in written}), shape)
 
-    def page(self, shape: Layout, names: tuple[str, ...]) -> Statement:
-        """All columns of the rows where `names` equal the parameters and the key is above one more, so many, in order of key."""
-        key = ("page", shape.table, names)
+    def page(self, shape: Layout, names: tuple[str, ...], beside: Beside | None = None) -> Statement:
+        """Return what reads the rows where `names` equal the parameters and the key is above one more, so many, in order of key.
+
+        Columns: all but `names`, and at the end what stands `beside` them in another table, NULL where there is no such row.
+        """
+        key = ("page", shape.table, names, beside)
         kept = self._kept.get(key)
         if kept is not None:
             return kept
         (name,) = shape.keys
         column = shape.table.c[name]
-        query = sa.select(shape.table).where(*_is(shape, names), column > sa.bindparam("after")).order_by(column)
+        query = sa.select(*(shape.table.c[other] for other in shape.columns if other not in names))
+        if beside is not None:
+            (there,) = beside.column.table.primary_key.columns
+            query = query.add_columns(beside.column)
+            query = query.select_from(shape.table.outerjoin(beside.column.table, there == shape.table.c[beside.by]))
+        query = query.where(*_is(shape, names), column > sa.bindparam("after")).order_by(column)
         text = str(query.compile(dialect=self._dialect))
         statement = self._kept[key] = Statement(f"{text} LIMIT {self._typed(int)}")  # SQLAlchemy would add an OFFSET of its own
         return statement
-
-    def values_of(self, shape: Layout, column: str, count: int) -> Statement:
-        """Key and one column of the rows whose key is one of `count` parameters."""
-        kept_as = ("values_of", shape.table, column, count)
-        kept = self._kept.get(kept_as)
-        if kept is not None:
-            return kept
-        (name,) = shape.keys
-        key = shape.table.c[name]
-        query = sa.select(key, shape.table.c[column]).where(key.in_([sa.bindparam(f"is_{at}") for at in range(count)]))
-        return self._keep(kept_as, query)
 
     def update_page(self, shape: Layout, names: tuple[str, ...], count: int) -> Statement:
         """Write columns `names`, revision and mac of `count` rows, each with its key and old revision, in one statement.

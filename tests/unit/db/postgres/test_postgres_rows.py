@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hermetic.db import tables
 from hermetic.db.bulk import Bulk
 from hermetic.db.engine import Database
+from hermetic.db.statements import Beside
 from hermetic.errors import Conflict, NotFound, RowTampered, StorageError, UsageError
 
 NAMES = [table.name for table in tables.metadata.sorted_tables]
@@ -86,13 +87,21 @@ def test_text_that_a_server_cannot_keep_is_refused(database, keys):
 
 def test_many_rows_are_paged_and_written_at_once(database, keys, samples):
     fill(database, keys, samples)
-    bulk = Bulk(tables.data_key, keys, ("kek_number", "wrapped"))
+    like = samples.values(tables.data_key, 1)
+    beside = Beside("version_id", tables.version.c.asset_id)
+    bulk = Bulk(
+        tables.data_key,
+        keys.mac,
+        {"state": like["state"]},
+        fixed={"kek_number": like["kek_number"]},
+        varying=("wrapped",),
+        beside=beside,
+    )
     with database.read(keys) as session:
-        rows = bulk.page(session, {"state": samples.values(tables.data_key, 1)["state"]}, after="", limit=10)
-        assert [row[0] for row in rows] == [samples.key(tables.data_key, 1)[0]]
-        owners = Bulk.look_up(session, tables.version.c.asset_id, [samples.key(tables.version, n)[0] for n in (1, 2)])
-        assert len(owners) == 2
-    page = bulk.ready([(row, bulk.changed(row, [row[bulk.at["kek_number"]], b"new"])) for row in rows])
+        rows = bulk.page(session, after="", limit=10)
+    bulk.verify(rows)
+    assert [(row[0], row[-1]) for row in rows] == [(samples.key(tables.data_key, 1)[0], samples.values(tables.version, 1)["asset_id"])]
+    page = bulk.ready(bulk.changed(row, (b"new",)) for row in rows)
     with database.write(keys) as session:
         bulk.write(session, page)
     with pytest.raises(Conflict, match="meanwhile"), database.write(keys) as session:

@@ -1,0 +1,231 @@
+"""Processes that work out what a rewrap campaign writes, beside the one that reads and writes.
+
+Python runs one thread at a time, and most of what a data key costs is computing. A helper is a fresh process of the same interpreter
+(no fork: nothing of ours is in it) that gets rows and gives back what is to be written, for one request at a time:
+
+    custody                                helper
+      Job, three keys  ---------------->     keeps them for this request
+                       <----------------     READY
+      rows             ---------------->     RowMover.moved
+                       <----------------     parameters, or None: "do this one yourself"
+      None             ---------------->     wipes the keys, waits for the next job, ends after IDLE_S or when custody is gone
+
+What holds:
+1. A helper never decides, reads nothing and writes nothing: the database, the log and every check of a request stay with custody.
+2. It gets keys over a socket pair that nobody else has, never by environment or arguments; it has no core dumps; it wipes them after
+   each request, and when the other end closes.
+3. Nothing depends on it. What it does not answer (it could not start, was killed, stands still, or met an error) is worked out in
+   custody's own process, where the same error has its own words.
+
+Messages are pickles, as between any two processes of `multiprocessing`: both ends are ours, and each could do to the other what it
+likes anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import resource
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from hermetic.crypto.secret import Secret
+from hermetic.errors import HermeticError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+    from hermetic.custody.rewrap_rows import Job, RowMover
+    from hermetic.db.bulk import Stored
+
+    Keys = tuple[Secret, Secret, Secret]
+    """Of row codes, of the KEK's old version, of its new one."""
+
+KEY: Final = 32
+IDLE_S: Final = 20.0  # how long a helper waits for its next job
+ANSWER_S: Final = 30.0  # how long custody waits for a page: it takes milliseconds
+MOST: Final = 2  # helpers of one process; beyond, whoever writes is the limit
+READY: Final = "ready"
+CODE: Final = "from hermetic.custody.rewrap_helper import main; main()"
+logger = logging.getLogger("hermetic")
+
+
+class Gone(Exception):
+    """A helper does not answer. Never leaves custody."""
+
+
+class Helper:
+    """One process, and our end of the line to it. One thread at a time."""
+
+    def __init__(self) -> None:
+        """Start it. Raises OSError."""
+        import subprocess  # noqa: PLC0415 - commands that rewrap nothing start without
+        from multiprocessing.connection import Pipe  # noqa: PLC0415 - as above
+
+        self._line, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, a constant and a number
+                [sys.executable, "-P", "-c", CODE, str(theirs.fileno())],
+                env={name: value for name, value in os.environ.items() if not name.startswith("HERMETIC_")},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # whoever stops the campaign from a terminal stops custody, which hangs up
+            )
+
+    def begin(self, job: Job, keys: Keys) -> None:
+        """Give it a job. Raises Gone."""
+        try:
+            self._line.send(job)
+            for key in keys:
+                os.write(self._line.fileno(), key.view())  # `send_bytes` would leave a copy
+        except OSError:
+            raise Gone from None
+        self._answer()
+
+    def moved(self, rows: Sequence[Stored]) -> list[Any] | None:
+        """Return what `RowMover.moved` does, None where it raises. Raises Gone."""
+        try:
+            self._line.send(rows)
+        except OSError:
+            raise Gone from None
+        answer: list[Any] | None = self._answer()
+        return answer
+
+    def end(self) -> None:
+        """Have it wipe its keys. Raises Gone."""
+        try:
+            self._line.send(None)
+        except OSError:
+            raise Gone from None
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self._line.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> Any:
+        try:
+            if self._line.poll(ANSWER_S):
+                return self._line.recv()
+        except (OSError, EOFError):
+            pass
+        raise Gone
+
+
+class Helpers:
+    """The helpers of one custodian. Thread safe; a forked child starts its own."""
+
+    def __init__(self) -> None:
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._idle: list[Helper] = []
+
+    @contextlib.contextmanager
+    def lent(self, job: Job, keys: Keys) -> Iterator[queue.SimpleQueue[Helper]]:
+        """Lend helpers that have the keys of a job, one for each processor but ours; none where none starts."""
+        crew = [helper for _ in range(min(MOST, len(os.sched_getaffinity(0)) - 1)) if (helper := self._begun(job, keys)) is not None]
+        ready: queue.SimpleQueue[Helper] = queue.SimpleQueue()
+        for helper in crew:
+            ready.put(helper)
+        try:
+            yield ready
+        finally:
+            for helper in crew:
+                self._give_back(helper)
+
+    def close(self) -> None:
+        """End those that wait."""
+        while (helper := self._taken()) is not None:
+            helper.close()
+
+    def _begun(self, job: Job, keys: Keys) -> Helper | None:
+        while (helper := self._taken()) is not None:  # one that waited may have ended
+            if _begins(helper, job, keys):
+                return helper
+        try:
+            helper = Helper()
+        except OSError as error:
+            logger.warning("no helper process starts, keys are rewrapped without: %s", error.strerror)
+            return None
+        if _begins(helper, job, keys):
+            return helper
+        logger.warning("a helper process ended at once, keys are rewrapped without")
+        return None
+
+    def _taken(self) -> Helper | None:
+        with self._lock:
+            if self._pid != os.getpid():  # the parent's
+                self._pid, self._idle = os.getpid(), []
+            return self._idle.pop() if self._idle else None
+
+    def _give_back(self, helper: Helper) -> None:
+        try:
+            helper.end()
+        except Gone:
+            helper.close()
+            return
+        with self._lock:
+            self._idle.append(helper)
+
+
+def _begins(helper: Helper, job: Job, keys: Keys) -> bool:
+    try:
+        helper.begin(job, keys)
+    except Gone:
+        helper.close()
+        return False
+    return True
+
+
+def main() -> None:
+    """Be a helper; the argument is the number of the file descriptor to talk over."""
+    from multiprocessing.connection import Connection  # noqa: PLC0415 - as above
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write keys to a disk
+    with Connection(int(sys.argv[1])) as line, contextlib.suppress(EOFError, OSError):  # custody is gone
+        while line.poll(IDLE_S):
+            _serve(line, line.recv())
+
+
+def _serve(line: Connection, job: Job) -> None:
+    from hermetic.custody.rewrap_rows import RowMover  # noqa: PLC0415 - as above
+
+    keys = [Secret(bytes(KEY)) for _ in range(3)]
+    try:
+        for at in range(len(keys)):
+            keys[at] = _read_key(line)
+        mac, old, new = keys
+        with RowMover(job, mac, (old, new)) as mover:
+            line.send(READY)
+            while (rows := line.recv()) is not None:
+                line.send(_answer(mover, rows))
+    finally:
+        for key in keys:
+            key.wipe()
+
+
+def _read_key(line: Connection) -> Secret:
+    raw = bytearray(KEY)
+    view, got = memoryview(raw), 0
+    try:
+        while got < KEY:
+            more = os.readv(line.fileno(), [view[got:]])
+            if not more:
+                raise EOFError
+            got += more
+        return Secret(raw)
+    finally:
+        view[:] = bytes(KEY)
+
+
+def _answer(mover: RowMover, rows: list[Stored]) -> list[Any] | None:
+    try:
+        return mover.moved(rows)
+    except HermeticError:
+        return None  # custody meets the same, and says so

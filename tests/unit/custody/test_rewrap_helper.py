@@ -1,0 +1,245 @@
+"""Helper processes of a campaign: they do what custody would do by itself, nothing depends on them, and keys do not stay with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Pipe
+from pathlib import Path
+
+import pytest
+
+from hermetic.custody import pacing, rewrap_helper, rewrapping
+from hermetic.custody.rewrap_helper import Gone, Helper, Helpers
+from hermetic.custody.rewrap_rows import Job, RowMover
+from hermetic.db import tables
+from hermetic.errors import RowTampered
+from hermetic.formats.messages import keys
+from hermetic.keys import hierarchy
+from hermetic.keys import kek as keks
+from tests import world as w
+
+COUNT = 6
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Two keys a batch, and helpers for any number of keys, as on a machine with two processors."""
+    for name, value in {"START": 2, "STEP": 1, "LEAST": 1, "MOST": 2}.items():
+        monkeypatch.setattr(pacing, name, value)
+    monkeypatch.setattr(rewrapping, "HELPED", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """Who worked out each page: "helper" or "here"."""
+    found, there, here = [], Helper.moved, RowMover.moved
+
+    def by_helper(self, rows):
+        answer = there(self, rows)
+        found.append("helper")
+        return answer
+
+    def by_us(self, rows):
+        found.append("here")
+        return here(self, rows)
+
+    monkeypatch.setattr(Helper, "moved", by_helper)
+    monkeypatch.setattr(RowMover, "moved", by_us)
+    return found
+
+
+@pytest.fixture
+def port(world):
+    port = world.port()
+    for number in range(COUNT):
+        w.seal(port, f"dataset/n{number}")
+    yield port
+    port._custodian.helpers.close()
+
+
+def rotated(port):
+    (row,) = port.ask(keys.ListKeys()).keys
+    port.ask(keys.RotateKey(row.kek))
+    return row.kek
+
+
+def opened(port):
+    """The data keys, as bytes."""
+    return [w.key_of(port, item.lease) for item in w.open_(port, *(f"dataset/n{number}" for number in range(COUNT))).released]
+
+
+def waiting(port):
+    """The helpers that wait for their next job."""
+    return port._custodian.helpers._idle
+
+
+def test_a_helper_moves_keys_as_custody_does(port, pages):
+    before = opened(port)
+    kek = rotated(port)
+    assert port.ask(keys.RewrapKey(kek)) == keys.Rewrapped(kek, 2, COUNT, 0)
+    assert pages == ["helper"] * (COUNT // 2)
+    assert opened(port) == before
+    assert len(set(before)) == COUNT
+    (helper,) = waiting(port)
+    port.ask(keys.RotateKey(kek))
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert waiting(port) == [helper]  # the same one
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_one_that_is_killed_is_done_without(port, pages, monkeypatch, when):
+    before, kek = opened(port), rotated(port)
+    plain = Helper.moved
+
+    def killed(self, *given):
+        if when == "before" or pages:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        return plain(self, *given)
+
+    monkeypatch.setattr(Helper, "moved", killed)
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert pages == (["here"] * 3 if when == "before" else ["helper", "here", "here"])
+    assert waiting(port) == []
+    assert opened(port) == before
+
+
+def test_one_that_ended_while_it_waited_is_replaced(port, pages):
+    kek = rotated(port)
+    port.ask(keys.RewrapKey(kek))
+    (helper,) = waiting(port)
+    os.kill(helper._process.pid, signal.SIGKILL)
+    port.ask(keys.RotateKey(kek))
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert set(pages) == {"helper"}
+    assert waiting(port)[0] is not helper
+
+
+def test_one_that_stands_still_is_done_without(port, pages, monkeypatch):
+    kek = rotated(port)
+    monkeypatch.setattr(rewrap_helper, "ANSWER_S", 0.2)
+    plain = Helper.begin
+
+    def stopped(self, *given):
+        monkeypatch.setattr(rewrap_helper, "ANSWER_S", 30)
+        plain(self, *given)
+        monkeypatch.setattr(rewrap_helper, "ANSWER_S", 0.2)
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(Helper, "begin", stopped)
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert pages == ["here"] * 3
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/true"])
+def test_without_a_helper_it_goes_on_and_says_so(port, pages, monkeypatch, caplog, program):
+    kek = rotated(port)
+    monkeypatch.setattr(sys, "executable", program)
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert pages == ["here"] * 3
+    assert "rewrapped without" in caplog.text
+
+
+def test_one_processor_has_no_helper(port, pages, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+    assert port.ask(keys.RewrapKey(rotated(port))).moved == COUNT
+    assert pages == ["here"] * 3
+
+
+def test_a_row_changed_by_hand_is_told_in_custodys_words(port, pages):
+    kek = rotated(port)
+    database = port._custodian.database
+    with database.write(None) as session:
+        session.connection.execute(tables.data_key.update().values(wrapped=b"x" * 96))
+    with pytest.raises(RowTampered, match="data_key was changed by hand"):
+        port.ask(keys.RewrapKey(kek))
+    assert pages[0] == "helper"  # which said "do this one yourself"
+    assert len(waiting(port)) == 1
+
+
+@contextlib.contextmanager
+def looked_up(port):
+    """A job, its three keys, and the rows."""
+    custodian = port._custodian
+    kek = rotated(port)
+    with custodian.database.read(custodian.row_keys) as session:
+        whole = keks.get(session, kek)
+        loaded = [hierarchy.load_kek(session, custodian.anchors, kek, number) for number in (1, 2)]
+        job = Job(custodian.domain, whole.context(1), whole.context(2))
+        rows = job.bulk(custodian.row_keys.mac).page(session, after="", limit=10)
+    yield job, (custodian.row_keys.mac, *loaded), rows
+
+
+@contextlib.contextmanager
+def begun(port):
+    """A helper with the keys of a job, and those."""
+    with looked_up(port) as (job, given, rows):
+        helper = Helper()
+        try:
+            helper.begin(job, given)
+            yield helper, given, rows
+        finally:
+            helper.close()
+
+
+def test_keys_are_in_neither_arguments_nor_environment_and_no_core_is_written(port, monkeypatch):
+    monkeypatch.setenv("HERMETIC_PASSPHRASE_FD", "planted")
+    with begun(port) as (helper, given, rows):
+        place = f"/proc/{helper._process.pid}"
+        said = b"".join(Path(place, name).read_bytes() for name in ("cmdline", "environ"))
+        assert not any(bytes(key.view()) in said or bytes(key.view()).hex().encode() in said for key in given)
+        assert b"planted" not in said
+        assert resource.prlimit(helper._process.pid, resource.RLIMIT_CORE) == (0, 0)
+        assert len(helper.moved(rows)) == 6 * COUNT
+
+
+def test_it_ends_when_custody_is_gone(port):
+    with begun(port) as (helper, _, _):
+        helper._line.close()
+        assert helper._process.wait(10) == 0
+
+
+def test_it_ends_when_nothing_comes(monkeypatch):
+    ours, theirs = Pipe()
+    with ours, theirs:
+        monkeypatch.setattr(sys, "argv", ["helper", str(os.dup(theirs.fileno()))])
+        monkeypatch.setattr(rewrap_helper, "IDLE_S", 0)
+        monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # this process may go on to write cores
+        rewrap_helper.main()
+
+
+@pytest.mark.parametrize("ending", ["the request ends", "custody hangs up"])
+def test_keys_are_wiped(port, monkeypatch, ending):
+    """The same code in this process, where its secrets can be looked at."""
+    seen, plain = [], rewrap_helper._read_key
+    monkeypatch.setattr(rewrap_helper, "_read_key", lambda line: seen.append(plain(line)) or seen[-1])
+    with looked_up(port) as (job, given, _):
+        ours, theirs = Pipe()
+        with theirs:
+            with ours:
+                for key in given:
+                    os.write(ours.fileno(), key.view())
+                if ending == "the request ends":
+                    ours.send(None)
+                    rewrap_helper._serve(theirs, job)
+            if ending == "custody hangs up":
+                with pytest.raises((EOFError, OSError)):
+                    rewrap_helper._serve(theirs, job)
+    assert [len(key) for key in seen] == [0, 0, 0]
+
+
+def test_a_forked_child_takes_none_along(port):
+    helpers = port._custodian.helpers
+    port.ask(keys.RewrapKey(rotated(port)))
+    (helper,) = waiting(port)
+    helpers._pid = -1  # as a child sees it
+    assert helpers._taken() is None
+    helper.close()
+    with pytest.raises(Gone):
+        helper.end()
+    assert isinstance(helpers, Helpers)
