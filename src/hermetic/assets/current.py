@@ -50,7 +50,7 @@ _here: ContextVar[CurrentRun | None] = ContextVar("hermetic_run", default=None)
 _open: list[CurrentRun] = []
 _lock = threading.Lock()
 _changes = 0
-_read: dict[str, dict[tuple[str, Environment], None]] = {}  # by domain: what was read where, in the order of the first time
+_read: dict[str, dict[str, tuple[str, Environment]]] = {}  # by domain: ids of versions that were read, and as what and where
 
 
 @contextmanager
@@ -91,30 +91,38 @@ def note_change() -> None:
         _changes += 1
 
 
-def note_read(domain: str, ref: str, environment: Environment = Environment.DEVELOPMENT) -> None:
-    """Say that this process has been given `kind/name@number` in plaintext. A forked child has what its parent had."""
+def note_read(domain: str, version: str, read_as: tuple[str, Environment]) -> None:
+    """Say that this process has been given a version in plaintext, which was `kind/name@number` of an environment then.
+
+    A forked child has what its parent had.
+    """
     with _lock:
-        _read.setdefault(domain, {})[ref, environment] = None
+        known = _read.setdefault(domain, {})
+        known.pop(version, None)  # the last to be read is the last in it
+        known[version] = read_as
 
 
 def note_renamed(domain: str, old: str, new: str) -> None:
     """Say that an asset has another name now."""
     with _lock:
-        known = list(_read.get(domain, ()))
-        _read[domain] = {
-            (f"{new}@{ref.rpartition('@')[2]}" if ref.rpartition("@")[0] == old else ref, where): None for ref, where in known
-        }
+        known = _read.setdefault(domain, {})
+        for version, (ref, where) in known.items():
+            if ref.rpartition("@")[0] == old:
+                known[version] = (f"{new}@{ref.rpartition('@')[2]}", where)
 
 
 def read_so_far(domain: str) -> tuple[str, ...]:
-    """Return the references of what this process has read, in that order."""
-    return tuple(ref for ref, _ in read_where(domain))
-
-
-def read_where(domain: str) -> tuple[tuple[str, Environment], ...]:
-    """Return the same, each with its environment."""
+    """Return the ids of the versions that this process has read: names may come to mean something else meanwhile."""
     with _lock:
         return tuple(_read.get(domain, ()))
+
+
+def read_as(domain: str, ref: str, environment: Environment | None) -> str | None:
+    """Return the id of what this process has last read as `ref`, of an environment if one is given; None if it has read no such."""
+    with _lock:
+        known = _read.get(domain, {})
+        found = [version for version, (name, where) in known.items() if name == ref and environment in {None, where}]
+    return found[-1] if found else None
 
 
 def open_run() -> CurrentRun | None:

@@ -78,7 +78,7 @@ def release(
             version.end()
         raise
     for version in versions if exposure is None else ():
-        note_read(session.domain, version.ref, version.released.environment)
+        note_read(session.domain, version.released.version, (version.ref, version.released.environment))
     return tuple(versions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.assets.releases import release
@@ -58,11 +59,11 @@ def reseal(session: Session, details: VersionDetails, *, purpose: Purpose, label
         project=details.project or None,
         environment=details.environment,
         purpose=purpose,
-        parents=(details.ref,),
+        parents=(),
         retention_days=details.retention_days,
     )
     (version,) = release(session, (details.ref,), purpose=purpose, environment=details.environment)
-    with version, begin(session, terms) as draft:
+    with version, begin(session, replace(terms, read=(version.released.version,))) as draft:
         for member in version.members:
             with version.reader(member) as reader:
                 copy_member(reader, draft)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hermetic.assets.current import read_where
+from hermetic.assets.current import read_as, read_so_far
 from hermetic.assets.drafts import DraftVersion, Finished
 from hermetic.assets.inputs import InputFile, Inputs, collect
-from hermetic.assets.naming import described
+from hermetic.assets.naming import described, placed
 from hermetic.assets.originals import check_copies, remove_originals
 from hermetic.assets.session import fresh_id, word
 from hermetic.errors import UsageError
 from hermetic.formats.messages.versions import BeginVersion
-from hermetic.ids import AssetName, DataClass, Environment, check_member
+from hermetic.ids import AssetName, DataClass, Environment, Ref, check_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,8 @@ class Terms:
     """What a new version is to be; None leaves it to `rules:`, the asset as it is, or custody's defaults.
 
     `parents` None: what the run has read, which custody knows; outside any run what this process has read, but nothing for a file or
-    folder, whose content was there before.
+    folder, whose content was there before. What of them this process has read is what it has read, whatever has the name now.
+    `read` are ids of versions that it is made of besides, for who knows them.
     """
 
     name: str | None = None
@@ -48,6 +49,7 @@ class Terms:
     purpose: Purpose | str | None = None
     run: str | None = None
     parents: tuple[str, ...] | None = None
+    read: tuple[str, ...] = ()
     labels: tuple[tuple[str, ...], ...] = ()
     decision: str | None = None
     retention_days: int | None = None
@@ -96,29 +98,45 @@ def seal(session: Session, source: Source, terms: Terms, *, member: str | None =
 def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftVersion:
     """Ask for a draft under `terms`, completed from `rules:` for `path` or the name. Raises UsageError without any name."""
     known = described(session, terms, path)
+    name = AssetName.parse(known.name or "")
     run = session.run_for(terms.run)
-    parents = terms.parents or ()
-    read = read_where(session.domain) if run is None and path is None and terms.parents is None else ()
+    environment = _environment(session, terms, known)
+    named, read = _parents(session, terms, environment or (placed(session, name) if terms.parents and run is None else None))
+    if run is None and path is None and terms.parents is None:
+        read = read_so_far(session.domain)
     return DraftVersion(
         session,
         BeginVersion(
             request=fresh_id(),
-            name=str(AssetName.parse(known.name or "")),
+            name=str(name),
             data_class=word(DataClass, known.data_class) if known.data_class else None,
-            environment=_environment(session, terms, known),
+            environment=environment,
             owner=known.owner,
             project=known.project,
             purpose=session.purpose_for(terms.purpose, run),
             run=run,
-            parents=tuple(ref for ref, _ in read) or parents,
+            parents=named,
             retention_days=terms.retention_days,
             purposes=known.purposes,
             decision=terms.decision,
             place=terms.place,
             approvals=terms.approvals,
-            parents_in=tuple(where for _, where in read),
+            read=read,
         ),
     )
+
+
+def _parents(session: Session, terms: Terms, environment: Environment | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the parents that only their names tell, and the ids of those that this process has read or was told."""
+    named, read = list[str](), list(terms.read)
+    for text in terms.parents or ():
+        ref = Ref.parse(text)
+        version = None if ref.number is None else read_as(session.domain, f"{ref.name}@{ref.number}", environment)
+        if version is None:
+            named.append(text)
+        else:
+            read.append(version)
+    return tuple(named), tuple(dict.fromkeys(read))
 
 
 def _environment(session: Session, terms: Terms, known: Terms) -> Environment | None:

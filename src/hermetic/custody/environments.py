@@ -23,7 +23,7 @@ from hermetic.ids import Environment, Ref
 from hermetic.policy import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from hermetic.catalog.values import Asset, Run, Version
     from hermetic.custody.call import Call
@@ -123,11 +123,6 @@ def require_own(session: ReadSession, parents: Iterable[VersionId], environment:
         if asset.environment is not environment:
             parent_ref = f"{asset.name}@{version.number} of {asset.environment.value}"
             raise crossing(f"{parent_ref} is among what this {environment.value} version is made of")
-
-
-def places_of(refs: Sequence[str], said: Sequence[Environment], environment: Environment) -> tuple[Environment, ...]:
-    """Return where each of some references was read: what the writer says, by default where the new version goes."""
-    return tuple(said) if said and len(said) == len(refs) else (environment,) * len(refs)
 
 
 def require_distance(call: Call, policy: InForce, environment: Environment) -> None:

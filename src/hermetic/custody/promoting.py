@@ -249,7 +249,7 @@ def check_opening(request: OpenVersions, items: tuple[Resolved, ...], found: Car
 def check_beginning(request: BeginVersion, source: Resolved, found: Carried) -> None:
     """Raise UsageError for a copy that is anything but that, elsewhere."""
     extra = (request.run, request.place, request.decision, request.data_class, request.purposes, request.owner, request.project)
-    if any(item is not None for item in extra) or request.parents or request.environment not in {None, found.target}:
+    if any(item is not None for item in extra) or request.parents or request.read or request.environment not in {None, found.target}:
         raise UsageError("what a promotion writes is decided already: the same version, in the environment that it goes to")
     if request.name != str(source.asset.name):
         raise UsageError(f"the promotion is of {source.asset.name}", hint="rename the asset afterwards")

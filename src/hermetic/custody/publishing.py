@@ -16,7 +16,7 @@ from hermetic.custody.decide import Question, consume_grant, decide
 from hermetic.custody.locating import require_location
 from hermetic.custody.noting import notes_about
 from hermetic.custody.resolve import as_resource, resolve_version
-from hermetic.custody.sealing import parents_of, strictest_of
+from hermetic.custody.sealing import named_parents, strictest_of, with_inputs
 from hermetic.custody.views import encode_details, encode_openings, openings_of
 from hermetic.custody.work import unit
 from hermetic.custody.workspaces import require_parents
@@ -155,9 +155,9 @@ def _add_parents(call: Call, work: Work, whose: tuple[Caller, Version], request:
     run = None if version.run_id is None else runs.get(work.session, version.run_id)
     asset = assets.get(work.session, version.asset_id)
     before = {edge.parent for edge in lineage.parents_of(work.session, version.id)}
-    places = (asset.environment,) * len(request.parents)
-    require_parents(call, work.session, caller, parents_of(work.session, None, request.parents, places))
-    parents = [item for item in parents_of(work.session, run, request.parents, places) if item not in before]
+    named = named_parents(work.session, request.parents, asset.environment)
+    require_parents(call, work.session, caller, named)
+    parents = [item for item in with_inputs(run, named) if item not in before]
     environments.require_own(work.session, parents, asset.environment)
     strictest = strictest_of(lineage.parent_classes(work.session, parents))
     if strictest is not None and strictest.rank > max(version.data_class.rank, _decided_about(work.session, version)):

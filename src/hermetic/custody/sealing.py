@@ -21,7 +21,7 @@ from hermetic.custody.newkeys import NewKey, new_key
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
 from hermetic.custody.workspaces import require_parents
-from hermetic.errors import Conflict, UsageError
+from hermetic.errors import Conflict, NotFound, UsageError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.versions import BeginVersion, Draft
 from hermetic.ids import AssetName, DataClass, Environment, Kind, Purpose, Ref, VersionId, check_id
@@ -149,9 +149,9 @@ def prepare(call: Call, session: ReadSession, request: BeginVersion) -> Plan:
     said = rules.match_asset(policy.document, name)
     environment = environments.target_of(policy, name, run, request.environment)
     asset = assets.find(session, name, environment)
-    parents = parents_of(session, run, request.parents, environments.places_of(request.parents, request.parents_in, environment))
+    named = (*named_parents(session, request.parents, environment), *_read_parents(session, request.read))
+    parents = with_inputs(run, named)
     environments.require_own(session, parents, environment)
-    named = parents_of(session, None, request.parents, environments.places_of(request.parents, request.parents_in, environment))
     require_parents(call, session, caller, named)
     own = strictest_of((), asset.data_class if asset else (said.data_class if said else None), located)
     floor = strictest_of(lineage.parent_classes(session, parents), own)
@@ -233,9 +233,21 @@ def _class_of(request: BeginVersion, floor: DataClass | None, own: DataClass | N
     return lineage.derived_class(() if floor is None else (floor,), asked, request.decision)
 
 
-def parents_of(session: ReadSession, run: Run | None, refs: tuple[str, ...], places: tuple[Environment, ...]) -> tuple[VersionId, ...]:
+def named_parents(session: ReadSession, refs: tuple[str, ...], environment: Environment) -> tuple[VersionId, ...]:
+    """Return what references mean now, in the environment of what is made from them."""
+    return tuple(versions.resolve(session, Ref.parse(text), environment)[1].id for text in refs)
+
+
+def _read_parents(session: ReadSession, ids: tuple[str, ...]) -> tuple[VersionId, ...]:
+    """Return the versions that a writer says to have read; one that was deleted since is a parent all the same. Raises NotFound."""
+    found = [versions.get(session, VersionId(check_id(text))) for text in ids]
+    if any(version.number is None for version in found):
+        raise NotFound("nobody can have read a version that was never published")
+    return tuple(version.id for version in found)
+
+
+def with_inputs(run: Run | None, named: tuple[VersionId, ...]) -> tuple[VersionId, ...]:
     """Return what a version is made from: what its run has read so far, and what the caller names."""
-    named = [versions.resolve(session, Ref.parse(text), place)[1].id for text, place in zip(refs, places, strict=True)]
     read = [] if run is None else [VersionId(item) for item in (run.details or {}).get("inputs", [])]
     return tuple(dict.fromkeys((*read, *named)))
 

@@ -220,7 +220,7 @@ def _saved(write: Any) -> dict[str, bytes]:
 
 def _seal_folder(session: Session, folder: Path, terms: Terms) -> SealedVersion:
     outside = session.run_for(None) is None
-    return seal(session, folder, replace(terms, parents=read_so_far(session.domain) if outside else None))
+    return seal(session, folder, replace(terms, read=read_so_far(session.domain) if outside else ()))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 import hermetic
 from hermetic.assets.session import Session
 from hermetic.errors import Conflict, HermeticError, IntegrityError, KeyUnusable, LeaseEnded, NotFound, PolicyDenied
-from hermetic.formats.messages.catalogue import ListAssets
+from hermetic.formats.messages.catalogue import ListAssets, RenameAsset
 from tests.unit.assets.real import domain, domain_template, python, real  # noqa: F401 - fixtures
 
 CSV = b"id,name\n1,Zoe\n2,Yan\n"
@@ -71,6 +71,20 @@ def test_what_was_read_is_known_by_its_new_name(real):  # noqa: F811
     real.open("dataset/names", purpose="prepare").close()
     real.rename("dataset/names", "dataset/people")
     assert real.show(real.seal(b"x", name="features/x").ref).parents == ("dataset/people@1",)
+
+
+@pytest.mark.parametrize("named", [None, ["dataset/names@1"]])
+def test_a_parent_is_what_was_read_whatever_has_its_name_by_now(real, named):  # noqa: F811
+    real.seal(b"names", name="dataset/names", data_class="restricted")
+    real.open("dataset/names", purpose="prepare").close()
+    elsewhere = Session(real.connection)  # another process: this one does not hear of it
+    elsewhere.ask(RenameAsset("dataset/names", "dataset/people"))
+    assert real.show(real.seal(b"x", name="features/x", parents=named).ref).parents == ("dataset/people@1",)
+    real.seal(b"none", name="dataset/names", data_class="internal", parents=())
+    made = real.seal(b"y", name="features/y", parents=named)
+    assert (made.data_class, real.show(made.ref).parents) == ("restricted", ("dataset/people@1",))
+    real.open("dataset/names", purpose="prepare").close()
+    assert real.show(real.seal(b"z", name="features/z", parents=["dataset/names@1"]).ref).parents == ("dataset/names@1",)
 
 
 def test_restricted_data_needs_a_purpose(real, monkeypatch):  # noqa: F811

@@ -294,7 +294,8 @@ def test_the_copy_has_what_was_promoted_or_is_not_published(h):
     for wrong in ([w.record(content=b"altered")], [w.record(content=b"weights", member="other")], [w.record(content=b"weights!")]):
         with pytest.raises(IntegrityError, match="the copy has other"):
             port.ask(versions.PublishVersion(draft.version, tuple(wrong)))
-    for change in ({"name": "model/other"}, {"environment": DEV}, {"data_class": "public"}, {"parents": ("model/risk@1",)}):
+    made_of = ({"parents": ("model/risk@1",)}, {"read": (details.version,)})
+    for change in ({"name": "model/other"}, {"environment": DEV}, {"data_class": "public"}, *made_of):
         given = {"name": "model/risk", "environment": STAGING} | change
         with pytest.raises(UsageError):
             port.ask(versions.BeginVersion(w.fresh(), given.pop("name"), promotion=decided.id, **given))

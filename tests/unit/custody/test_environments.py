@@ -99,7 +99,7 @@ def test_one_request_gets_keys_of_one_environment(world, port, both):
 
 def test_what_was_read_elsewhere_is_no_input(port, both):
     with pytest.raises(PolicyDenied, match="model/risk@1 of development is among what this staging version is made of"):
-        w.begin(port, "model/next", INTERNAL, environment=STAGING, parents=(f"{MODEL}@1",), parents_in=(DEV,))
+        w.begin(port, "model/next", INTERNAL, environment=STAGING, read=(both[DEV].version,))
     draft = w.begin(port, "model/next", INTERNAL, environment=STAGING, parents=(f"{MODEL}@1",))
     port.ask(versions.PublishVersion(draft.version, (w.record(),)))
     assert both[STAGING].version in {

@@ -175,6 +175,18 @@ def test_what_a_run_reads_is_inherited(port):
     assert port.ask(catalogue.ShowVersion("features/x")).parents == ("dataset/patients@1",)
 
 
+def test_what_a_writer_has_read_is_named_by_its_id(port):
+    begun, _ = w.seal(port)
+    port.ask(catalogue.RenameAsset("dataset/patients", "dataset/people"))
+    draft = w.begin(port, "features/x", None, read=(begun.version,))
+    assert draft.data_class is RESTRICTED
+    port.ask(versions.PublishVersion(draft.version, (w.record(),)))
+    assert port.ask(catalogue.ShowVersion("features/x")).parents == ("dataset/people@1",)
+    for nothing in (draft.lease.id, w.begin(port, "features/y", INTERNAL).version):  # no version, and none that anybody could read
+        with pytest.raises(NotFound):
+            w.begin(port, "features/z", None, read=(nothing,))
+
+
 def test_a_stricter_read_after_begin_is_refused_at_publish(port):
     w.seal(port)
     run = start(port)

@@ -110,6 +110,15 @@ def test_names_outside_are_names_that_nobody_has(two, ask, what):
     assert said[0] == said[1]
 
 
+def test_parents_outside_by_id_are_such_as_nobody_has(two, ask):
+    said = set()
+    for version in (two.blue.version, w.fresh()):
+        with pytest.raises(PolicyDenied) as refused:
+            ask(BeginVersion(w.fresh(), "dataset/derived", DataClass.INTERNAL, project="red", read=(version,), recipient=two.key))
+        said.add((str(refused.value), refused.value.hint, refused.value.reasons))
+    assert len(said) == 1
+
+
 def test_bytes_and_ids_of_others_are_not_recognised(two, ask):
     digest = w.record(content=CONTENT).digest
     assert two.port.ask(RecogniseDigests((digest,))).refs == ("dataset/blue@1",)

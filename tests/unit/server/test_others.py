@@ -91,7 +91,7 @@ MEANS = {
 }  # fmt: skip
 SAID = {
     "promote-version.environment": Environment.DEVELOPMENT, "promote-version.to": Environment.STAGING, "promotion": None,
-    "roll-back.environment": Environment.DEVELOPMENT, "parents_in": None,
+    "roll-back.environment": Environment.DEVELOPMENT, "begin-version.read": None,
     "action": "open", "operation": "suspend", "state": "finished", "change-key-state.state": "suspend", "purpose": Purpose.TRAIN,
     "principal": "nobody", "role": "auditor", "roles": "auditor", "place": "sealed", "key": "x.csv", "member": "data", "hint": "x",
     "new": "dataset/c", "limit": 1, "days": 7, "protocol": 1, "reason": "because", "uri": "local:keyring", "labels": None,

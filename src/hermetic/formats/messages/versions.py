@@ -136,7 +136,7 @@ class BeginVersion(Request["Draft"]):
     place: str | None = None  # its objects go to locations there (messages.locations), members are their keys; None: into a store
     recipient: bytes | None = None
     approvals: tuple[Approval, ...] = ()
-    parents_in: tuple[Environment, ...] = ()  # where each of `parents` was read; empty: all of them where this version goes
+    read: tuple[str, ...] = ()  # ids of versions that it is made of too: what the writer read, whatever they are called by now
     promotion: str | None = None  # the promotion that this version is the copy of
 
 
