@@ -71,7 +71,7 @@ def _messages(apart: Apart) -> None:
         hello = codec.encode(Hello())
         for what, raw in {
             "another version of the port": hello.replace(b'"hermetic":1', b'"hermetic":2'),
-            "a caller in the message": hello.replace(b'"body":{', b'"body":{"caller":"os:0",'),
+            "a caller in the message": hello.replace(b'"body":{}', b'"body":{"caller":"os:0"}'),
             "an answer for a question": codec.encode(Refusal("Denied", "no", None, ())),
             "no JSON": bytes(64),
             "deep JSON": b"[" * 65536,

@@ -21,7 +21,7 @@ import click
 from hermetic import errors
 from hermetic.cli.main import root
 from hermetic.errors import HermeticError
-from hermetic.formats import codec, messages
+from hermetic.formats import codec, messages, parts
 from hermetic.providers import records
 from hermetic.server import openapi
 
@@ -54,14 +54,14 @@ def port() -> str:
     """Return the page on port messages: every type, its fields, its answer."""
     for module in pkgutil.iter_modules(messages.__path__, f"{messages.__name__}."):
         importlib.import_module(module.name)
-    parts = ["# Port messages", NOTE, "Encoding and rules are in `spec/port.md`. Types marked *part* travel inside messages only."]
+    page = ["# Port messages", NOTE, "Encoding and rules are in `spec/port.md`. Types marked *part* travel inside messages only."]
     registered = codec.registered()
     inner: dict[str, type] = {}
     for name, cls in sorted(registered.items()):
-        parts += [f"## `{name}`", _message(cls), _fields(cls, inner)]
+        page += [f"## `{name}`", _message(cls), _fields(cls, inner)]
     for name in sorted(name for name, cls in inner.items() if cls not in registered.values()):
-        parts += [f"## {name} (*part*)", _message(inner[name]), _fields(inner[name], {})]
-    return "\n\n".join(part for part in parts if part) + "\n"
+        page += [f"## {name} (*part*)", _message(inner[name]), _fields(inner[name], {})]
+    return "\n\n".join(part for part in page if part) + "\n"
 
 
 def _message(cls: type) -> str:
@@ -79,8 +79,13 @@ def _fields(cls: type, inner: dict[str, type]) -> str:
     if not hints:
         return ""
     _collect(hints.values(), inner)
-    rows = [f"| `{field.name}` | {_type(hints[field.name])} |" for field in dataclasses.fields(cls)]
-    return "\n".join(["| field | type |", "|---|---|", *rows])
+    rows = [f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} |" for field in dataclasses.fields(cls)]
+    return "\n".join(["| field | type | left out for |", "|---|---|---|", *rows])
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """Return what a field is when it is left out; nothing for one that never is."""
+    return "" if field.default is dataclasses.MISSING else f"`{json.dumps(parts.dump(field.default), ensure_ascii=False)}`"
 
 
 def _collect(kinds: Any, inner: dict[str, type]) -> None:

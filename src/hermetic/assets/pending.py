@@ -245,7 +245,7 @@ class RunDrafts:
         return tuple(sorted(found, key=lambda record: record.index))
 
     def _record(self, path: str, version: str) -> ObjectRecord:
-        message = codec.decode(self._scratch.read(path))
+        message = codec.decode_kept(self._scratch.read(path))
         if not isinstance(message, PublishVersion) or message.version != version or len(message.objects) != 1:
             raise IntegrityError("a run's record is not one")
         return message.objects[0]

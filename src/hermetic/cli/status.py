@@ -110,6 +110,7 @@ def _head(report: StatusReport, own: around.Own) -> list[Block]:
                 ("project", Mark(report.project, "name")),
                 ("domain", f"{report.domain}, generation {report.generation}"),
                 ("enforcement", f"{report.enforcement}: {report.enforcement_means}"),
+                *_releases(report),
                 ("you", f"{report.principal} ({', '.join(report.roles) or 'no role'})"),
                 *_environment(report),
                 ("your settings", str(own.settings)),
@@ -118,6 +119,13 @@ def _head(report: StatusReport, own: around.Own) -> list[Block]:
             ]
         )
     ]
+
+
+def _releases(report: StatusReport) -> list[tuple[str, Cell]]:
+    """Say whose release is which, where custody runs in another process: it may be upgraded apart."""
+    if report.enforcement == Enforcement.COOPERATIVE:
+        return []
+    return [("release", f"{report.release} here, {report.custody_release} in custody")]
 
 
 def _environment(report: StatusReport) -> list[tuple[str, Cell]]:

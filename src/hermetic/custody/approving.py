@@ -13,7 +13,7 @@ from hermetic.custody import callers, factor_age, naming
 from hermetic.custody.call import receipt
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.work import unit
-from hermetic.errors import ApprovalNeeded, Conflict, NotFound, UsageError
+from hermetic.errors import ApprovalNeeded, Conflict, FormatError, NotFound, Unsupported, UsageError
 from hermetic.formats import codec, readable
 from hermetic.formats.messages.approvals import (
     AddStatement,
@@ -145,7 +145,10 @@ def row(call: Call, session: ReadSession, item: Asked) -> RequestRow:
 
 
 def _asks(raw: bytes) -> tuple[Pair, ...]:
-    asked: Any = codec.decode(raw)
+    try:
+        asked: Any = codec.decode_kept(raw)
+    except (FormatError, Unsupported) as error:  # another service at this database may be of a newer release
+        return (Pair("asks", f"what this custody cannot read: {readable.spelled(error.message)}"),)
     return (Pair("asks", codec.name_of(type(asked))), *readable.pairs(asked))
 
 

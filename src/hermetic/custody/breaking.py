@@ -28,7 +28,7 @@ from hermetic.custody.people import grant_row
 from hermetic.custody.resolve import as_resource
 from hermetic.custody.work import unit
 from hermetic.db import tables
-from hermetic.errors import Conflict, PolicyDenied, UsageError
+from hermetic.errors import Conflict, FormatError, PolicyDenied, Unsupported, UsageError
 from hermetic.formats import codec
 from hermetic.formats.messages.access import GrantReviewed
 from hermetic.ids import Purpose, Ref
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hermetic.db.rows import ReadSession
     from hermetic.formats.messages.access import BreakGlass, ReviewGrant
     from hermetic.formats.messages.policy import GrantRow
+    from hermetic.ids import AssetName
     from hermetic.policy.request import AssetResource
 
 PURPOSES: Final = (Purpose.RECOVER, Purpose.DEBUG)
@@ -156,10 +157,18 @@ def review_grant(call: Call, request: ReviewGrant) -> GrantReviewed:
         return GrantReviewed(grant_row(work.session, done, call.now_ms), releases)
 
 
+def _asked_about(request: bytes) -> AssetName | None:
+    """Return the asset's name in a kept request to break the glass, None for one of a newer release, which may be about any."""
+    try:
+        return Ref.parse(codec.decode_kept(request).ref).name
+    except (FormatError, Unsupported):
+        return None
+
+
 def end_with_name(work: Work, asset: Asset, hidden: dict[str, Hidden]) -> None:
     """End what was asked for and agreed to under the name of an asset that is about to get another one, and log it as `hidden`'s."""
     for item in approvals.requests(work.session, state=approvals.OPEN):
-        if item.action == Action.BREAK_GLASS and Ref.parse(codec.decode(item.request).ref).name == asset.name:
+        if item.action == Action.BREAK_GLASS and _asked_about(item.request) in {asset.name, None}:
             approvals.close(work.session, item, approvals.EXPIRED, now_ms=work.now_ms)
             work.log(Entry("approval.expired", {"request": item.id, "renamed": True}, hidden))
     for row in work.session.find(tables.grant_, kind=grants.BREAK_GLASS, state=grants.ACTIVE):

@@ -15,10 +15,12 @@ from hermetic.custody import callers, denial
 from hermetic.custody.due import do_due
 from hermetic.custody.looking import look
 from hermetic.db import tables
-from hermetic.errors import HermeticError, UsageError
+from hermetic.errors import HermeticError, Unsupported
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair, Receipt
 from hermetic.formats.messages.greeting import Hello, Restore, Welcome
+from hermetic.formats.parts import CUSTODY
+from hermetic.formats.release import RELEASE
 from hermetic.keys import secret_keys
 
 if TYPE_CHECKING:
@@ -32,9 +34,13 @@ PROTOCOL = 1
 
 
 def hello(call: Call, request: Hello) -> Welcome:
-    """Greet the caller. Raises UsageError for another protocol, NotAuthenticated."""
+    """Greet the caller. Raises Unsupported for another protocol, NotAuthenticated."""
     if request.protocol != PROTOCOL:
-        raise UsageError(f"this custody speaks version {PROTOCOL} of the port")
+        newer = request.protocol > PROTOCOL
+        raise Unsupported(
+            f"custody of release {RELEASE} speaks version {PROTOCOL} of the port, the client version {request.protocol}",
+            hint=CUSTODY.hint if newer else "the client is of an older release than custody takes: upgrade the client",
+        )
     welcome, overdue = look(call.custodian, lambda session: _welcome(call, request, session))
     if overdue:
         denial.close_overdue(call)
@@ -72,6 +78,7 @@ def _welcome(call: Call, request: Hello, session: ReadSession) -> tuple[Welcome,
         continues=continues,
         key_changes=changes,
         restores=restores,
+        release=RELEASE,
     )
     return welcome, bool(overdue)
 

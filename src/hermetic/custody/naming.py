@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermetic.access import approvals, identity
 from hermetic.catalog import assets, versions
-from hermetic.errors import HermeticError
+from hermetic.errors import FormatError, HermeticError, Unsupported
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.readable import spelled
@@ -29,7 +29,10 @@ UNKNOWN = "not known here"
 
 def about(call: Call, session: ReadSession, item: Asked) -> tuple[Pair, ...]:
     """Return what custody knows of a request's ids, of who asks, and of the policy in force."""
-    request: Any = codec.decode(item.request)
+    try:
+        request: Any = codec.decode_kept(item.request)
+    except (FormatError, Unsupported):
+        request = None  # of a newer release: nothing is known of its ids
     policy = call.custodian.policy.current(session)
     return (
         *_things(session, request, getattr(request, "environment", None) or policy.document.environment),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from hermetic.errors import FormatError, IntegrityError
+from hermetic.errors import FormatError, IntegrityError, Unsupported
 from hermetic.formats import canonical, codec
 from hermetic.formats.approval import NAME_LIMIT, PAYLOAD_TYPE, Decided, Statement
 from hermetic.formats.binary_text import from_base64url, to_base64url
@@ -72,10 +72,19 @@ class Shown:
         return PolicyBundle.from_bytes(request.bundle) if isinstance(request, ApplyPolicy) else None
 
     def checked(self) -> Any:
-        """Return the request itself, decoded. Raises IntegrityError when its bytes are not those of the hash, FormatError."""
+        """Return the request itself, decoded, all of it: what is not known here might be what matters.
+
+        Raises IntegrityError when its bytes are not those of the hash, FormatError, Unsupported when it is of another release.
+        """
         if hash_of(self.request) != self.hash:
             raise IntegrityError("the request shown is not the one its hash names", hint="do not sign it; ask who gave it to you")
-        return codec.decode(self.request)
+        try:
+            asked = codec.decode(self.request)
+        except Unsupported as error:
+            raise Unsupported(f"the request is of a newer release: {error.message}", hint="sign with that release, not here") from None
+        if not codec.asks(type(asked)):
+            raise FormatError("the request shown asks for nothing", hint="do not sign it; ask who gave it to you")
+        return asked
 
 
 def _inside(request: Any) -> Iterator[Pair]:

@@ -23,6 +23,7 @@ from hermetic.crypto import x509
 from hermetic.crypto.mac import sha256
 from hermetic.domain import config, identity_files, oidc_fetch, oidc_settings
 from hermetic.domain.refusals import error_of
+from hermetic.domain.remote import decoded
 from hermetic.errors import (
     ConfigError,
     Conflict,
@@ -238,7 +239,7 @@ def _exchange(login: Login, pins: tuple[bytes, ...], said: ExchangeToken) -> Cer
         connection.close()
     if answer.headers.get_content_type() != "application/json":
         raise KeyServiceUnavailable(f"what answers at {where} is not custody (HTTP {answer.status})")
-    found = codec.decode(body)
+    found = decoded(body)
     if isinstance(found, Refusal):
         raise error_of(found)
     if not isinstance(found, CertificateIssued):

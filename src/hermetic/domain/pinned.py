@@ -23,6 +23,7 @@ from hermetic.errors import FormatError, IntegrityError, LogTampered, SignatureE
 from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.versions import OpenVersions
+from hermetic.formats.release import RELEASE
 from hermetic.ids import Ref
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class PinKeeper:
     def greeting(self) -> Hello:
         """Return the first message, which asks custody to prove that its log continues what was seen."""
         seen = self.seen
-        return Hello() if seen is None else Hello(generation=seen.origin.generation, size=seen.size)
+        known = (0, 0) if seen is None else (seen.origin.generation, seen.size)
+        return Hello(generation=known[0], size=known[1], release=RELEASE)
 
     @property
     def seen(self) -> Checkpoint | None:

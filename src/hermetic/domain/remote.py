@@ -28,15 +28,18 @@ from hermetic.crypto import hpke
 from hermetic.custody.handles import HandleTable
 from hermetic.domain.addressed import check_addressed
 from hermetic.domain.refusals import error_of
-from hermetic.errors import FormatError, IntegrityError, KeyServiceUnavailable, LeaseEnded, UsageError
-from hermetic.formats import codec, lease_key
+from hermetic.errors import FormatError, IntegrityError, KeyServiceUnavailable, LeaseEnded, Unsupported, UsageError
+from hermetic.formats import codec, lease_key, release
 from hermetic.formats.messages.base import KeyBlob, Refusal
+from hermetic.formats.messages.greeting import Welcome
 from hermetic.formats.messages.runs import Scratch
 from hermetic.formats.messages.versions import CheckLeases, Draft, EndLeases, Opened, OpenVersions
+from hermetic.formats.parts import CLIENT
 from hermetic.ids import id_from_bytes
 
 if TYPE_CHECKING:
     from hermetic.crypto.secret import Secret
+    from hermetic.errors import HermeticError
     from hermetic.formats.messages.base import Request
     from hermetic.formats.messages.versions import Lease
 
@@ -130,6 +133,7 @@ class RemotePort:
         self._transport, self._domain = transport, domain
         self._handles = HandleTable()
         self._pid = os.getpid()
+        self._custodys = ""  # release, once it has greeted
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Send a request and return its answer. Raises HermeticError, KeyServiceUnavailable when custody is out of reach."""
@@ -186,10 +190,19 @@ class RemotePort:
             recipient=request.recipient if asks_for_key else None,
             key=key,
         )
-        answer = _decoded(self._transport.once(message))
+        answer = decoded(self._transport.once(message))
         if isinstance(answer, Refusal):
-            raise error_of(answer)
+            raise self._placed(error_of(answer))
+        if isinstance(answer, Welcome):
+            self._custodys = release.shown(answer.release)
         return answer
+
+    def _placed(self, error: HermeticError) -> HermeticError:
+        """Say which releases these are where one of them lacks something."""
+        if not isinstance(error, Unsupported) or self._custodys in {"", release.RELEASE}:
+            return error
+        which = f"this client: {release.RELEASE}, custody: {self._custodys}"
+        return Unsupported(error.message, hint=f"{error.hint or ANOTHER_RELEASE}\n{which}")
 
     # -- keys
 
@@ -211,10 +224,12 @@ class RemotePort:
         return replace(lease, key=KeyBlob(handle=self._handles.put(key), sealed=None))
 
 
-def _decoded(raw: bytes) -> object:
-    """Read an answer. One that another release would have made otherwise is refused, never guessed."""
+def decoded(raw: bytes) -> object:
+    """Read an answer. What custody demands to be understood, and is not known here, is Unsupported; nothing is guessed."""
     try:
         return codec.decode(raw)
+    except Unsupported as error:
+        raise Unsupported(error.message, hint=CLIENT.hint) from None
     except FormatError as error:
         raise FormatError(error.message, hint=error.hint or ANOTHER_RELEASE) from None
 

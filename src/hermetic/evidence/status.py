@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hermetic.evidence import accepted, critical, elsewhere, key_places, upkeep, weaknesses
 from hermetic.evidence.answers import BackupAnswer, Opener, Openness, Plaintext, Protection, Recording, Retention
 from hermetic.evidence.jsonable import to_plain
+from hermetic.formats import release
 from hermetic.formats.fields import whole_number
 from hermetic.ids import Enforcement
 
@@ -45,7 +46,7 @@ ENFORCEMENT_MEANS = {
 class StatusReport:
     """The state of a domain at `at_ms`. `policy_edited`: the files are not what is in force. `findings`: most severe first;
     `accepted`: what an exception in the policy in force covers. `environment` is the one that names
-    are of here, where nobody says one, and `environments` how many assets there are in each."""
+    are of here, where nobody says one, and `environments` how many assets there are in each. `release` is this process's."""
 
     at_ms: int
     domain: str
@@ -69,6 +70,8 @@ class StatusReport:
     accepted: tuple[Accepted, ...]
     environment: str
     environments: dict[str, int]
+    release: str
+    custody_release: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object; bytes are hexadecimal."""
@@ -109,6 +112,8 @@ def report(facts: Facts, welcome: Welcome, around: Surroundings) -> StatusReport
         accepted=excused,
         environment=around.environment or around.document.environment,
         environments=dict(sorted(Counter(asset.environment.value for asset in facts.assets).items())),
+        release=release.RELEASE,
+        custody_release=release.shown(welcome.release),
     )
 
 

@@ -1,33 +1,36 @@
 """Port messages to bytes and back (spec/port.md): RFC 8785 JSON, binary as base64url without padding, at most 4 MiB.
 
 A message is a frozen dataclass registered under a wire name. Its fields may be `str`, `int`, `bool`, `bytes`, a `StrEnum`,
-another message part (frozen dataclass), `X | None`, and `tuple[X, ...]`. Decoding is strict: a missing or unknown field, a wrong
-type or a non-canonical byte is a FormatError; nothing is coerced.
+another message part (frozen dataclass), `X | None`, and `tuple[X, ...]`. Fields that have their default are left out, and filled in
+when they are missing (`parts`): so peers of different releases understand each other as long as neither uses what the other lacks.
+A wrong type, a missing field without a default or a non-canonical byte is a FormatError; nothing is coerced. What a request says and
+this release does not know is Unsupported. In answers it is passed over, unless the answer names it in `crit`:
 
-    encode(Hello())  ->  b'{"body":{"generation":0,"protocol":1,"size":0},"hermetic":1,"type":"hello"}'
+    encode(Hello())            ->  b'{"body":{},"hermetic":1,"type":"hello"}'
+    encode(Hello(size=7))      ->  b'{"body":{"size":7},"hermetic":1,"type":"hello"}'
+    {"body":{…},"crit":["released.lease.uses"],"hermetic":1,"type":"opened"}     who does not know that field refuses the answer
+
+Whoever changes messages: a new field has a default, which means what was done before there was the field. The contract test that
+compares with the fields of the last release says what else there is to it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import dataclasses
-import enum
-import functools
 import importlib
 import pkgutil
-import types
 import typing
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar
 
-from hermetic.errors import FormatError
-from hermetic.formats import canonical
+from hermetic.errors import FormatError, Unsupported
+from hermetic.formats import canonical, parts
+from hermetic.formats.parts import CLIENT, CUSTODY, KEEPER, Hearing
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
 WIRE_VERSION = 1
 
 _T = TypeVar("_T")
-Reader: typing.TypeAlias = typing.Callable[[Any, str], Any]
+_MEMBERS: Final = frozenset(("hermetic", "type", "body"))
+_WITH_CRITICAL: Final = _MEMBERS | {"crit"}
 _BY_NAME: dict[str, type] = {}
 _NAME_OF: dict[type, str] = {}
 
@@ -56,10 +59,20 @@ def registered() -> dict[str, type]:
     return dict(_BY_NAME)
 
 
+def asks(cls: type) -> bool:
+    """Return whether a message class is a request."""
+    return getattr(cls, "IS_REQUEST", False) is True
+
+
 def encode(value: object) -> bytes:
     """Return the canonical bytes of a message. Raises FormatError over 4 MiB or for an unregistered class."""
-    name = name_of(type(value))
-    raw = canonical.encode({"hermetic": WIRE_VERSION, "type": name, "body": _dump(value)})
+    cls: type = type(value)
+    name = name_of(cls)
+    outer = {"hermetic": WIRE_VERSION, "type": name, "body": parts.dump(value)}
+    bound = parts.binding_paths(cls)
+    if bound and not asks(cls) and (critical := [path for path in bound if parts.holds(outer["body"], path)]):
+        outer["crit"] = critical
+    raw = canonical.encode(outer)
     if len(raw) > MESSAGE_LIMIT:
         raise FormatError(f"a {name} message would be over {MESSAGE_LIMIT} bytes")
     return raw
@@ -67,20 +80,53 @@ def encode(value: object) -> bytes:
 
 def size_of(value: object) -> int:
     """Return how many bytes a part of a message takes in it."""
-    return len(canonical.encode(_dump(value)))
+    return len(canonical.encode(parts.dump(value)))
 
 
 def decode(raw: bytes) -> Any:
-    """Return the message that `raw` encodes. Raises FormatError for anything else."""
-    outer = canonical.decode(raw, limit=MESSAGE_LIMIT)
-    if not isinstance(outer, dict) or set(outer) != {"hermetic", "type", "body"}:
+    """Return the message that `raw` encodes. Raises Unsupported for one of a newer release, FormatError for anything else."""
+    cls, outer = _opened(raw, CUSTODY)
+    if asks(cls):
+        if "crit" in outer:
+            raise FormatError("in a request everything is critical")
+        return parts.load(cls, outer["body"], CUSTODY)
+    if "crit" in outer:
+        _check_critical(cls, outer["crit"], outer["body"])
+    return parts.load(cls, outer["body"], CLIENT)
+
+
+def decode_kept(raw: bytes) -> Any:
+    """Return the request that was kept as `raw`, by this release or another: fields may have their default. Raises as `decode`."""
+    cls, outer = _opened(raw, KEEPER)
+    if not asks(cls) or "crit" in outer:
+        raise FormatError("what was kept is no request")
+    return parts.load(cls, outer["body"], KEEPER)
+
+
+def _opened(raw: bytes, hearing: Hearing) -> tuple[type, dict[str, Any]]:
+    outer: Any = canonical.decode(raw, limit=MESSAGE_LIMIT)
+    if not isinstance(outer, dict) or (outer.keys() != _MEMBERS and outer.keys() != _WITH_CRITICAL):
         raise FormatError("not a port message")
     if outer["hermetic"] != WIRE_VERSION or isinstance(outer["hermetic"], bool):
         raise FormatError("port message of another version")
-    cls = _class_of(outer["type"]) if isinstance(outer["type"], str) else None
+    name = outer["type"]
+    if not isinstance(name, str):
+        raise FormatError("port message without a type")
+    cls = _class_of(name)
     if cls is None:
-        raise FormatError("port message of an unknown type")
-    return _load(cls, outer["body"], cls.__name__)
+        raise Unsupported(f"this release has no message {name[:64]!r}", hint=hearing.hint)
+    return cls, outer
+
+
+def _check_critical(cls: type, named: object, body: object) -> None:
+    """Raise Unsupported where an answer names what this release does not know, FormatError where it is no such list."""
+    if not isinstance(named, list) or not named or not all(isinstance(path, str) for path in named):
+        raise FormatError("crit: expected a list of names")
+    if sorted(set(named)) != named or not all(parts.holds(body, path) for path in named):
+        raise FormatError("crit: names are in order, once each, and in the body")
+    for path in named:
+        if path not in parts.paths(cls):
+            raise Unsupported(f"custody's answer has {path[:64]!r}, which this release would have to understand", hint=CLIENT.hint)
 
 
 def _class_of(name: str) -> type | None:
@@ -94,93 +140,3 @@ def _load_all() -> None:
     package = importlib.import_module("hermetic.formats.messages")
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
-
-
-_AS_THEY_ARE = frozenset((str, bool, int, type(None)))
-
-
-def _dump(value: Any) -> Any:
-    kind: type = type(value)
-    if kind in _AS_THEY_ARE:
-        return value
-    if isinstance(value, enum.StrEnum):
-        return value.value
-    if isinstance(value, bytes):
-        return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
-    if isinstance(value, tuple):
-        return [_dump(item) for item in value]
-    names = _names(kind)
-    if names is not None:
-        return {name: _dump(getattr(value, name)) for name in names}
-    if isinstance(value, str | int):
-        return value
-    raise FormatError(f"a port message cannot carry a {kind.__name__}")
-
-
-@functools.cache
-def _names(cls: type) -> tuple[str, ...] | None:
-    """Return the names of the fields of a part of a message, None for a class that is none."""
-    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
-
-
-def _load(kind: Any, value: Any, where: str) -> Any:
-    return _reader(kind)(value, where)
-
-
-@functools.cache
-def _reader(kind: Any) -> Reader:
-    """Return what reads a value of one type hint, worked out once."""
-    origin = get_origin(kind)
-    if origin in {Union, types.UnionType}:
-        return functools.partial(_load_optional, _reader(next(arg for arg in get_args(kind) if arg is not types.NoneType)))
-    if origin is tuple:
-        return functools.partial(_load_tuple, _reader(get_args(kind)[0]))
-    if dataclasses.is_dataclass(kind):
-        return functools.partial(_load_dataclass, typing.cast("type", kind))
-    return functools.partial(_load_plain, getattr(kind, "__supertype__", kind))
-
-
-@functools.cache
-def _readers(cls: type) -> dict[str, Reader]:
-    return {name: _reader(hint) for name, hint in get_type_hints(cls).items()}
-
-
-def _load_optional(reader: Reader, value: Any, where: str) -> Any:
-    return None if value is None else reader(value, where)
-
-
-def _load_tuple(reader: Reader, value: object, where: str) -> object:
-    if not isinstance(value, list):
-        raise FormatError(f"{where}: expected a list")
-    return tuple([reader(item, where) for item in value])
-
-
-def _load_dataclass(cls: type, value: object, where: str) -> object:
-    readers = _readers(cls)
-    if not isinstance(value, dict) or value.keys() != readers.keys():
-        raise FormatError(f"{where}: expected exactly the fields {', '.join(sorted(readers)) or '(none)'}")
-    return cls(**{name: reader(value[name], f"{where}.{name}") for name, reader in readers.items()})
-
-
-def _load_plain(kind: Any, value: object, where: str) -> object:
-    if kind is bytes:
-        return _load_bytes(value, where)
-    if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
-        if not isinstance(value, str) or value not in kind._value2member_map_:
-            raise FormatError(f"{where}: not one of {', '.join(str(item.value) for item in kind)}")
-        return kind(value)
-    if type(value) is not kind:
-        raise FormatError(f"{where}: expected {getattr(kind, '__name__', kind)}")
-    return value
-
-
-def _load_bytes(value: object, where: str) -> bytes:
-    if not isinstance(value, str):
-        raise FormatError(f"{where}: expected base64url")
-    try:
-        raw = base64.b64decode(value.encode("ascii") + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise FormatError(f"{where}: expected base64url without padding") from None
-    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != value:
-        raise FormatError(f"{where}: base64url is not canonical")
-    return raw

@@ -1,7 +1,9 @@
 """The OpenAPI document of the service, made from the message classes that the codec knows.
 
 Each request is a path; its answer is what its class names, every error a `refusal` with a status of `http_status`. Binary
-is base64url text, times are milliseconds, nothing may be left out or added: as the codec reads it (spec/port.md section 1).
+is base64url text, times are milliseconds. A field with a `default` is left out when it has it. To requests nothing may be added, to
+answers of later releases fields are: parts that are in both are described twice, as `NAME` and as `NAME.asked` (spec/port.md
+section 1.1).
 `docs/reference/openapi.json` is this document, written by `make docs`.
 """
 
@@ -16,7 +18,7 @@ import typing
 from typing import Any, Final
 
 from hermetic.domain.remote import AGAIN, SECRET
-from hermetic.formats import codec
+from hermetic.formats import codec, parts
 from hermetic.formats.canonical import MAX_INTEGER
 from hermetic.formats.messages.base import Refusal, Request
 from hermetic.server.http_status import MEANINGS
@@ -27,7 +29,8 @@ _WITH_KEYS: Final = "Hermetic-Recipient-Proof"
 _INTRO: Final = (
     "Every request of the port by POST, over mutual TLS 1.3. A body is one message in the canonical form of RFC 8785, at most "
     f"{codec.MESSAGE_LIMIT} bytes; other spellings of the same JSON are refused. Binary is base64url without padding, times are Unix "
-    "milliseconds. See spec/port.md."
+    "milliseconds. A field with a default is left out when it has that value. Pass over fields of answers that you do not know, but "
+    "refuse an answer whose `crit` names one. See spec/port.md."
 )
 
 
@@ -131,34 +134,57 @@ def _envelope(cls: type, schemas: dict[str, Any]) -> dict[str, Any]:
     name = codec.name_of(cls)
     key = f"{name}.message"
     if key not in schemas:
-        schemas[key] = _object({"hermetic": {"const": codec.WIRE_VERSION}, "type": {"const": name}, "body": _part(cls, schemas)})
+        asked = codec.asks(cls)
+        members = {"hermetic": {"const": codec.WIRE_VERSION}, "type": {"const": name}, "body": _part(cls, schemas, asked=asked)}
+        schemas[key] = _object(members) if asked else _object(members | {"crit": _CRITICAL}, optional=frozenset({"crit"}))
     return {"$ref": f"#/components/schemas/{key}"}
 
 
-def _part(cls: type, schemas: dict[str, Any]) -> dict[str, Any]:
-    name = cls.__name__
+_CRITICAL: Final = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 1,
+    "uniqueItems": True,
+    "description": "Paths of fields in the body that whoever reads the answer has to understand, in order.",
+}
+
+
+def _part(cls: type, schemas: dict[str, Any], *, asked: bool) -> dict[str, Any]:
+    """Describe a part: one of requests as closed, under a name of its own unless it is a request itself."""
+    name = f"{cls.__name__}.asked" if asked and not codec.asks(cls) else cls.__name__
     if name not in schemas:
         schemas[name] = {}  # parts may hold each other
-        hints = typing.get_type_hints(cls)
-        found = _object({field.name: _kind(hints[field.name], schemas) for field in dataclasses.fields(cls)})
+        hints, defaults = typing.get_type_hints(cls), parts.defaults_of(cls)
+        fields = {field.name: _kind(hints[field.name], schemas, asked=asked) for field in dataclasses.fields(cls)}
+        said = {key: _unless(kind, defaults[key]) if key in defaults else kind for key, kind in fields.items()}
+        found = _object(said, optional=frozenset(defaults), closed=asked)
         schemas[name] = {"description": inspect.cleandoc(cls.__doc__ or "")} | found
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": sorted(properties), "additionalProperties": False}
+def _unless(kind: dict[str, Any], default: Any) -> dict[str, Any]:
+    """Describe a field that is there only with another value than its default."""
+    if default is None:
+        return dict(kind["anyOf"][0]) if "anyOf" in kind else kind
+    written = parts.dump(default)
+    return kind | {"default": written} | ({"minItems": 1} if written == [] else {"not": {"const": written}})
 
 
-def _kind(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+def _object(properties: dict[str, Any], *, optional: frozenset[str] = frozenset(), closed: bool = True) -> dict[str, Any]:
+    required = sorted(properties.keys() - optional)
+    return {"type": "object", "properties": properties, "required": required} | ({"additionalProperties": False} if closed else {})
+
+
+def _kind(kind: Any, schemas: dict[str, Any], *, asked: bool) -> dict[str, Any]:
     origin = typing.get_origin(kind)
     if origin in {typing.Union, types.UnionType}:
         inner = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
-        return {"anyOf": [_kind(inner, schemas), {"type": "null"}]}
+        return {"anyOf": [_kind(inner, schemas, asked=asked), {"type": "null"}]}
     if origin is tuple:
-        return {"type": "array", "items": _kind(typing.get_args(kind)[0], schemas)}
+        return {"type": "array", "items": _kind(typing.get_args(kind)[0], schemas, asked=asked)}
     kind = getattr(kind, "__supertype__", kind)
     if dataclasses.is_dataclass(kind):
-        return _part(typing.cast("type", kind), schemas)
+        return _part(typing.cast("type", kind), schemas, asked=asked)
     if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         return {"type": "string", "enum": [str(item.value) for item in kind]}
     return dict(_PLAIN[kind])

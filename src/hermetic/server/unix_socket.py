@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hermetic.domain import framing
 from hermetic.domain.refusals import refusal_of
 from hermetic.domain.unix_port import peer_user
-from hermetic.errors import FormatError, HermeticError, KeyServiceUnavailable
+from hermetic.errors import FormatError, HermeticError, KeyServiceUnavailable, Unsupported
 from hermetic.formats import codec
 from hermetic.formats.messages.base import Refusal, Request
 from hermetic.server.listening import listening, which
@@ -213,7 +213,10 @@ class UnixServer:
 
     def _answer(self, user: int, raw: bytes) -> bytes:
         """Return the answer to one message. Raises FormatError for what is no message."""
-        request = codec.decode(raw)
+        try:
+            request = codec.decode(raw)
+        except Unsupported as error:  # a message all the same, of a newer release
+            return codec.encode(refusal_of(error))
         if not isinstance(request, Request):
             raise FormatError("this message asks nothing")
         with self._watch.request(request, principal=f"os:{user}") as seen:

@@ -1,4 +1,4 @@
-"""The one interface by which servers tell of requests: counted, timed, and one log line each. What is said never comes from a message.
+"""The one interface by which servers tell of requests: counted, timed, and one log line each. Nobody's text gets into one.
 
     watch = Watch(measures, salt…)                                       one a process
     with watch.request(request, principal=id, traceparent=header) as seen:
@@ -11,7 +11,8 @@
     seen.trace.header                                                       is what to send back as `traceparent`
 
 A line has the request's wire name, how long it took, how it ended, the trace, and the caller as a keyed hash of the id: the same for a
-caller as long as the process runs, and nothing that one could guess ids by. A release is a request that has a recipient for a key.
+caller as long as the process runs, and nothing that one could guess ids by. That of a greeting has the caller's release too, for who
+plans an upgrade. A release is a request that has a recipient for a key.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hermetic.crypto.mac import hmac_sha256
-from hermetic.formats import codec
+from hermetic.formats import codec, release
+from hermetic.formats.messages.greeting import Hello
 from hermetic.telemetry import tracing
 from hermetic.telemetry.measures import Measures, reason_of
 from hermetic.telemetry.tracing import Trace
@@ -66,7 +68,7 @@ class Watch:
         """Watch one request. What leaves the block as an exception counts as failed, and goes on its way."""
         seen = Seen(Trace.of(traceparent))
         token = tracing.current.set(seen.trace)
-        name, begun = codec.name_of(type(request)), time.perf_counter()
+        begun = time.perf_counter()
         self.measures.at_work(1)
         try:
             yield seen
@@ -76,20 +78,22 @@ class Watch:
         finally:
             tracing.current.reset(token)
             self.measures.at_work(-1)
-            self._tell(seen, name, (time.perf_counter() - begun, hasattr(request, "recipient")), principal)
+            self._tell(seen, request, time.perf_counter() - begun, principal)
 
-    def _tell(self, seen: Seen, name: str, how: tuple[float, bool], principal: str | None) -> None:
-        seconds, release = how
+    def _tell(self, seen: Seen, request: Request[Any], seconds: float, principal: str | None) -> None:
+        name = codec.name_of(type(request))
         self.measures.answered(name, seen.outcome, seconds)
         if seen.reason:
             self.measures.refused_for(seen.reason)
-        elif release:
+        elif hasattr(request, "recipient"):
             self.measures.released(seconds)
         if _log.isEnabledFor(logging.INFO):
             said = {"request": name, "outcome": seen.outcome, "duration_ms": round(seconds * 1000, 3), "trace": seen.trace.trace}
             said["principal"] = None if principal is None else self.pseudonym(principal)
             if seen.reason:
                 said["reason"] = seen.reason
+            if isinstance(request, Hello):
+                said["release"] = release.shown(request.release)
             _log.info("request", extra={"fields": said})
 
     def pseudonym(self, principal: str) -> str:

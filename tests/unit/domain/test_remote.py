@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
+from hermetic.domain.refusals import refusal_of
 from hermetic.domain.remote import RemotePort
-from hermetic.errors import FormatError
-from hermetic.formats.messages.greeting import Hello
+from hermetic.errors import FormatError, Unsupported
+from hermetic.formats import codec
+from hermetic.formats.messages.greeting import Hello, Welcome
 from hermetic.formats.messages.versions import CheckLeases
+from hermetic.formats.parts import CUSTODY
+from hermetic.formats.release import RELEASE
+from tests.unit.formats.filled import filled
 
 
 class Answers:
@@ -25,16 +31,41 @@ class Answers:
 
 
 @pytest.mark.parametrize("request_", [Hello(), CheckLeases(())])
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b'{"body":{"domain":"aaaaaaaaaaaaaaaaaaaaaaaaaa"},"hermetic":1,"type":"welcome"}',
-        b'{"body":{},"hermetic":1,"type":"a-message-of-tomorrow"}',
-    ],
-)
-def test_an_answer_of_another_release_says_where_to_look(request_, raw):
+def test_an_answer_of_another_release_says_where_to_look(request_):
+    raw = b'{"body":{"domain":"aaaaaaaaaaaaaaaaaaaaaaaaaa"},"hermetic":1,"type":"welcome"}'
     port = RemotePort(Answers(raw), SimpleNamespace())
     with pytest.raises(FormatError) as refused:
         port.ask(request_)
     assert "another release" in refused.value.hint
     assert refused.value.exit_code == 4
+
+
+def ask_a_stranger(raw, *, greeted=None):
+    port = RemotePort(Answers(b""), SimpleNamespace())
+    if greeted is not None:
+        port._transport = Answers(codec.encode(dataclasses.replace(filled(Welcome), release=greeted)))
+        port.ask(Hello())
+    port._transport = Answers(raw)
+    with pytest.raises(Unsupported) as refused:
+        port.ask(CheckLeases(()))
+    assert refused.value.exit_code == 1
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"body":{},"hermetic":1,"type":"a-message-of-tomorrow"}',
+        b'{"body":{"new":1,"states":[]},"crit":["new"],"hermetic":1,"type":"lease-states"}',
+    ],
+)
+def test_custody_of_a_newer_release_is_said_to_be_that(raw):
+    assert ask_a_stranger(raw).hint == "custody is of a newer release than this client: upgrade the client"
+
+
+def test_custody_of_an_older_release_is_said_to_be_that_with_both_releases():
+    raw = codec.encode(refusal_of(Unsupported("no field 'uses'", hint=CUSTODY.hint)))
+    assert ask_a_stranger(raw).hint == CUSTODY.hint
+    assert ask_a_stranger(raw, greeted="0.0.9").hint == f"{CUSTODY.hint}\nthis client: {RELEASE}, custody: 0.0.9"
+    assert ask_a_stranger(raw, greeted="\x1b[2J").hint.endswith("custody: unknown")
+    assert ask_a_stranger(raw, greeted=RELEASE).hint == CUSTODY.hint

@@ -38,7 +38,8 @@ def inner_types(hint):
 
 
 def test_the_words_of_the_specification():
-    assert codec.encode(greeting.Hello()) == b'{"body":{"generation":0,"protocol":1,"size":0},"hermetic":1,"type":"hello"}'
+    assert codec.encode(greeting.Hello()) == b'{"body":{},"hermetic":1,"type":"hello"}'
+    assert codec.encode(greeting.Hello(size=7)) == b'{"body":{"size":7},"hermetic":1,"type":"hello"}'
 
 
 def test_every_request_is_answered_or_is_the_backup():
@@ -89,22 +90,23 @@ def change(message, **changes):
         b"[]",
         b"null",
         b'{"body":{},"hermetic":1}',
-        b'{"body":{},"hermetic":1,"type":"nothing"}',
         b'{"body":{},"hermetic":1,"type":["hello"]}',
-        b'{"body":{"protocol":1},"hermetic":2,"type":"hello"}',
-        b'{"body":{"protocol":1},"hermetic":true,"type":"hello"}',
-        b'{"body":{"protocol":1},"extra":0,"hermetic":1,"type":"hello"}',
+        b'{"body":{"protocol":3},"hermetic":2,"type":"hello"}',
+        b'{"body":{"protocol":3},"hermetic":true,"type":"hello"}',
+        b'{"body":{"protocol":3},"extra":0,"hermetic":1,"type":"hello"}',
         b'{"body":{"protocol":true},"hermetic":1,"type":"hello"}',
         b'{"body":{"protocol":"1"},"hermetic":1,"type":"hello"}',
         b'{"body":{"protocol":1.0},"hermetic":1,"type":"hello"}',
         b'{"body":{"protocol":null},"hermetic":1,"type":"hello"}',
-        b'{"body":{},"hermetic":1,"type":"hello"}',
+        b'{"body":{},"crit":["size"],"hermetic":1,"type":"hello"}',
+        b'{"body":{"generation":0},"hermetic":1,"type":"hello"}',
+        b'{"body":{},"hermetic":1,"type":"list-assets","more":0}',
+        b'{"body":{},"hermetic":1,"type":"abandon-version"}',
         b'{"body":[],"hermetic":1,"type":"hello"}',
-        b'{"body":{"more":0,"protocol":1},"hermetic":1,"type":"hello"}',
-        b'{ "body":{"protocol":1},"hermetic":1,"type":"hello"}',
+        b'{ "body":{"protocol":3},"hermetic":1,"type":"hello"}',
         b'{"hermetic":1,"body":{"protocol":1},"type":"hello"}',
-        b'{"body":{"protocol":1,"protocol":1},"hermetic":1,"type":"hello"}',
-        b'{"body":{"protocol":1},"hermetic":1,"type":"hello"}\n',
+        b'{"body":{"protocol":3,"protocol":3},"hermetic":1,"type":"hello"}',
+        b'{"body":{"protocol":3},"hermetic":1,"type":"hello"}\n',
         b"\xff\xfe",
         b"[" * 100_000,
     ],
@@ -121,7 +123,6 @@ def test_what_is_no_message_is_refused(raw):
         {"refs": None},
         {"refs": [None]},
         {"refs": [["dataset/patients"]]},
-        {"purpose": "fun"},
         {"purpose": 1},
         {"recipient": "YQ=="},
         {"recipient": "YR"},

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import enum
 import inspect
 import json
-import types
-import typing
 
 import jsonschema
 import pytest
 
 from hermetic import errors
-from hermetic.formats import codec
+from hermetic.formats import codec, parts
 from hermetic.formats.messages.base import Request
 from hermetic.server.http_status import MEANINGS, OF_ERROR, status_of
 from hermetic.server.openapi import answer_of, document
+from tests.unit.formats.filled import filled
 
 DOCUMENT = json.loads(document())
 MESSAGES = sorted(codec.registered())
-
-
-def sample(kind):
-    """The smallest value of a type, with one item in each list."""
-    origin = typing.get_origin(kind)
-    if origin in {typing.Union, types.UnionType}:
-        return sample(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType))
-    if origin is tuple:
-        return (sample(typing.get_args(kind)[0]),)
-    kind = getattr(kind, "__supertype__", kind)
-    if dataclasses.is_dataclass(kind):
-        return kind(**{name: sample(hint) for name, hint in typing.get_type_hints(kind).items()})
-    if issubclass(kind, enum.Enum):
-        return next(iter(kind))
-    return {str: "text", int: 7, bool: True, bytes: b"\xff\xfe\xfd"}[kind]
 
 
 def check(name, value):
@@ -61,17 +44,31 @@ def test_schemas_are_schemas(schema):
 
 def test_what_the_codec_writes_is_described():
     for name in MESSAGES:
-        value = json.loads(codec.encode(sample(codec.registered()[name])))
+        cls = codec.registered()[name]
+        value = json.loads(codec.encode(filled(cls)))
         check(name, value)
-        wrong = [
-            value | {"more": 1},
-            value | {"type": "other"},
-            value | {"hermetic": 2},
-            value | {"body": value["body"] | {"more": 1}},
-        ]
+        check(name, json.loads(codec.encode(bare(filled(cls)))))
+        wrong = [value | {"more": 1}, value | {"type": "other"}, value | {"hermetic": 2}]
+        more = value | {"body": value["body"] | {"more": 1}}
+        if codec.asks(cls):
+            wrong += [more, value | {"crit": ["x"]}]
+        else:
+            check(name, more)
+        for field, default in parts.defaults_of(cls).items():
+            wrong.append(value | {"body": value["body"] | {field: parts.dump(default)}})
+        wrong += [value | {"body": without(value["body"], field)} for field in set(value["body"]) - set(parts.defaults_of(cls))]
         for other in wrong:
             with pytest.raises(jsonschema.ValidationError):
                 check(name, other)
+
+
+def bare(message):
+    """The same message with nothing said that may be left out."""
+    return dataclasses.replace(message, **parts.defaults_of(type(message)))
+
+
+def without(body, field):
+    return {name: value for name, value in body.items() if name != field}
 
 
 def test_binary_is_base64url():

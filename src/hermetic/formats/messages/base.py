@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from hermetic.formats import codec
 from hermetic.formats.codec import message
+from hermetic.formats.parts import binding
 
 Answer = TypeVar("Answer")
 
@@ -17,6 +18,7 @@ class Request(Generic[Answer]):
     """A message that asks; the type parameter is the message that answers."""
 
     __slots__ = ()
+    IS_REQUEST = True  # no field: what the codec tells requests by
 
 
 @message("done")
@@ -54,6 +56,7 @@ class Pair:
     value: str
 
 
+@binding
 @dataclass(frozen=True, slots=True)
 class KeyBlob:
     """How a key travels: `handle` in process, `sealed` (HPKE) between processes; exactly one is set."""

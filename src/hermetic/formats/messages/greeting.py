@@ -11,11 +11,15 @@ from hermetic.formats.messages.base import Pair, Receipt, Request
 @message("hello")
 @dataclass(frozen=True, slots=True)
 class Hello(Request["Welcome"]):
-    """The first message of a connection; `generation` and `size` say how much of the log the caller has seen, 0 for nothing."""
+    """The first message of a connection; `generation` and `size` say how much of the log the caller has seen, 0 for nothing.
+
+    No release sends more in it than this: custody of any release answers it. `release` is the caller's, for custody's log.
+    """
 
     protocol: int = 1
     generation: int = 0
     size: int = 0
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Welcome:
     `continues` proves that `checkpoint` continues the log of the size that the caller has seen, if that is of this generation. Of an
     earlier one, `restores` lead there, the newest first, and `continues` proves the same of what the last of them restored.
     `key_changes` are the entries of this generation by which keys of log and manifests handed over, proven under `checkpoint`.
+    `release` is custody's.
     """
 
     domain: str
@@ -48,3 +53,4 @@ class Welcome:
     continues: tuple[bytes, ...] = ()
     key_changes: tuple[Receipt, ...] = ()
     restores: tuple[Restore, ...] = ()
+    release: str = ""

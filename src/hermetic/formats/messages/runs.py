@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Pair, Receipt, Request
 from hermetic.formats.messages.versions import Lease
+from hermetic.formats.parts import binding
 from hermetic.ids import DataClass, Environment, Purpose
 
 
@@ -56,6 +57,7 @@ class OpenScratch(Request["Scratch"]):
 
 
 @message("scratch")
+@binding
 @dataclass(frozen=True, slots=True)
 class Scratch:
     """The scratch space of a run: ids for object headers, and the lease. It ends with the run, and its key with it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hermetic.formats.codec import message
 from hermetic.formats.messages.base import Approval, Done, KeyBlob, Receipt, Request
+from hermetic.formats.parts import binding
 from hermetic.ids import DataClass, Environment, Purpose
 
 
@@ -43,6 +44,7 @@ class ObjectRecord:
     former: bytes = b""  # of what is sealed anew with another `algorithm`: the digest of the plaintext under the one before
 
 
+@binding
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A data key for a bounded time. `check_ms`: confirm that often; `offline_ms`: the longest life without an answer."""
@@ -81,6 +83,7 @@ class OpenVersions(Request["Opened"]):
     promotion: str | None = None  # the promotion that it is released for, of the one version named
 
 
+@binding
 @dataclass(frozen=True, slots=True)
 class Released:
     """One version opened: everything a reader needs. `manifest` is the signed envelope's bytes."""
@@ -102,6 +105,7 @@ class Released:
 
 
 @message("opened")
+@binding
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The leases, in the order asked, and the receipt of the entry that was durable before any key left."""
@@ -141,6 +145,7 @@ class BeginVersion(Request["Draft"]):
 
 
 @message("draft")
+@binding
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Where and how to write: ids for the header, suite, padding, store, and the lease."""
@@ -201,6 +206,7 @@ class CheckLeases(Request["LeaseStates"]):
     leases: tuple[str, ...]
 
 
+@binding
 @dataclass(frozen=True, slots=True)
 class LeaseState:
     """`ended` is None while the lease holds, else the reason."""
@@ -210,6 +216,7 @@ class LeaseState:
 
 
 @message("lease-states")
+@binding
 @dataclass(frozen=True, slots=True)
 class LeaseStates:
     """One state for each lease asked about, in order."""
