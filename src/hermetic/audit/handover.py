@@ -6,6 +6,9 @@ that was seen is proven a prefix of what was restored, or it reaches further: th
 
     steps, continues = prove(store, (domain, generation, size), seen=(1, 20))     # custody
     check((checkpoint, seen), steps, continues)                                    # who saw it; raises LogTampered
+
+Keys may have changed in the generations in between. The entries that say so are proven under the ends that the steps name: whoever saw
+neither the change nor the restore goes from the key that they know to the one that signs now (`key_changes`, `changed`).
 """
 
 from __future__ import annotations
@@ -13,14 +16,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hermetic.audit.leaf import Leaf
+from hermetic.audit.note import Checkpoint, Note
 from hermetic.audit.pins import FORK_HINT, Restored
+from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.tree import NodeReader, consistency_proof, inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
 from hermetic.errors import FormatError, LogTampered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hermetic.audit.note import Checkpoint
     from hermetic.audit.store import LogReader
     from hermetic.ids import DomainId
 
@@ -49,6 +53,43 @@ def prove(store: LogReader, newest: tuple[DomainId, int, int], seen: tuple[int, 
     if generation < seen[0] or size < seen[1] or not seen[1]:
         return tuple(steps), ()
     return tuple(steps), tuple(consistency_proof(NodeReader(size, _reader(store, generation)), seen[1], size))
+
+
+def key_changes(
+    store: LogReader, steps: Iterable[Step], domain: DomainId, places: Callable[[int], Iterable[int]]
+) -> tuple[Proof, ...]:
+    """Return the entries by which keys changed in the generations that steps lead to, oldest first, each proven under its end.
+
+    `places` says at which indexes of a generation they are. Raises LogTampered.
+    """
+    found: list[Proof] = []
+    for end in _ends(steps, domain):
+        generation, size = end.origin.generation, end.size
+        head = store.head(generation)
+        if head is None or (head.size, head.root) != (size, end.root):
+            raise LogTampered(f"generation {generation} of the log does not end where the next one says")
+        reader, note = NodeReader(size, _reader(store, generation)), Note.parse(head.note.encode("utf-8"))
+        shown = [(index, tuple(inclusion_proof(reader, size, index))) for index in places(generation)]
+        found = [*(Proof(_leaf(store, generation, index), index, path, note) for index, path in shown), *found]
+    return tuple(found)
+
+
+def changed(steps: Iterable[Step], domain: DomainId, proof: Proof) -> Leaf:
+    """Return the entry that a proof of an earlier generation shows, under the end that `steps` name; `check` vouches for those.
+
+    Raises LogTampered, FormatError.
+    """
+    leaf = Leaf.parse(proof.leaf)
+    end = next((end for end in _ends(steps, domain) if end.origin.generation == leaf.generation), None)
+    if end is None or leaf.index != proof.index or Checkpoint.parse(proof.checkpoint.text) != end:
+        raise LogTampered("custody tells of a change of keys that is not in what was restored", hint=UNTOLD)
+    verify_inclusion(leaf_hash(proof.leaf), proof.index, end.size, proof.path, root=end.root)
+    return leaf
+
+
+def _ends(steps: Iterable[Step], domain: DomainId) -> list[Checkpoint]:
+    """Return what the steps say was restored, the newest first. Raises LogTampered."""
+    return [Restored.of(Leaf.parse(step.leaf), domain).restored for step in steps]
 
 
 def check(ends: tuple[Checkpoint, Checkpoint], steps: Iterable[Step], continues: Iterable[bytes]) -> None:
@@ -99,10 +140,14 @@ def _unadmitted(seen: Checkpoint) -> LogTampered:
 
 
 def _first(store: LogReader, generation: int) -> bytes:
-    for rows in store.leaves(generation, 0, 1):
+    return _leaf(store, generation, 0)
+
+
+def _leaf(store: LogReader, generation: int, index: int) -> bytes:
+    for rows in store.leaves(generation, index, index + 1):
         for row in rows:
             return bytes(row[3])
-    raise LogTampered(f"generation {generation} of the log has no first entry")
+    raise LogTampered(f"generation {generation} of the log has no entry {index}")
 
 
 def _reader(store: LogReader, generation: int) -> Callable[[int, int, int], list[bytes]]:

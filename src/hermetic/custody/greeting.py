@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hermetic.audit import handover
 from hermetic.audit.chain import KEY_CHANGES
+from hermetic.audit.leaf import Leaf
 from hermetic.audit.note import open_note
 from hermetic.audit.tables_store import TablesStore
 from hermetic.custody import callers, denial
@@ -61,9 +62,9 @@ def _welcome(call: Call, request: Hello, session: ReadSession) -> tuple[Welcome,
     checkpoint, note = custodian.log.head(store)
     log_key = custodian.log.verifier_key
     open_note(note, [log_key])
-    restores, continues = _continuing(request, store, checkpoint)
+    steps, continues = _continuing(request, store, checkpoint)
     keys = secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)
-    changes = tuple(_key_changes(call, session))
+    changes = (*_earlier_changes(call, session, steps), *_key_changes(call, session))
     overdue = denial.any_overdue(call, session)
     welcome = Welcome(
         domain=custodian.domain,
@@ -77,26 +78,37 @@ def _welcome(call: Call, request: Hello, session: ReadSession) -> tuple[Welcome,
         checkpoint=str(note),
         continues=continues,
         key_changes=changes,
-        restores=restores,
+        restores=tuple(Restore(step.leaf, step.path) for step in steps),
         release=RELEASE,
     )
     return welcome, bool(overdue)
 
 
-def _continuing(request: Hello, store: TablesStore, now: Checkpoint) -> tuple[tuple[Restore, ...], tuple[bytes, ...]]:
+def _continuing(request: Hello, store: TablesStore, now: Checkpoint) -> tuple[tuple[handover.Step, ...], tuple[bytes, ...]]:
     """Return what shows that the log continues what the caller saw, across restores too; nothing where it does not."""
     generation = now.origin.generation
     if not 0 < request.generation <= generation or (request.generation == generation and request.size > now.size):
         return (), ()
     newest, seen = (now.origin.domain, generation, now.size), (request.generation, request.size)
-    steps, continues = handover.prove(store, newest, seen)
-    return tuple(Restore(step.leaf, step.path) for step in steps), continues
+    return handover.prove(store, newest, seen)
+
+
+def _earlier_changes(call: Call, session: ReadSession, steps: tuple[handover.Step, ...]) -> Iterator[Receipt]:
+    """Yield the same of the generations since the one that the caller saw, proven under the ends that restores name."""
+    store = TablesStore(session.connection)
+    for proof in handover.key_changes(store, steps, call.custodian.domain, lambda generation: _changes_in(session, generation)):
+        yield Receipt(Leaf.parse(proof.leaf).generation, proof.index, proof.leaf, bytes(proof).decode("utf-8"))
 
 
 def _key_changes(call: Call, session: ReadSession) -> Iterator[Receipt]:
     """Yield the entries of this generation by which signing keys handed over, oldest first; they are few."""
-    custodian, leaf = call.custodian, tables.log_leaf
-    query = sa.select(leaf.c.idx).where(leaf.c.generation == custodian.generation, leaf.c.kind.in_(KEY_CHANGES))
-    for (index,) in session.connection.execute(query.order_by(leaf.c.idx)).all():
-        proof = custodian.log.receipt(TablesStore(session.connection), int(index))
+    custodian = call.custodian
+    for index in _changes_in(session, custodian.generation):
+        proof = custodian.log.receipt(TablesStore(session.connection), index)
         yield Receipt(custodian.generation, proof.index, proof.leaf, bytes(proof).decode("utf-8"))
+
+
+def _changes_in(session: ReadSession, generation: int) -> list[int]:
+    leaf = tables.log_leaf
+    query = sa.select(leaf.c.idx).where(leaf.c.generation == generation, leaf.c.kind.in_(KEY_CHANGES)).order_by(leaf.c.idx)
+    return [int(index) for (index,) in session.connection.execute(query)]

@@ -24,7 +24,7 @@ from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.formats.release import RELEASE
-from hermetic.ids import Ref
+from hermetic.ids import DomainId, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -141,7 +141,7 @@ class PinKeeper:
         if seen is None:
             return now
         if now.origin.generation > seen.origin.generation:
-            handover.check((now, seen), (handover.Step(one.leaf, one.path) for one in welcome.restores), welcome.continues)
+            handover.check((now, seen), _steps(welcome), welcome.continues)
             return now
         if now.origin != seen.origin or now.size < seen.size:
             raise LogTampered(
@@ -231,13 +231,23 @@ class PinKeeper:
 
 
 def _changes(welcome: Welcome) -> Iterator[Leaf]:
-    """Yield the changes of keys that a welcome tells, each proven under its checkpoint. Raises as `verify_receipt`."""
+    """Yield the changes of keys that a welcome tells, each proven under its checkpoint, or under what its restores name (which
+    `_continued` checks before any pin moves). Raises as `verify_receipt`."""
     text = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass")).text
     for receipt in welcome.key_changes:
         proof = Proof.parse(receipt.proof.encode("utf-8", "surrogatepass"), leaf=None)
-        if (proof.leaf, proof.index, proof.checkpoint.text) != (receipt.leaf, receipt.index, text):
+        if (proof.leaf, proof.index) != (receipt.leaf, receipt.index):
+            raise LogTampered("custody tells of a change of keys that is not in its log", hint="run `hermetic log verify`")
+        if receipt.generation != welcome.generation:
+            yield handover.changed(_steps(welcome), DomainId(welcome.domain), proof)
+            continue
+        if proof.checkpoint.text != text:
             raise LogTampered("custody tells of a change of keys that is not in its log", hint="run `hermetic log verify`")
         yield verify_receipt(proof, [VerifierKey.parse(welcome.log_key)]).leaf
+
+
+def _steps(welcome: Welcome) -> list[handover.Step]:
+    return [handover.Step(one.leaf, one.path) for one in welcome.restores]
 
 
 def _is_what_was_asked(ref: Ref, item: Released) -> None:

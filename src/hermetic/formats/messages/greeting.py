@@ -37,7 +37,8 @@ class Welcome:
 
     `continues` proves that `checkpoint` continues the log of the size that the caller has seen, if that is of this generation. Of an
     earlier one, `restores` lead there, the newest first, and `continues` proves the same of what the last of them restored.
-    `key_changes` are the entries of this generation by which keys of log and manifests handed over, proven under `checkpoint`.
+    `key_changes` are the entries by which keys of log and manifests handed over: those of this generation, proven under `checkpoint`,
+    and before them those of the generations that `restores` lead to, each proven under the end that the restore after it names.
     `release` is custody's.
     """
 
