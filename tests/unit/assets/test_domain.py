@@ -13,6 +13,7 @@ import hermetic
 from hermetic.assets.session import Session
 from hermetic.errors import Conflict, HermeticError, IntegrityError, KeyUnusable, LeaseEnded, NotFound, PolicyDenied
 from hermetic.formats.messages.catalogue import ListAssets, RenameAsset
+from hermetic.formats.messages.log import ReadLog
 from tests.unit.assets.real import domain, domain_template, python, real  # noqa: F401 - fixtures
 
 CSV = b"id,name\n1,Zoe\n2,Yan\n"
@@ -85,6 +86,20 @@ def test_a_parent_is_what_was_read_whatever_has_its_name_by_now(real, named):  #
     assert (made.data_class, real.show(made.ref).parents) == ("restricted", ("dataset/people@1",))
     real.open("dataset/names", purpose="prepare").close()
     assert real.show(real.seal(b"z", name="features/z", parents=["dataset/names@1"]).ref).parents == ("dataset/names@1",)
+
+
+def test_looking_for_the_data_first_takes_no_key(real):  # noqa: F811
+    """As somebody does who has a grant for one use (docs/limitations.md)."""
+    real.seal(b"names", name="dataset/names", data_class="internal")
+    releases = len(real.session.ask(ReadLog(kind="release.intent")).rows)
+    for path in store_of(real).root.rglob("*.sealed"):
+        path.unlink()
+    with pytest.raises(NotFound):
+        real.verify("dataset/names")
+    assert len(real.session.ask(ReadLog(kind="release.intent")).rows) == releases
+    with pytest.raises(NotFound, match="missing from the store"):
+        real.open("dataset/names", purpose="prepare").read()
+    assert len(real.session.ask(ReadLog(kind="release.intent")).rows) == releases + 1
 
 
 def test_restricted_data_needs_a_purpose(real, monkeypatch):  # noqa: F811
