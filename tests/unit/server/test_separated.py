@@ -21,6 +21,7 @@ from tests.docs.pages import ROOT, first_missing, steps
 
 HERMETIC = Path(sys.executable).with_name("hermetic")
 KEEPER, ANA, BEN = "daemon", "games", "nobody"  # users that every Debian has
+SHARING = 100  # the group "users", which every Debian has too
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="works as three users of the machine, which only root can")
 
@@ -43,6 +44,7 @@ class Users:
         self.root = root
         self.socket = root / "run" / "custody.sock"
         self.serving = None
+        self.group = None  # of everybody but the keeper, beside their own
         for name in (KEEPER, ANA, BEN):
             for part in ("", "home", "project", "run"):
                 folder = root / name / part
@@ -57,7 +59,8 @@ class Users:
     def as_user(self, name, *command):
         """The command line, run by root, that runs `command` as a user."""
         uid, gid = self.ids(name)
-        line = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--", *map(str, command)]
+        groups = "--clear-groups" if self.group is None or name == KEEPER else f"--groups={self.group}"
+        line = ["setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--", *map(str, command)]
         if (closed := closed_folder()) is None:
             return line
         inside = ["sh", "-c", OPENED, "sh", sys.base_prefix, str(self.root / "interpreter"), str(closed)]
@@ -195,6 +198,39 @@ def test_an_unmodified_script_runs_against_it(users):
     script = "import fsspec,sys; sys.stdout.write(fsspec.open('hermetic://dataset/cases/cases.csv','rt').open().read())"
     done = users.run(ANA, "run", "train", "--purpose", "train", "--", sys.executable, "-c", script)
     assert b"1,44" in done.stdout
+
+
+def test_a_second_user_opens_what_lies_in_a_shared_folder(users):
+    """As "Share what is sealed" has it. Who is not of the group has a key and no object; nobody writes over what another sealed."""
+    shared = users.root / "sealed"
+    shared.mkdir()
+    os.chown(shared, 0, SHARING)
+    shared.chmod(0o2770)
+    users.group = SHARING
+    settings = (users.root / KEEPER / "project" / "hermetic.yaml").read_text().replace("{kind: local, path: sealed}", "{kind: named}")
+    assert "kind: named" in settings
+    (domain,) = (path.name for path in (users.root / KEEPER / "home" / "h" / "config").iterdir())
+    for name in (KEEPER, ANA, BEN):
+        users.write(name, "hermetic.yaml", settings.encode())
+        config = users.root / name / "home" / "h" / "config" / domain / "config.yaml"
+        config.parent.mkdir(exist_ok=True, mode=0o700, parents=True)
+        with config.open("a") as file:
+            file.write(f"stores: {{sealed: {{folder: {shared}}}}}\n")
+        for path in [config, *config.parents]:
+            if path.is_relative_to(users.root / name / "home"):
+                os.chown(path, *users.ids(name))
+        config.chmod(0o600)
+    users.run(KEEPER, "policy", "apply")
+    users.run(KEEPER, "access", "roles", BEN, "--role", "ml-engineer", "--reason", "works here")
+    users.write(ANA, "cases.csv", b"case,age\n1,44\n")
+    users.run(ANA, "seal", "cases.csv", "--as", "dataset/cases", "--class", "confidential")
+    assert users.run(BEN, "cat", "dataset/cases", "--purpose", "train").stdout == b"case,age\n1,44\n"
+    (sealed,) = (path for path in shared.rglob("*") if path.is_file() and path.suffix == ".sealed")
+    over = users.popen(BEN, sys.executable, "-c", "import sys; open(sys.argv[1], 'r+b')", sealed)
+    assert "PermissionError" in over.communicate()[1]
+    users.group = None
+    missing = users.run(BEN, "cat", "dataset/cases", "--purpose", "train", code=range(1, 8))
+    assert b"Traceback" not in missing.stderr
 
 
 def test_what_custody_keeps_is_out_of_reach(users):
