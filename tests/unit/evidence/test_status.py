@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from hermetic.cli.status import _releases
 from hermetic.evidence import status
 from hermetic.evidence.surroundings import Anchoring, PlainFile, SwapArea
 from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.domain import OpenerFact, RootFact, UseFact
 from hermetic.formats.messages.keys import KeyVersionRow
+from hermetic.formats.release import RELEASE
 from hermetic.ids import DataClass, Environment, Purpose
 from hermetic.policy._yaml import Place
 from hermetic.policy.model import PolicyException
@@ -35,6 +37,14 @@ def test_a_sound_domain_has_no_findings():
 
 def test_an_empty_domain_has_no_findings():
     assert codes(sample.facts()) == []
+
+
+@pytest.mark.parametrize(("said", "told"), [("9.1.0", "9.1.0"), ("", "unknown"), ("1\x1b[2J", "unknown"), ("1" * 40, "unknown")])
+def test_whose_release_is_which(said, told):
+    report = status.report(replace(SOUND, enforcement="service"), replace(sample.welcome(), release=said), sample.around())
+    assert (report.release, report.custody_release) == (RELEASE, told)
+    assert _releases(report) == [("release", f"{RELEASE} here, {told} in custody")]
+    assert _releases(status.report(SOUND, sample.welcome(), sample.around())) == []  # one process has one release
 
 
 def test_question_1_names_key_state_and_roots_of_each_asset():

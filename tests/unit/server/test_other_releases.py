@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 
 import pytest
@@ -125,6 +126,13 @@ def test_a_newer_client_that_asks_for_a_key_with_less_than_custody_would_give_ge
     (refusal,) = exchange(more(asked, at_most_bytes=7))
     assert refusal.error == "Unsupported"
     assert kinds(made) == before
+
+
+def test_the_services_log_has_the_release_of_who_greets(exchange, caplog):
+    with caplog.at_level(logging.INFO, "hermetic.requests"):
+        list(exchange(OLD_HELLO, *(codec.encode(Hello(release=said)) for said in ("9.0.0", "9\n", "9" * 40))))
+    told = [record.fields["release"] for record in caplog.records if record.name == "hermetic.requests"]
+    assert told == ["unknown", "9.0.0", "unknown", "unknown"]
 
 
 @contextlib.contextmanager
