@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 
+from hermetic import steps
 from hermetic.crypto.secret import Secret
 from hermetic.crypto.sign import SigningKey
+from hermetic.custody.call import TRIES
 from hermetic.domain import root_home, signing_moves
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.restore import restore_domain
@@ -27,6 +31,7 @@ from hermetic.errors import (
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.dsse import parse_envelope
 from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.catalogue import RenameAsset
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.log import VerifyLog
 from hermetic.formats.messages.signing import ListSigningKeys, RotateSigningKey
@@ -43,6 +48,7 @@ class Drawer:
 
     def __init__(self):
         self.keys, self.away, self.signed = {}, False, 0
+        self.meanwhile = None  # what others do while it signs, once
 
     def check(self, uri):
         """Whatever is said of it."""
@@ -70,6 +76,9 @@ class Handle:
 
     def sign(self, data):
         self.drawer._reach()
+        meanwhile, self.drawer.meanwhile = self.drawer.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         key = self.drawer.keys.get(self.where)
         if key is None:
             raise KeyServiceUnavailable("no such key")
@@ -150,6 +159,78 @@ def test_another_process_signs_with_it_too(world, port):
     assert signer_of(w.seal(other)[1]) == done.key.key
     assert rotate(other).before.key == done.key.key
     w.seal(port)
+    whole(port)
+
+
+def test_others_write_while_the_token_signs(world, port, drawer):
+    rotate(port, URI)
+    other, draft = world.port(), w.begin(port)
+    drawer.meanwhile = lambda: w.enrol(other)
+    before = drawer.signed
+    assert port.ask(w.versions.PublishVersion(draft.version, (w.record(),))).number == 1
+    assert (drawer.meanwhile, drawer.signed) == (None, before + 1)
+    whole(port)
+
+
+def test_what_changed_while_the_token_signed_is_signed_anew(world, port, drawer):
+    rotate(port, URI)
+    other, drafts = world.port(), [w.begin(port) for _ in range(3)]
+
+    def publish(draft):
+        return port.ask(w.versions.PublishVersion(draft.version, (w.record(),)))
+
+    drawer.meanwhile = lambda: w.seal(other)  # the next number, and what came before
+    assert publish(drafts[0]).number == 2
+    drawer.meanwhile = lambda: other.ask(RenameAsset("dataset/patients", "dataset/people"))
+    assert publish(drafts[1]).ref == "dataset/people@3"
+    drawer.meanwhile = lambda: rotate(other, "roots")
+    done = publish(drafts[2])
+    assert signer_of(done) == next(row.key for row in rows(port) if row.state == "active")
+    whole(port)
+    with world.connect() as connection:
+        for number in (1, 2, 3, 4):
+            verify_released(w.open_(connection, f"dataset/people@{number}").released[0], connection.pins)
+
+
+def test_a_draft_that_is_overtaken_again_and_again_is_published_all_the_same(world, port, drawer):
+    rotate(port, URI)
+    other, draft, taken = world.port(), w.begin(port), []
+
+    def overtake():
+        taken.append(w.seal(other))
+        if len(taken) < TRIES - 1:
+            drawer.meanwhile = overtake
+
+    drawer.meanwhile = overtake
+    assert port.ask(w.versions.PublishVersion(draft.version, (w.record(),))).number == TRIES
+    whole(port)
+
+
+@pytest.mark.parametrize("when", ["signing", "signed", "committing"])
+def test_a_kill_between_the_tokens_signature_and_the_commit_leaves_the_draft(world, port, drawer, monkeypatch, when):
+    rotate(port, URI)
+    draft = w.begin(port)
+    request, kinds = w.versions.PublishVersion(draft.version, (w.record(),)), w.kinds(port)
+    child = os.fork()
+    if child == 0:  # dies with nothing of this process's cleaned up
+
+        def kill(*_arguments, **_more):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        signal.alarm(60)
+        try:
+            if when == "signing":
+                drawer.meanwhile = kill
+            elif when == "signed":
+                monkeypatch.setattr("hermetic.custody.presigned.signed", kill)
+            else:
+                steps.install(lambda name: name == "custody.publish.committed.before" and kill())
+            world.port().ask(request)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert w.kinds(port) == kinds
+    assert port.ask(request).number == 1
     whole(port)
 
 
