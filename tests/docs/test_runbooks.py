@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 INDEX = "README"
-NAMES = ["root-corrupted", "root-half-migrated", "root-lost", "root-stolen", "shares-lost"]
+NAMES = ["custody-knows-less", "root-corrupted", "root-half-migrated", "root-lost", "root-stolen", "shares-lost"]
 
 # What a runbook says that you have: a domain, a backup on another disk, five shares of which three are needed.
 BEFORE = [

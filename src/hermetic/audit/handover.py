@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hermetic.ids import DomainId
 
 UNTOLD = "ask who restored custody, and from what; `hermetic log verify` where custody runs"
+WAY_OUT = "ask who restored custody what was lost; `hermetic log restored` shows what custody says, and takes it once you compared"
 
 
 class Step(NamedTuple):
@@ -92,20 +93,17 @@ def _ends(steps: Iterable[Step], domain: DomainId) -> list[Checkpoint]:
     return [Restored.of(Leaf.parse(step.leaf), domain).restored for step in steps]
 
 
-def check(ends: tuple[Checkpoint, Checkpoint], steps: Iterable[Step], continues: Iterable[bytes]) -> None:
+def check(ends: tuple[Checkpoint, Checkpoint], steps: Iterable[Step], continues: Iterable[bytes]) -> bool:
     """Compare a later generation with what was seen of an earlier one: `ends` are the checkpoint that is shown, and the one seen.
 
-    Raises LogTampered where the restores do not lead there, and where they do not say that what was seen is lost.
+    Return whether some of that was lost, and is said to be. Raises LogTampered where the restores do not lead there, and where they
+    do not say that what was seen is lost.
     """
     end, seen = ends
     known: list[tuple[int, int]] = []
     try:
         for step in steps:
-            leaf = Leaf.parse(step.leaf)
-            if (leaf.generation, leaf.index, leaf.kind) != (end.origin.generation, 0, "domain.restored"):
-                raise LogTampered("an entry is shown as a restore that is none", hint=UNTOLD)
-            verify_inclusion(leaf_hash(step.leaf), 0, end.size, step.path, root=end.root)
-            restore = Restored.of(leaf, end.origin.domain)
+            restore = restore_of(end, step)
             known.append((restore.highest.origin.generation, restore.highest.size))
             end = restore.restored
             if end.origin.generation <= seen.origin.generation:
@@ -114,10 +112,21 @@ def check(ends: tuple[Checkpoint, Checkpoint], steps: Iterable[Step], continues:
             raise LogTampered("custody was restored, and does not show how its log continues what you saw", hint=UNTOLD)
         if (end.origin.generation, end.size) >= (seen.origin.generation, seen.size):
             _check_prefix(seen, end, list(continues))
-        elif max(known) < (seen.origin.generation, seen.size):
+            return False
+        if max(known) < (seen.origin.generation, seen.size):
             raise _unadmitted(seen)
     except FormatError as error:
         raise LogTampered(f"custody was restored, and what it shows of that cannot be read: {error.message}", hint=UNTOLD) from error
+    return True
+
+
+def restore_of(end: Checkpoint, step: Step) -> Restored:
+    """Return what the first entry of the generation that ends so says. Raises LogTampered, FormatError."""
+    leaf = Leaf.parse(step.leaf)
+    if (leaf.generation, leaf.index, leaf.kind) != (end.origin.generation, 0, "domain.restored"):
+        raise LogTampered("an entry is shown as a restore that is none", hint=UNTOLD)
+    verify_inclusion(leaf_hash(step.leaf), 0, end.size, step.path, root=end.root)
+    return Restored.of(leaf, end.origin.domain)
 
 
 def _check_prefix(seen: Checkpoint, end: Checkpoint, continues: list[bytes]) -> None:
@@ -135,7 +144,7 @@ def _unadmitted(seen: Checkpoint) -> LogTampered:
     return LogTampered(
         f"custody was restored from a copy that lacks what you have seen ({seen.size} entries of generation "
         f"{seen.origin.generation}), and the restore does not say so",
-        hint="ask who restored it; the entries in between, and what was released then, are lost",
+        hint=WAY_OUT,
     )
 
 

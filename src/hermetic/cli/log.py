@@ -11,6 +11,7 @@ from hermetic.cli.blocks import Block, Cell, Facts, Mark, Table
 from hermetic.cli.files import write_new
 from hermetic.cli.lazy import Group
 from hermetic.cli.log_reconcile import reconcile
+from hermetic.cli.log_restored import restored
 from hermetic.cli.options import ANY_PATH, FINDINGS, output
 from hermetic.cli.session import connected
 from hermetic.cli.words import moment
@@ -38,6 +39,7 @@ def log() -> None:
 
 
 log.add_command(reconcile)
+log.add_command(restored)
 
 
 @log.command(name="ls")

@@ -104,14 +104,18 @@ class Connection:
             self.pins = PinKeeper(settings / PINS_FILE, self.project.domain)
             self.pins.greet = self._greet
             self.welcome = self._greet(self.pins.greeting())
-            if custodian is not None:
-                self._look_back(custodian)
-            self.pins.meet(self.welcome, None if custodian is None else custodian.keys.check)
+            self._meet(custodian)
             if isinstance(self._port, LocalPort):
                 self._port.record_uses()
         except BaseException:
             (self._port if custodian is None else custodian).close()
             raise
+
+    def _meet(self, custodian: Custodian | None) -> None:
+        """Compare custody with the pins, which move. Raises LogTampered, SignatureError, IntegrityError."""
+        if custodian is not None:
+            self._look_back(custodian)
+        self.pins.meet(self.welcome, None if custodian is None else custodian.keys.check)
 
     def _greet(self, hello: Hello) -> Welcome:
         welcome = self._port.ask(hello)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermetic.audit import verify as verifying
+from hermetic.audit.handover import WAY_OUT
 from hermetic.audit.note import VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
@@ -29,11 +30,14 @@ def check_restored(custodian: Custodian, seen: Checkpoint, log_keys: Sequence[st
     keys = [VerifierKey.parse(text) for text in log_keys]
     with custodian.database.read(custodian.row_keys) as session:
         store = TablesStore(session.connection)
-        report = verifying.verify(store, custodian.domain, keys=keys, pins=[Pin(seen, "your pins")])
+        try:
+            report = verifying.verify(store, custodian.domain, keys=keys, pins=[Pin(seen, "your pins")])
+        except LogTampered as error:
+            raise LogTampered(error.message, hint=f"{error.hint}; `hermetic log restored` shows what custody says of it") from error
     if any((item.code, item.severity) == UNADMITTED for item in report.findings):
         raise LogTampered(
             f"custody was restored from a copy that lacks what you have seen ({seen.size} entries of generation "
             f"{seen.origin.generation}), and the restore does not say so",
-            hint="ask who restored it; the entries in between, and what was released then, are lost",
+            hint=WAY_OUT,
         )
     return report.key_changes

@@ -97,10 +97,20 @@ class PinKeeper:
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
         followed = following.follow_all(self._pins, _changes(welcome), first=not self._pins.log_keys)
         changed = followed.trusting((welcome.log_key,), keys)
-        checkpoint = self._continued(welcome)
+        checkpoint, lost = self._continued(welcome)
         now = known if check is None else check.hex()
         self._move(lambda pins: files.replace_check(changed.merged(pins), now))
-        self._advance(checkpoint, welcome.checkpoint)
+        self._advance(checkpoint, welcome.checkpoint, lost=lost)
+
+    def vouched(self, welcome: Welcome, checkpoint: Checkpoint) -> None:
+        """Go over to the later generation of a welcome, since a person vouches for the restore it began with; durably (`restored`).
+
+        Raises SignatureError.
+        """
+        keys = {pair.name: pair.value for pair in welcome.manifest_keys}
+        place = (checkpoint.origin.generation, checkpoint.size, welcome.checkpoint)
+        self._move(lambda pins: pins.restored(*place, (welcome.log_key, keys)))
+        self.flush()
 
     def follow(self, leaves: Iterable[Leaf]) -> None:
         """Follow changes of keys that were found by verifying the whole log. Raises LogTampered."""
@@ -130,8 +140,10 @@ class PinKeeper:
         """The highest checkpoint seen, parsed."""
         return Pin.from_note(self._pins.checkpoint, "your pins").checkpoint if self._pins.checkpoint else None
 
-    def _continued(self, welcome: Welcome) -> Checkpoint:
+    def _continued(self, welcome: Welcome) -> tuple[Checkpoint, bool]:
         """Return the checkpoint of a welcome once it is signed, and continues the pinned one: pins never move to a forked log.
+
+        With it, whether a restore says that some of what was seen is lost.
 
         A later generation is a restore, which has to lead back to what was seen, or to say that it is lost (`audit.handover`).
         """
@@ -139,10 +151,9 @@ class PinKeeper:
         open_note(note, [VerifierKey.parse(welcome.log_key)])
         now, seen = Checkpoint.parse(note.text), self.seen
         if seen is None:
-            return now
+            return now, False
         if now.origin.generation > seen.origin.generation:
-            handover.check((now, seen), _steps(welcome), welcome.continues)
-            return now
+            return now, handover.check((now, seen), _steps(welcome), welcome.continues)
         if now.origin != seen.origin or now.size < seen.size:
             raise LogTampered(
                 f"your pins saw {seen.size} entries of generation {seen.origin.generation}, the log has {now.size} of "
@@ -153,7 +164,7 @@ class PinKeeper:
             verify_consistency((seen.size, seen.root), (now.size, now.root), welcome.continues)
         except (FormatError, LogTampered) as error:
             raise LogTampered(f"the log does not continue what your pins saw at size {seen.size}", hint=FORK_HINT) from error
-        return now
+        return now, False
 
     def check_answer(self, request: Request[Any], answer: Any, before: Pins) -> None:
         """Verify the receipt of an answer, and that `latest` is not older than what was seen `before` asking.
@@ -202,12 +213,12 @@ class PinKeeper:
                 hint="the catalogue was put back to an older state: run `hermetic log verify`",
             )
 
-    def _advance(self, checkpoint: Checkpoint, note: str) -> None:
+    def _advance(self, checkpoint: Checkpoint, note: str, *, lost: bool = False) -> None:
         before = (self._pins.generation, self._pins.size)
         now = (checkpoint.origin.generation, checkpoint.size)
         if now == before and self._pins.checkpoint and files.root_of(self._pins.checkpoint) != checkpoint.root:
             raise LogTampered("custody shows another log of the same size than it did before", hint="run `hermetic log verify`")
-        self._move(lambda pins: pins.with_checkpoint(*now, note))
+        self._move(lambda pins: (pins.given_up() if lost else pins).with_checkpoint(*now, note))
 
     def _move(self, change: Callable[[Pins], Pins]) -> None:
         with self._lock:

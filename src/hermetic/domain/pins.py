@@ -23,6 +23,7 @@ from hermetic.stores.base import hint_for
 from hermetic.stores.durable import sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LIMIT = 64 * 1024 * 1024  # a million assets and more
@@ -109,14 +110,34 @@ class Pins:
         ended = (self.checkpoint,) if generation > self.generation and self.checkpoint else ()
         return replace(self, generation=generation, size=size, checkpoint=note, earlier=(*self.earlier, *ended))
 
+    def given_up(self) -> Pins:
+        """Forget numbers of versions: a restore says that some are lost, and which ones nobody can know."""
+        return replace(self, versions={})
+
+    def restored(self, generation: int, size: int, note: str, keys: tuple[str, Mapping[str, str]]) -> Pins:
+        """Go over to a later generation that a person vouches for, with the log's key and those of manifests (`restored`).
+
+        What was seen before stays to be compared. Raises SignatureError for another manifest key by an id that is pinned.
+        """
+        changed = self.given_up().with_checkpoint(generation, size, note)
+        for key_id, public in keys[1].items():
+            changed = changed.with_manifest_key(key_id, public)
+        return replace(changed, log_keys=tuple(dict.fromkeys((*changed.log_keys, keys[0]))))
+
     def merged(self, other: Pins) -> Pins:
-        """Return pins as far on as either. Raises nothing: what contradicts is found when it is next compared with custody."""
+        """Return pins as far on as either. Raises nothing: what contradicts is found when it is next compared with custody.
+
+        Numbers of versions are those of the later generation: it may have given up what was known before.
+        """
         further = self.with_checkpoint(other.generation, other.size, other.checkpoint)
-        versions = {asset: max(number, self.versions.get(asset, 0)) for asset, number in other.versions.items()}
+        if self.generation != other.generation:
+            versions = max(self, other, key=lambda one: one.generation).versions
+        else:
+            versions = self.versions | {name: max(number, self.versions.get(name, 0)) for name, number in other.versions.items()}
         earlier = tuple(dict.fromkeys((*further.earlier, *other.earlier)))
         return replace(
             further,
-            versions={**self.versions, **versions},
+            versions=versions,
             earlier=earlier,
             log_keys=tuple(dict.fromkeys((*self.log_keys, *other.log_keys))),
             log_key_ends={**other.log_key_ends, **self.log_key_ends},
@@ -138,7 +159,7 @@ class Pins:
         if known and not {VerifierKey.parse(key).public for key in log_keys} <= known:
             raise LogTampered(
                 "the log is signed by a key that is not pinned",
-                hint="somebody replaced the log, or its signing key: `hermetic log verify` shows the chain of keys",
+                hint="somebody replaced the log, or its signing key; after a restore, `hermetic log restored` shows what it says",
             )
         for name, key in manifest_keys.items():
             if self.manifest_keys and self.manifest_keys.get(name) != key:

@@ -136,7 +136,7 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
     reached("restore.home.renamed")
     return Restored(
         domain_id=domain,
-        generation=heads.restored.origin.generation + 1,
+        generation=heads.generation,
         versions=versions,
         restored_size=heads.restored.size,
         highest_size=heads.highest.size,

@@ -44,6 +44,11 @@ class Known:
     reason: str | None
 
     @property
+    def generation(self) -> int:
+        """The generation that a restore begins: none that was seen before, also where the copy is of an earlier one."""
+        return max(self.restored.origin.generation, self.highest.origin.generation) + 1
+
+    @property
     def lost(self) -> bool:
         """Whether a later state was seen than the copy holds."""
         return later(self.highest, self.restored)
@@ -67,7 +72,7 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
         log_key = secret_keys.active(session, secret_keys.LOG_SIGNING).key_id
         opener = Anchors(recovered.domain, {recovered.root.root_id: recovered.root})
         signer = secret_keys.load(session, opener, log_key, recovering=True)
-        origin = Origin(recovered.domain, known.restored.origin.generation + 1)
+        origin = Origin(recovered.domain, known.generation)
         log = Log(origin, signer, LogKeys(recovered.keys.log_openings))
         log.begin(store, now_ms=now_ms, restored=(known.restored, known.highest))
         _keep_root(session, recovered, kept, now_ms)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from hermetic.domain import pins
+from hermetic.domain import pins, restored
 from hermetic.domain.pinned import PinKeeper
-from hermetic.errors import IntegrityError, LogTampered, SignatureError
+from hermetic.errors import Conflict, IntegrityError, LogTampered, NotFound, SignatureError, UsageError
 from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.formats.messages.signing import RotateSigningKey
-from hermetic.ids import Purpose
+from hermetic.ids import DataClass, Purpose
 from tests import world as w
-from tests.unit.recovery.test_restore import bring_back, lose
+from tests.backends import EMBEDDED, SEPARATED, SERVICE, serving
+from tests.unit.recovery.test_restore import bring_back, lose, whole
 
 
 def kept(world, file):
@@ -78,3 +82,167 @@ def test_a_change_of_keys_that_the_restored_log_does_not_hold_is_refused(world, 
     with pytest.raises((LogTampered, SignatureError)):
         keeper.meet(replace(welcome, key_changes=()), None)
     keeper.meet(welcome, None)
+
+
+def here(world):
+    return restored.Here(world.project, world.home, url=os.environ.get("HERMETIC_URL", ""))
+
+
+def older_copy_comes_back(world, tmp_path, *, hides, uses=()):
+    """A backup, work after it (and keys changed) that somebody elsewhere has seen, a restore of that backup; return their home."""
+    shutil.copytree(world.backup, tmp_path / "copy")
+    rotate(world, *uses)
+    with world.connect() as connection:
+        w.seal(connection, "dataset/shops", DataClass.INTERNAL)
+        w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER)
+        assert connection.ask(ShowVersion("dataset/shops")).number == 2
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(world.home.config, elsewhere)
+    lose(world)
+    shutil.rmtree(world.backup)
+    shutil.copytree(tmp_path / "copy", world.backup)
+    if hides:
+        shutil.rmtree(world.home.config)
+    bring_back(world, world.home, reason=None if hides else "the newer disk burned")
+    if hides:  # whoever restored has nothing to compare with; who saw more is given that custody
+        assert restored.look(here(world)).accepted is False
+        with world.connect():
+            pass
+        told = restored.look(here(world))
+        assert told.accepted
+    else:
+        told = restored.look(here(world))
+    return elsewhere, told.digest
+
+
+def as_elsewhere(world, elsewhere):
+    """Use custody with the settings of who saw more."""
+    shutil.rmtree(world.home.config)
+    shutil.copytree(elsewhere, world.home.config)
+
+
+@pytest.mark.parametrize(("backend", "uses"), [(EMBEDDED, ()), (SEPARATED, ("log", "manifest")), (SERVICE, ("log",))])
+def test_who_saw_what_a_restore_hides_is_refused_and_takes_it_after_comparing(world, tmp_path, monkeypatch, backend, uses):
+    elsewhere, digest = older_copy_comes_back(world, tmp_path, hides=True, uses=uses)
+    as_elsewhere(world, elsewhere)
+    with serving(backend, world.home, world.domain, tmp_path) as url:
+        monkeypatch.setenv("HERMETIC_URL", url)
+        refuse_and_take(world, digest)
+
+
+def refuse_and_take(world, digest):
+    for _ in range(2):
+        with pytest.raises(LogTampered) as refused:
+            world.connect()
+        assert refused.value.exit_code == 4
+        assert "hermetic log restored" in refused.value.hint
+    said = restored.look(here(world))
+    assert (said.digest, said.admits, said.accepted) == (digest, False, False)
+    with pytest.raises(IntegrityError, match="another restore"):
+        restored.accept(here(world), "0" * 64)
+    with pytest.raises(UsageError):
+        restored.accept(here(world), digest[:20])
+    with pytest.raises(LogTampered):  # looking and being wrong have changed nothing
+        world.connect()
+    assert restored.accept(here(world), digest).accepted
+    with pytest.raises(Conflict):
+        restored.accept(here(world), digest)
+    with world.connect() as connection:
+        assert w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER).released[0].number == 1
+        assert len(connection.pins.earlier) == 1  # and is named by `log verify` for ever
+        assert "pin-in-lost-entries" in {pair.name for pair in whole(connection).findings}
+
+
+def test_what_a_restore_says_is_lost_is_forgotten_without_being_asked(world, tmp_path):
+    """Also the numbers of versions: `latest` was refused for ever as an older state."""
+    elsewhere, _ = older_copy_comes_back(world, tmp_path, hides=False)
+    as_elsewhere(world, elsewhere)
+    for _ in range(2):
+        with world.connect() as connection:
+            assert w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER).released[0].number == 1
+
+
+def put_back(world, copy):
+    lose(world)
+    shutil.rmtree(world.backup)
+    shutil.copytree(copy, world.backup)
+
+
+def test_a_restore_begins_no_generation_that_was_seen_before(world, tmp_path):
+    """A copy of the first generation comes back when the second one was in use."""
+    shutil.copytree(world.backup, tmp_path / "copy")
+    lose(world)
+    bring_back(world, world.home)
+    with world.connect() as connection:
+        assert connection.pins.pins.generation == 2
+    put_back(world, tmp_path / "copy")
+    assert bring_back(world, world.home, reason="the newer disk burned").generation == 3
+    with world.connect() as connection:
+        assert connection.pins.pins.generation == 3
+        assert {pair.name for pair in whole(connection).findings} >= {"log-lost-entries"}
+
+
+def test_who_knows_no_key_that_leads_to_the_one_in_force_takes_it_on_a_persons_word(world, tmp_path):
+    """Of somebody who came after a change of keys and the restore that followed; a copy from before both comes back."""
+    shutil.copytree(world.backup, tmp_path / "copy")
+    rotate(world, "log")
+    lose(world)
+    bring_back(world, world.home)
+    known, file = tmp_path / "known", world.home.config / world.domain / "pins.json"
+    shutil.copytree(world.home.config, known)  # of who restores
+    file.unlink()
+    with world.connect() as connection:
+        assert len(connection.pins.log_keys) == 1
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(world.home.config, elsewhere)
+    as_elsewhere(world, known)
+    with world.connect():
+        pass
+    put_back(world, tmp_path / "copy")
+    assert bring_back(world, world.home, reason="the newer disk burned").generation == 3
+    digest = restored.look(here(world)).digest
+    as_elsewhere(world, elsewhere)
+    with pytest.raises(LogTampered, match="not pinned") as refused:
+        world.connect()
+    assert refused.value.exit_code == 4
+    assert "hermetic log restored" in refused.value.hint
+    restored.accept(here(world), digest)
+    with world.connect() as connection:
+        assert w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER)
+
+
+def test_of_two_restores_of_one_copy_nobody_takes_the_other_but_what_is_restored_from_it(world, tmp_path):
+    shutil.copytree(world.backup, tmp_path / "copy")
+    lose(world)
+    bring_back(world, world.home)
+    with world.connect() as connection:
+        w.seal(connection, "dataset/shops", DataClass.INTERNAL)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(world.home.config, elsewhere)
+    put_back(world, tmp_path / "copy")
+    shutil.rmtree(world.home.config)
+    bring_back(world, world.home)
+    with world.connect() as connection:
+        assert connection.ask(TakeBackup()).problem is None
+    theirs = tmp_path / "theirs"
+    shutil.copytree(world.home.config, theirs)
+    as_elsewhere(world, elsewhere)
+    with pytest.raises(LogTampered):
+        world.connect()
+    with pytest.raises(Conflict):
+        restored.accept(here(world), restored.look(here(world)).digest)
+    as_elsewhere(world, theirs)
+    lose(world)
+    bring_back(world, world.home)
+    as_elsewhere(world, elsewhere)
+    with pytest.raises(LogTampered) as refused:
+        world.connect()
+    assert "hermetic log restored" in refused.value.hint
+    restored.accept(here(world), restored.look(here(world)).digest)
+    with world.connect() as connection:
+        assert connection.pins.pins.generation == 3
+
+
+def test_custody_that_was_never_restored_says_nothing_of_it(world):
+    with pytest.raises(NotFound, match="never restored"):
+        restored.look(here(world))
