@@ -8,7 +8,7 @@ Python runs one thread at a time, and most of what a data key costs is computing
                        <----------------     READY
       rows             ---------------->     RowMover.moved
                        <----------------     parameters, or None: "do this one yourself"
-      None             ---------------->     wipes the keys, waits for the next job, ends after IDLE_S or when custody is gone
+      None             ---------------->     wipes the keys, waits for the next job; ends when custody hangs up or is gone
 
 What holds:
 1. A helper never decides, reads nothing and writes nothing: the database, the log and every check of a request stay with custody.
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     """Of row codes, of the KEK's old version, of its new one."""
 
 KEY: Final = 32
-IDLE_S: Final = 20.0  # how long a helper waits for its next job
+IDLE_S: Final = 20.0  # how long a helper is kept for the next job
 ANSWER_S: Final = 30.0  # how long custody waits for a page: it takes milliseconds
 MOST: Final = 2  # helpers of one process; beyond, whoever writes is the limit
 READY: Final = "ready"
@@ -80,42 +80,43 @@ class Helper:
 
     def begin(self, job: Job, keys: Keys) -> None:
         """Give it a job. Raises Gone."""
-        try:
+        with self._or_gone():
             self._line.send(job)
             for key in keys:
                 os.write(self._line.fileno(), key.view())  # `send_bytes` would leave a copy
-        except OSError:
-            raise Gone from None
-        self._answer()
+            if self._answer() != READY:
+                raise Gone
 
     def moved(self, rows: Sequence[Stored]) -> list[Any] | None:
         """Return what `RowMover.moved` does, None where it raises. Raises Gone."""
-        try:
+        with self._or_gone():
             self._line.send(rows)
-        except OSError:
-            raise Gone from None
-        answer: list[Any] | None = self._answer()
-        return answer
+            answer: list[Any] | None = self._answer()
+            return answer
 
     def end(self) -> None:
         """Have it wipe its keys. Raises Gone."""
-        try:
+        with self._or_gone():
             self._line.send(None)
-        except OSError:
-            raise Gone from None
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does. Can be repeated."""
         self._line.close()
         self._process.kill()
         self._process.wait()
 
-    def _answer(self) -> Any:
+    @contextlib.contextmanager
+    def _or_gone(self) -> Iterator[None]:
+        """End a helper that failed once: what it might say later would be taken for the answer to something else."""
         try:
-            if self._line.poll(ANSWER_S):
-                return self._line.recv()
-        except (OSError, EOFError):
-            pass
+            yield
+        except (OSError, EOFError, Gone):
+            self.close()
+            raise Gone from None
+
+    def _answer(self) -> Any:
+        if self._line.poll(ANSWER_S):
+            return self._line.recv()
         raise Gone
 
 
@@ -124,7 +125,7 @@ class Helpers:
 
     def __init__(self) -> None:
         self._lock, self._pid = threading.Lock(), os.getpid()
-        self._idle: list[Helper] = []
+        self._idle: dict[Helper, threading.Timer] = {}
 
     @contextlib.contextmanager
     def lent(self, job: Job, keys: Keys) -> Iterator[queue.SimpleQueue[Helper]]:
@@ -137,7 +138,9 @@ class Helpers:
             yield ready
         finally:
             for helper in crew:
-                self._give_back(helper)
+                with contextlib.suppress(Gone):
+                    helper.end()
+                    self._keep(helper)
 
     def close(self) -> None:
         """End those that wait."""
@@ -145,42 +148,43 @@ class Helpers:
             helper.close()
 
     def _begun(self, job: Job, keys: Keys) -> Helper | None:
-        while (helper := self._taken()) is not None:  # one that waited may have ended
-            if _begins(helper, job, keys):
+        while (helper := self._taken()) is not None:  # one that waited may have been killed
+            with contextlib.suppress(Gone):
+                helper.begin(job, keys)
                 return helper
         try:
             helper = Helper()
+            helper.begin(job, keys)
         except OSError as error:
             logger.warning("no helper process starts, keys are rewrapped without: %s", error.strerror)
             return None
-        if _begins(helper, job, keys):
-            return helper
-        logger.warning("a helper process ended at once, keys are rewrapped without")
-        return None
+        except Gone:
+            logger.warning("a helper process ended at once, keys are rewrapped without")
+            return None
+        return helper
 
     def _taken(self) -> Helper | None:
         with self._lock:
             if self._pid != os.getpid():  # the parent's
-                self._pid, self._idle = os.getpid(), []
-            return self._idle.pop() if self._idle else None
+                self._pid, self._idle = os.getpid(), {}
+            if not self._idle:
+                return None
+            helper, timer = self._idle.popitem()
+        timer.cancel()
+        return helper
 
-    def _give_back(self, helper: Helper) -> None:
-        try:
-            helper.end()
-        except Gone:
-            helper.close()
-            return
+    def _keep(self, helper: Helper) -> None:
+        timer = threading.Timer(IDLE_S, self._retire, (helper,))
+        timer.daemon = True
         with self._lock:
-            self._idle.append(helper)
+            self._idle[helper] = timer
+        timer.start()
 
-
-def _begins(helper: Helper, job: Job, keys: Keys) -> bool:
-    try:
-        helper.begin(job, keys)
-    except Gone:
+    def _retire(self, helper: Helper) -> None:
+        with self._lock:
+            if self._idle.pop(helper, None) is None:
+                return  # it was taken in the same moment
         helper.close()
-        return False
-    return True
 
 
 def main() -> None:
@@ -189,7 +193,7 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write keys to a disk
     with Connection(int(sys.argv[1])) as line, contextlib.suppress(EOFError, OSError):  # custody is gone
-        while line.poll(IDLE_S):
+        while True:
             _serve(line, line.recv())
 
 

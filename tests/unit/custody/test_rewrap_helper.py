@@ -7,11 +7,13 @@ import os
 import resource
 import signal
 import sys
+import threading
 from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
 
+from hermetic.crypto.secret import Secret
 from hermetic.custody import pacing, rewrap_helper, rewrapping
 from hermetic.custody.rewrap_helper import Gone, Helper, Helpers
 from hermetic.custody.rewrap_rows import Job, RowMover
@@ -28,7 +30,7 @@ COUNT = 6
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Two keys a batch, and helpers for any number of keys, as on a machine with two processors."""
-    for name, value in {"START": 2, "STEP": 1, "LEAST": 1, "MOST": 2}.items():
+    for name, value in {"START": 2, "STEP": 2, "LEAST": 2, "MOST": 2}.items():
         monkeypatch.setattr(pacing, name, value)
     monkeypatch.setattr(rewrapping, "HELPED", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
@@ -75,7 +77,7 @@ def opened(port):
 
 def waiting(port):
     """The helpers that wait for their next job."""
-    return port._custodian.helpers._idle
+    return [*port._custodian.helpers._idle]
 
 
 def test_a_helper_moves_keys_as_custody_does(port, pages):
@@ -134,6 +136,7 @@ def test_one_that_stands_still_is_done_without(port, pages, monkeypatch):
     monkeypatch.setattr(Helper, "begin", stopped)
     assert port.ask(keys.RewrapKey(kek)).moved == COUNT
     assert pages == ["here"] * 3
+    assert waiting(port) == []  # what it says later is nobody's answer
 
 
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/true"])
@@ -198,19 +201,42 @@ def test_keys_are_in_neither_arguments_nor_environment_and_no_core_is_written(po
         assert len(helper.moved(rows)) == 6 * COUNT
 
 
+def in_memory(helper, key):
+    """How often a key stands in a helper's memory."""
+    found, needle = 0, bytes(key.view())
+    with Path(f"/proc/{helper._process.pid}/maps").open() as maps, Path(f"/proc/{helper._process.pid}/mem").open("rb", 0) as memory:
+        for line in maps:
+            span, mode, *_, name = line.split()
+            if "r" in mode and not name.startswith("[v"):  # vvar and vsyscall are the kernel's
+                start, end = (int(text, 16) for text in span.split("-"))
+                memory.seek(start)
+                found += memory.read(end - start).count(needle)
+    return found
+
+
+def test_no_key_is_left_in_its_memory_after_a_request(port):
+    with begun(port) as (helper, given, rows):
+        assert helper.moved(rows)
+        assert all(in_memory(helper, key) for key in given)
+        helper.end()
+        with looked_up(port) as (job, _, _):
+            helper.begin(job, tuple(Secret.random() for _ in range(3)))  # it answers once the request before has ended
+        assert [in_memory(helper, key) for key in given[1:]] == [0, 0]
+
+
 def test_it_ends_when_custody_is_gone(port):
     with begun(port) as (helper, _, _):
         helper._line.close()
         assert helper._process.wait(10) == 0
 
 
-def test_it_ends_when_nothing_comes(monkeypatch):
-    ours, theirs = Pipe()
-    with ours, theirs:
-        monkeypatch.setattr(sys, "argv", ["helper", str(os.dup(theirs.fileno()))])
-        monkeypatch.setattr(rewrap_helper, "IDLE_S", 0)
-        monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # this process may go on to write cores
-        rewrap_helper.main()
+def test_it_ends_when_nothing_comes(port, monkeypatch):
+    monkeypatch.setattr(rewrap_helper, "IDLE_S", 0)
+    ended, plain = threading.Event(), Helper.close
+    monkeypatch.setattr(Helper, "close", lambda self: (plain(self), ended.set()))
+    assert port.ask(keys.RewrapKey(rotated(port))).moved == COUNT
+    assert ended.wait(30)
+    assert waiting(port) == []
 
 
 @pytest.mark.parametrize("ending", ["the request ends", "custody hangs up"])
