@@ -74,6 +74,7 @@ def custody(monkeypatch, tmp_path):
     told = Told(tmp_path)
     module = types.ModuleType("hermetic.domain.connect")
     module.connect = lambda *_, **__: told
+    module.ANEW = "anew"  # what a workspace takes from there, where this test is the first to import it
     monkeypatch.setitem(sys.modules, "hermetic.domain.connect", module)
     monkeypatch.setattr(around, "never_pinned", lambda: False)
     monkeypatch.setattr(around, "own", lambda _connection: around.Own(sample.NOW, tmp_path / "config.yaml"))
