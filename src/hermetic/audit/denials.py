@@ -144,6 +144,10 @@ class Held:
             return []
         return self.meters(keys).take_due(now_ms, everything=everything)
 
+    def count(self, keys: LogKeys) -> int:
+        """How many denials wait to be written."""
+        return sum(item.count for item in self.waiting.values()) + self.meters(keys).waiting()
+
     def is_due(self, now_ms: int) -> bool:
         """Whether meters have something to do; also when the clock went far back."""
         return self.due_ms != floods.NEVER and not self.due_ms - 2 * floods.WINDOW_MS <= now_ms < self.due_ms

@@ -27,7 +27,7 @@ from hermetic.audit.note import Checkpoint, Note, Origin, VerifierKey, open_note
 from hermetic.audit.openings import Openings
 from hermetic.audit.proof import Receipt
 from hermetic.audit.receipts import Appended, verify_receipt
-from hermetic.audit.store import Batch, CheckpointRow
+from hermetic.audit.store import Batch, CheckpointRow, superseded
 from hermetic.audit.tree import Frontier, NodeReader, consistency_proof, inclusion_proof, leaf_hash, root_at
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, SignatureError, StorageError, UsageError
 from hermetic.formats.binary_text import to_base64url
@@ -115,10 +115,7 @@ class Log:
         self.durable.note(checkpoint)
 
     def append_denial(self, store: LogStore, entry: Entry, *, now_ms: int, things: Sequence[str] = ()) -> Appended:
-        """Append a denial, or only count it: when an equal one was logged within the window, or the caller's meter is full (`floods`).
-
-        `things` are ids of what exists that it is about.
-        """
+        """Append a denial about `things` that exist, or only count it: if an equal one was logged lately, or by `floods`."""
         store.lock()
         held = denials.Held.load(store, self._keys)
         ahead = [*held.take_due_counts(now_ms, self._window_ms), *held.take_sums(self._keys, now_ms)]
@@ -139,22 +136,20 @@ class Log:
     def _only_counted(self, store: LogStore, held: denials.Held, ahead: Sequence[Entry], *, now_ms: int, index: int) -> Appended:
         held.save(store, self._keys)
         done = self._extend(store, [], now_ms=now_ms, ahead=ahead) if ahead else None
-        head = self.head(store) if done is None else (done.checkpoint, done.note)
-        return Appended([index], *head, coalesced=True)
+        return Appended([index], *(self.head(store) if done is None else (done.checkpoint, done.note)), coalesced=True)
 
     def flush(self, store: LogStore, *, now_ms: int, everything: bool = False) -> Appended | None:
         """Write what waits and is due, or all of it. None when there was nothing to write."""
         store.lock()
         held = denials.Held.load(store, self._keys)
-        counts = held.take_counts() if everything else held.take_due_counts(now_ms, self._window_ms)
-        ahead = [*counts, *held.take_sums(self._keys, now_ms, everything=everything)]
+        ahead = held.take_counts() if everything else held.take_due_counts(now_ms, self._window_ms)
+        ahead += held.take_sums(self._keys, now_ms, everything=everything)
         held.save(store, self._keys)
         return self._extend(store, ahead, now_ms=now_ms) if ahead else None
 
     def waiting(self, store: LogStore) -> int:
         """Return how many denials are counted and not yet in a leaf."""
-        held = denials.Held.load(store, self._keys)
-        return sum(item.count for item in held.waiting.values()) + held.meters(self._keys).waiting()
+        return denials.Held.load(store, self._keys).count(self._keys)
 
     def sums_due(self, store: LogStore, *, now_ms: int) -> bool:
         """Whether `flush` has refusals to write that were summed."""
@@ -227,7 +222,9 @@ class Log:
         checkpoint = Checkpoint(self.origin, growth.after.size, growth.after.root())
         note = checkpoint.sign(*(signers or (self._signer,)))
         row = CheckpointRow(checkpoint.size, checkpoint.root, str(note), now_ms)
-        store.append(self.origin.generation, Batch(rows, growth.stored(), openings, row, _superseded(head, checkpoint.size)))
+        store.append(
+            self.origin.generation, Batch(rows, growth.stored(), openings, row, superseded(head, checkpoint.size, KEEP_EVERY))
+        )
         self._known = growth.after
         first = frontier.size + len(ahead)
         return Appended(range(first, checkpoint.size), checkpoint, note, growth=growth, leaves=[item[3] for item in rows])
@@ -351,10 +348,3 @@ class Log:
             for row in rows:
                 return row[3]
         raise NotFound(f"the log has no entry {index}")
-
-
-def _superseded(head: CheckpointRow | None, size: int) -> int | None:
-    """Return the size of the old newest checkpoint if nothing needs it any longer."""
-    if head is None or head.size == 1 or head.note.count("\n— ") > 1:
-        return None
-    return head.size if (head.size - 1) // KEEP_EVERY == (size - 1) // KEEP_EVERY else None

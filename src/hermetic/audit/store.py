@@ -195,3 +195,10 @@ class MemoryStore:
 def stored_levels(size: int) -> list[tuple[int, int]]:
     """Return (level, number of nodes) for every level above 0 that a store keeps for a tree of `size` leaves."""
     return [(level, size >> level) for level in range(STRIDE, max(size.bit_length(), 1), STRIDE)]
+
+
+def superseded(head: CheckpointRow | None, size: int, every: int) -> int | None:
+    """Return the size of the old newest checkpoint if nothing needs it any longer: one is kept of `every` so many sizes."""
+    if head is None or head.size == 1 or head.note.count("\n— ") > 1:
+        return None
+    return head.size if (head.size - 1) // every == (size - 1) // every else None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit.chain import LOG_KEY_CHANGED, MANIFEST_KEY_CHANGED, LogKeyChange, ManifestKeyChange
+from hermetic.audit.handover import WAY_OUT
 from hermetic.audit.note import Origin, VerifierKey
 from hermetic.errors import LogTampered
 from hermetic.formats.binary_text import to_base64url
@@ -45,6 +46,17 @@ def follow_all(pins: Pins, leaves: Iterable[Leaf], *, first: bool) -> Pins:
 def keys_for(pins: Pins, size: int) -> list[VerifierKey]:
     """Return the log keys whose signature counts for a checkpoint of `size` entries: those that had not handed over before."""
     return [VerifierKey.parse(text) for text in pins.log_keys if size <= pins.log_key_ends.get(text, size)]
+
+
+def check_in_force(pins: Pins, log_key: str) -> None:
+    """Refuse a later generation that is signed by a key which is known to have handed over: a person has to say that this is meant.
+
+    Custody restored from before the change has only that key. But whoever took it, which may be why it was changed, can sign as well.
+    Raises LogTampered.
+    """
+    public = VerifierKey.parse(log_key).public
+    if public in {VerifierKey.parse(text).public for text in pins.log_key_ends}:
+        raise LogTampered("custody was restored from before a change of the log's key, and the key before signs again", hint=WAY_OUT)
 
 
 def _log(pins: Pins, change: LogKeyChange, *, first: bool) -> Pins:

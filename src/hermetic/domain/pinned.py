@@ -153,6 +153,7 @@ class PinKeeper:
         if seen is None:
             return now, False
         if now.origin.generation > seen.origin.generation:
+            following.check_in_force(self._pins, welcome.log_key)
             return now, handover.check((now, seen), _steps(welcome), welcome.continues)
         if now.origin != seen.origin or now.size < seen.size:
             raise LogTampered(

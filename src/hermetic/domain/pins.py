@@ -117,22 +117,27 @@ class Pins:
     def restored(self, generation: int, size: int, note: str, keys: tuple[str, Mapping[str, str]]) -> Pins:
         """Go over to a later generation that a person vouches for, with the log's key and those of manifests (`restored`).
 
-        What was seen before stays to be compared. Raises SignatureError for another manifest key by an id that is pinned.
+        What was seen before stays to be compared; that the log's key handed over is forgotten, since it is in force again. Raises
+        SignatureError for another manifest key by an id that is pinned.
         """
+        public = VerifierKey.parse(keys[0]).public
+        ends = {text: end for text, end in self.log_key_ends.items() if VerifierKey.parse(text).public != public}
         changed = self.given_up().with_checkpoint(generation, size, note)
-        for key_id, public in keys[1].items():
-            changed = changed.with_manifest_key(key_id, public)
-        return replace(changed, log_keys=tuple(dict.fromkeys((*changed.log_keys, keys[0]))))
+        for key_id, manifest_key in keys[1].items():
+            changed = changed.with_manifest_key(key_id, manifest_key)
+        return replace(changed, log_keys=tuple(dict.fromkeys((*changed.log_keys, keys[0]))), log_key_ends=ends)
 
     def merged(self, other: Pins) -> Pins:
         """Return pins as far on as either. Raises nothing: what contradicts is found when it is next compared with custody.
 
-        Numbers of versions are those of the later generation: it may have given up what was known before.
+        Numbers of versions and ends of keys are those of the later generation: it may have given up what was known before.
         """
         further = self.with_checkpoint(other.generation, other.size, other.checkpoint)
         if self.generation != other.generation:
-            versions = max(self, other, key=lambda one: one.generation).versions
+            later = max(self, other, key=lambda one: one.generation)
+            versions, ends = later.versions, later.log_key_ends
         else:
+            ends = {**other.log_key_ends, **self.log_key_ends}
             versions = self.versions | {name: max(number, self.versions.get(name, 0)) for name, number in other.versions.items()}
         earlier = tuple(dict.fromkeys((*further.earlier, *other.earlier)))
         return replace(
@@ -140,7 +145,7 @@ class Pins:
             versions=versions,
             earlier=earlier,
             log_keys=tuple(dict.fromkeys((*self.log_keys, *other.log_keys))),
-            log_key_ends={**other.log_key_ends, **self.log_key_ends},
+            log_key_ends=ends,
             manifest_keys={**other.manifest_keys, **self.manifest_keys},
         )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit import verify as verifying
-from hermetic.audit.note import VerifierKey
+from hermetic.audit.note import Origin, VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog.values import fresh_id
@@ -32,7 +32,8 @@ from hermetic.domain.recovering import CopyKey, Recovered, find_domain, recover
 from hermetic.domain.succession import Known, begin_generation, later, root_goes_on
 from hermetic.domain.vouching import Vouching
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
-from hermetic.keys import domain_file
+from hermetic.formats.binary_text import to_base64url
+from hermetic.keys import domain_file, secret_keys
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.provider import RootId
 from hermetic.policy.bundle import PolicyBundle
@@ -119,9 +120,9 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
             settings = private_folder(home.domain_config(domain))
             heads, findings = _verify(database, recovered, (seen, reason))  # 3, 4
             fallback = (lambda: given) if isinstance(given, Secret) else None
-            goes_on = root_goes_on(database, recovered)
-            kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=goes_on)  # 5
+            kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=root_goes_on(database, recovered))  # 5
             versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms())  # 6
+            moved = _moved(database, recovered, (seen, heads))
             _project(project_root, database, recovered)
             if stands is not None:
                 Database.from_snapshot(stands, database.snapshot_bytes()).close()
@@ -134,6 +135,8 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
         reached("restore.domain-file.written")
         _appear(folder, final)
     reached("restore.home.renamed")
+    if moved is not None:
+        pins.save(settings / PINS_FILE, moved)
     return Restored(
         domain_id=domain,
         generation=heads.generation,
@@ -221,6 +224,23 @@ def _verify(database: Database, recovered: Recovered, given: tuple[pins.Pins | N
         )
     ours = (item for item in report.findings if item.code not in {"log-never-anchored", "log-key-first-use"})
     return known, (*ours, *behind)
+
+
+def _moved(database: Database, recovered: Recovered, given: tuple[pins.Pins | None, Known]) -> pins.Pins | None:
+    """Return this user's pins as they go over to the new generation, where something they saw is lost: who restores vouches for that.
+
+    None where there is nothing to vouch for: then the next connection compares as ever. Raises SignatureError.
+    """
+    seen, known = given
+    if seen is None or not known.lost:
+        return None
+    with database.read(recovered.keys.row_keys()) as session:
+        head = TablesStore(session.connection).head(known.generation)
+        if head is None:
+            raise FormatError("the restored log has not begun")
+        key = VerifierKey(str(Origin(recovered.domain, known.generation)), secret_keys.active(session, secret_keys.LOG_SIGNING).public)
+        manifests = {str(item.key_id): to_base64url(item.public) for item in secret_keys.ls(session, secret_keys.MANIFEST_SIGNING)}
+    return seen.restored(known.generation, head.size, head.note, (str(key), manifests))
 
 
 def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:

@@ -243,6 +243,31 @@ def test_of_two_restores_of_one_copy_nobody_takes_the_other_but_what_is_restored
         assert connection.pins.pins.generation == 3
 
 
+def test_a_key_that_handed_over_signs_a_restored_log_on_a_persons_word_only(world, tmp_path):
+    """Whoever took it, which may be why it was changed, could restore an old copy as well, and say on it what they like."""
+    elsewhere, digest = older_copy_comes_back(world, tmp_path, hides=False, uses=("log",))
+    with world.connect() as connection:  # who restored has said why
+        assert w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER).released[0].number == 1
+        assert connection.ask(TakeBackup()).problem is None
+    theirs = tmp_path / "theirs"
+    shutil.copytree(world.home.config, theirs)
+    as_elsewhere(world, elsewhere)
+    for _ in range(2):
+        with pytest.raises(LogTampered, match="before a change of the log's key") as refused:
+            world.connect()
+        assert "hermetic log restored" in refused.value.hint
+    restored.accept(here(world), digest)
+    world.connect().close()
+    accepted = tmp_path / "accepted"
+    shutil.copytree(world.home.config, accepted)
+    as_elsewhere(world, theirs)
+    lose(world)
+    bring_back(world, world.home)
+    for settings in (theirs, accepted):  # from here on it is the log's key again
+        as_elsewhere(world, settings)
+        world.connect().close()
+
+
 def test_custody_that_was_never_restored_says_nothing_of_it(world):
     with pytest.raises(NotFound, match="never restored"):
         restored.look(here(world))
