@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hermetic.domain.begun import Note
 from hermetic.domain.connect import keep
 from hermetic.domain.local import LocalPort
 from hermetic.domain.notifying import DeliveryThread
@@ -48,6 +49,8 @@ class SeparatedCustody:
         self._port = port
         self.domain = self._connection.project.domain
         self._own, self._nobody = os.geteuid(), nameless_user()
+        settings = self._connection.home.domain_config(self.domain)
+        self._note = Note(settings, self._connection.config)  # which custody's own user goes by, who works beside
         self.notifier = self._connection.notifier()
         self._delivery: DeliveryThread | None = None
         if self.notifier.configured:
@@ -97,6 +100,7 @@ class SeparatedCustody:
         """Close custody; what was not delivered waits."""
         if self._delivery is not None:
             self._delivery.stop()
+        self._note.remove()
         self._connection.close()
 
     def __enter__(self) -> Self:

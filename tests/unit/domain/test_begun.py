@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hermetic.domain import config
+from hermetic.domain.serving import SeparatedCustody
 from hermetic.evidence import critical
 from hermetic.formats.messages.domain import GatherFacts
 
@@ -50,6 +51,23 @@ def test_a_file_that_cannot_be_read_any_more(running, broken):
     connection, write = running
     write(broken)
     assert "would not start again" in found(connection)[0][1]
+
+
+def test_custodys_own_user_learns_it_of_a_service_beside(running, world, monkeypatch):
+    _, write = running
+    folder = world.home.domain_config(world.domain)
+    (folder / ".serving.1").write_text('{"backup": "of one that was killed"}')
+    monkeypatch.setenv("HERMETIC_HOME", str(world.root / "home"))
+    with SeparatedCustody(world.project), SeparatedCustody(world.project):
+        assert len(list(folder.glob(".serving.*"))) == 2
+        with world.connect() as beside:
+            assert found(beside) == []
+        write(CHAT)
+        with world.connect() as beside:
+            assert found(beside)[0][1].endswith("says otherwise now: notify")
+    assert list(folder.glob(".serving.*")) == []
+    with world.connect() as beside:
+        assert found(beside) == []
 
 
 def test_who_begins_now_begins_with_it(running, world):
