@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from hermetic import steps
-from hermetic.custody import rewrapping
+from hermetic.custody.rewrap_rows import RowMover
 from hermetic.db import tables
 from hermetic.errors import Conflict, HermeticError, KeyUnusable, NotFound, PolicyDenied, UsageError, WrongKey
 from hermetic.formats.messages import keys, log, versions
@@ -101,17 +101,16 @@ def test_a_key_that_moves_meanwhile_makes_the_batch_start_again(world, monkeypat
     for draft in drafts[1:]:
         port.ask(versions.PublishVersion(draft.version, (w.record(),)))
     port.ask(keys.RotateKey(kek(port).kek))
-    real, calls = rewrapping._rewrap, []
+    real, calls = RowMover.moved, []
 
-    def rewrap(*given):
+    def moved(*given):
         calls.append(given)
         done = real(*given)
         if len(calls) == 1:
-            given[1].end()
             other.ask(versions.AbandonVersion(drafts[0].version))
         return done
 
-    monkeypatch.setattr(rewrapping, "_rewrap", rewrap)
+    monkeypatch.setattr(RowMover, "moved", moved)
     done = port.ask(keys.RewrapKey(kek(port).kek))
     assert len(calls) == 2
     assert (done.moved, done.left) == (2, 0)
