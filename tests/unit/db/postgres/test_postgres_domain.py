@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from hermetic.audit import floods
+from hermetic.audit.tables_store import TablesStore
 from hermetic.crypto.secret import Secret
 from hermetic.custody import certifying
 from hermetic.db import tables
@@ -20,6 +22,7 @@ from hermetic.domain.restore import restore_domain
 from hermetic.errors import Conflict, DatabaseUnavailable, KeyUnusable, NotFound, RowTampered, StorageError
 from hermetic.formats.certificate import parse_certificate
 from hermetic.formats.messages.destruction import RecordCopiesDestroyed, ShowCertificate
+from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.log import VerifyLog
 from tests import world as w
 from tests.unit.custody.approving import to_shred
@@ -66,6 +69,27 @@ def test_its_log_verifies_and_a_second_home_appends_to_it(domain, tmp_path):
         report = two.ask(VerifyLog())
         assert (report.open_intents, [item for item in report.findings if item.name == "log-forked"]) == (0, [])
         assert one.ask(VerifyLog()).size == report.size
+
+
+def test_refusals_of_one_caller_through_several_processes_are_summed_together(domain, tmp_path, monkeypatch):
+    """Each home is as another process of a service: what waits to be written lies in the database."""
+    monkeypatch.setattr(floods, "SINGLY", 4)
+    made, _, _ = domain
+    shutil.copytree(made.root, tmp_path / "other", symlinks=True)
+    with made.connect() as one, World(tmp_path / "other").connect() as two:
+        before = len([kind for kind in w.kinds(one.port) if kind == "release.denied"])
+        for number in range(16):
+            with pytest.raises(NotFound):
+                w.open_((one, two)[number % 2].port, f"dataset/made-up-{number}")
+        assert w.kinds(two.port).count("release.denied") == before + 1 + 4
+        custodian = one.port.custodian
+        later = custodian.clock() + floods.SUMMARY_MS
+        with custodian.database.write(custodian.row_keys, step="test") as session:
+            custodian.log.flush(TablesStore(session.connection), now_ms=later)
+        (facts,) = [facts for kind, facts, _ in w.leaves(two.port) if kind == "denials.summed"]
+        assert facts["count"] == 16 - 5
+        assert "many-refusals" in {pair.name for pair in two.ask(GatherFacts()).critical}
+        assert two.ask(VerifyLog()).open_intents == 0
 
 
 @pytest.mark.parametrize("which", ["taken", "away", "not there"])
