@@ -53,23 +53,29 @@ def dump(value: Any) -> Any:
     kind: type = type(value)
     if kind in _AS_THEY_ARE:
         return value
-    if isinstance(value, enum.StrEnum):
-        return value.value
-    if isinstance(value, bytes):
+    if kind is bytes:
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
-    if isinstance(value, tuple):
-        return [dump(item) for item in value]
+    if kind is tuple:
+        return [item if type(item) in _AS_THEY_ARE else dump(item) for item in value]
     fields = _fields(kind)
     if fields is not None:
-        found = {name: dump(getattr(value, name)) for name in fields[0]}
+        found = {name: item if type(item := getattr(value, name)) in _AS_THEY_ARE else dump(item) for name in fields[0]}
         for name, default in fields[1].items():
             item = getattr(value, name)
             if item is not default and (item != default or type(item) is not type(default)):
                 found[name] = dump(item)
         return found
-    if isinstance(value, str | int):
-        return value
-    raise FormatError(f"a port message cannot carry a {kind.__name__}")
+    return value.value if isinstance(value, enum.StrEnum) else _dump_subclass(value)
+
+
+def _dump_subclass(value: Any) -> Any:
+    for plain in (str, int):
+        if isinstance(value, plain):
+            return value
+    for made in (bytes, tuple):
+        if isinstance(value, made):
+            return dump(made(value))
+    raise FormatError(f"a port message cannot carry a {type(value).__name__}")
 
 
 @functools.cache
@@ -229,7 +235,7 @@ def part_in(hint: Any) -> type | None:
 def holds(value: Any, path: str) -> bool:
     """Return whether something stands at a path in a JSON value; in a list, in any of its items. It permits nothing."""
     if isinstance(value, list):
-        return any(holds(item, path) for item in value)
+        return any([holds(item, path) for item in value])  # noqa: C419 - a list is faster, and there are few
     name, _, rest = path.partition(".")
     if not isinstance(value, dict) or name not in value:
         return False

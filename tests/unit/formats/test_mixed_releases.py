@@ -191,3 +191,19 @@ def test_the_greeting_is_what_it_is():
     """Custody of any release has to answer it: nothing is ever added."""
     assert set(opened(filled(Hello))["body"]) == {"protocol", "generation", "size", "release"}
     assert "release" in parts.defaults_of(Welcome)
+
+
+def test_values_of_classes_of_their_own_are_what_they_are_made_of():
+    class Raw(bytes):
+        """Bytes of a library's."""
+
+        __slots__ = ()
+
+    class Row(tuple):
+        """A row of a library's."""
+
+        __slots__ = ()
+
+    assert parts.dump((Raw(b"\xff"), Row(("a", 1)), Purpose.TRAIN)) == ["_w", ["a", 1], "train"]
+    with pytest.raises(FormatError, match="cannot carry a float"):
+        parts.dump(1.5)
