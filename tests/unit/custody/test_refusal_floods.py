@@ -18,13 +18,13 @@ from tests import world as w
 from tests.backends import BACKENDS, behind
 
 OTHER = pwd.getpwnam("nobody").pw_uid
-MANY = 40
+MANY = 16
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """The same with smaller numbers, which spares time."""
-    monkeypatch.setattr(floods, "SINGLY", 10)
+    monkeypatch.setattr(floods, "SINGLY", 4)
 
 
 @pytest.fixture
