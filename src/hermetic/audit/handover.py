@@ -75,14 +75,17 @@ def key_changes(
     return tuple(found)
 
 
-def changed(steps: Iterable[Step], domain: DomainId, proof: Proof) -> Leaf:
-    """Return the entry that a proof of an earlier generation shows, under the end that `steps` name; `check` vouches for those.
+def changed(end: Checkpoint, steps: Iterable[Step], proof: Proof) -> Leaf:
+    """Return the entry that a proof of an earlier generation shows, under the end that one of `steps` names; `end` is what is shown.
 
-    Raises LogTampered, FormatError.
+    Raises LogTampered, FormatError, also where the steps do not lead there.
     """
     leaf = Leaf.parse(proof.leaf)
-    end = next((end for end in _ends(steps, domain) if end.origin.generation == leaf.generation), None)
-    if end is None or leaf.index != proof.index or Checkpoint.parse(proof.checkpoint.text) != end:
+    for step in steps:
+        end = restore_of(end, step).restored
+        if end.origin.generation <= leaf.generation:
+            break
+    if end.origin.generation != leaf.generation or leaf.index != proof.index or Checkpoint.parse(proof.checkpoint.text) != end:
         raise LogTampered("custody tells of a change of keys that is not in what was restored", hint=UNTOLD)
     verify_inclusion(leaf_hash(proof.leaf), proof.index, end.size, proof.path, root=end.root)
     return leaf

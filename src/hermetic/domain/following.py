@@ -1,7 +1,8 @@
 """Pins that follow the keys of log and manifests as they hand over to the next ones (spec/audit-log.md section 5). Pure.
 
 An entry of the log carries the old key's signature over the new key. Whoever trusts the old key may trust the new one from there on,
-and the old one up to there: a checkpoint that a key signed alone, of a larger log than the one it handed over, is refused.
+and the old one up to there: a checkpoint that a key signed alone, of a larger log than the one it handed over, is refused. A key hands
+over once: in another generation only after a person has said that the restore from before is meant (`Pins.restored`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,14 @@ def follow_all(pins: Pins, leaves: Iterable[Leaf], *, first: bool) -> Pins:
     return pins
 
 
+def vouched(pins: Pins, leaves: Iterable[Leaf]) -> Pins:
+    """Follow the changes of a log that a person vouches for, whatever its keys did in one that a restore gave up. Raises LogTampered."""
+    leaves = list(leaves)
+    changed = (leaf for leaf in leaves if leaf.kind == LOG_KEY_CHANGED)
+    before = [str(LogKeyChange.of(leaf, Origin(DomainId(pins.domain), leaf.generation)).old) for leaf in changed]
+    return follow_all(pins.in_force(*before), leaves, first=False)
+
+
 def keys_for(pins: Pins, size: int) -> list[VerifierKey]:
     """Return the log keys whose signature counts for a checkpoint of `size` entries: those that had not handed over before."""
     return [VerifierKey.parse(text) for text in pins.log_keys if size <= pins.log_key_ends.get(text, size)]
@@ -68,6 +77,12 @@ def _log(pins: Pins, change: LogKeyChange, *, first: bool) -> Pins:
         raise LogTampered(
             f"the log's key handed over at entry {change.index}, and had done so at {pins.log_key_ends[old] - 1} already",
             hint="somebody else has the old key: keep both states as evidence, and compare with an anchor outside",
+        )
+    if any(VerifierKey.parse(text).public == change.old.public for text in pins.log_key_ends.keys() - {old}):
+        raise LogTampered(
+            "the log's key handed over in another generation already, and does so again: custody was restored from before that, or "
+            "somebody has the old key",
+            hint=WAY_OUT,
         )
     keys = tuple(dict.fromkeys((*pins.log_keys, old, str(change.new))))
     return replace(pins, log_keys=keys, log_key_ends={**pins.log_key_ends, old: end})

@@ -24,7 +24,7 @@ from hermetic.formats.binary_text import from_base64url, to_base64url
 from hermetic.formats.messages.greeting import Hello
 from hermetic.formats.messages.versions import OpenVersions
 from hermetic.formats.release import RELEASE
-from hermetic.ids import DomainId, Ref
+from hermetic.ids import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -109,7 +109,8 @@ class PinKeeper:
         """
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
         place = (checkpoint.origin.generation, checkpoint.size, welcome.checkpoint)
-        self._move(lambda pins: pins.restored(*place, (welcome.log_key, keys)))
+        changes = list(_changes(welcome))
+        self._move(lambda pins: following.vouched(pins, changes).restored(*place, (welcome.log_key, keys)))
         self.flush()
 
     def follow(self, leaves: Iterable[Leaf]) -> None:
@@ -243,15 +244,15 @@ class PinKeeper:
 
 
 def _changes(welcome: Welcome) -> Iterator[Leaf]:
-    """Yield the changes of keys that a welcome tells, each proven under its checkpoint, or under what its restores name (which
-    `_continued` checks before any pin moves). Raises as `verify_receipt`."""
+    """Yield the changes of keys that a welcome tells, each proven under its checkpoint, or under what its restores name, which are
+    proven under it themselves. Raises as `verify_receipt`."""
     text = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass")).text
     for receipt in welcome.key_changes:
         proof = Proof.parse(receipt.proof.encode("utf-8", "surrogatepass"), leaf=None)
         if (proof.leaf, proof.index) != (receipt.leaf, receipt.index):
             raise LogTampered("custody tells of a change of keys that is not in its log", hint="run `hermetic log verify`")
         if receipt.generation != welcome.generation:
-            yield handover.changed(_steps(welcome), DomainId(welcome.domain), proof)
+            yield handover.changed(Checkpoint.parse(text), _steps(welcome), proof)
             continue
         if proof.checkpoint.text != text:
             raise LogTampered("custody tells of a change of keys that is not in its log", hint="run `hermetic log verify`")

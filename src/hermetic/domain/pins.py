@@ -120,12 +120,16 @@ class Pins:
         What was seen before stays to be compared; that the log's key handed over is forgotten, since it is in force again. Raises
         SignatureError for another manifest key by an id that is pinned.
         """
-        public = VerifierKey.parse(keys[0]).public
-        ends = {text: end for text, end in self.log_key_ends.items() if VerifierKey.parse(text).public != public}
-        changed = self.given_up().with_checkpoint(generation, size, note)
+        changed = self.in_force(keys[0]).given_up().with_checkpoint(generation, size, note)
         for key_id, manifest_key in keys[1].items():
             changed = changed.with_manifest_key(key_id, manifest_key)
-        return replace(changed, log_keys=tuple(dict.fromkeys((*changed.log_keys, keys[0]))), log_key_ends=ends)
+        return replace(changed, log_keys=tuple(dict.fromkeys((*changed.log_keys, keys[0]))))
+
+    def in_force(self, *log_keys: str) -> Pins:
+        """Forget that keys of the log handed over, by their public parts: a person vouches for a log in which they did not."""
+        publics = {VerifierKey.parse(text).public for text in log_keys}
+        ends = {text: end for text, end in self.log_key_ends.items() if VerifierKey.parse(text).public not in publics}
+        return replace(self, log_key_ends=ends)
 
     def merged(self, other: Pins) -> Pins:
         """Return pins as far on as either. Raises nothing: what contradicts is found when it is next compared with custody.

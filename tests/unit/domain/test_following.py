@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from hermetic.audit.chain import ManifestKey, manifest_change_facts
 from hermetic.audit.leaf import Entry
 from hermetic.audit.log import Log
-from hermetic.audit.note import Origin, VerifierKey
+from hermetic.audit.note import Note, Origin, VerifierKey
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.receipts import verify_receipt
 from hermetic.audit.store import MemoryStore
+from hermetic.audit.tree import leaf_hash
 from hermetic.crypto.secret import Secret
 from hermetic.crypto.sign import SigningKey
 from hermetic.domain import following
@@ -25,6 +27,7 @@ from hermetic.errors import LogTampered, SignatureError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.base import Receipt
+from hermetic.formats.messages.greeting import Restore
 from hermetic.formats.messages.log import Anchor, ExportLog, VerifyLog
 from hermetic.formats.messages.signing import RotateSigningKey
 from tests import world as w
@@ -140,6 +143,68 @@ def test_an_old_key_hands_over_once(world):
     forger.change_key(store, SigningKey.generate(), now_ms=w.START)
     with pytest.raises(LogTampered, match="had done so"):
         following.follow(pins, forger.leaf(store, 1))
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_whoever_has_a_key_that_handed_over_brings_in_no_other_across_a_restore(world, generation):
+    """An attacker with the log's key of before says that custody was restored, admits every loss, and hands over to their own."""
+    thief = world.custodian()
+    taken, keys, theirs = thief.log._signer, LogKeys(Secret.random(32)), SigningKey.generate()
+    thief.close()
+    with world.connect() as connection:
+        rotate(connection, "log")
+        w.seal(connection)
+        keeper, genuine = connection.pins, connection.welcome
+        seen, before = keeper.seen, keeper.pins
+        origins = Origin(world.domain, 1), Origin(world.domain, 2)
+        past = MemoryStore()  # a first generation that never was
+        first = Log(origins[0], taken, keys)
+        first.begin(past, now_ms=w.START)
+        first.change_key(past, theirs, now_ms=w.START)
+        end = Log(origins[0], theirs, keys).head(past)[0]
+        store, log = MemoryStore(), Log(origins[1], taken if generation == 2 else theirs, keys)
+        log.begin(store, now_ms=w.START, restored=(end, seen))
+        if generation == 2:
+            _, log = log.change_key(store, theirs, now_ms=w.START)
+        proof, step = log.receipt(store, 1 if generation == 2 else 0), log.receipt(store, 0)
+        if generation == 1:
+            note = Note.parse(past.head(1).note.encode())
+            proof = replace(proof, leaf=first.raw(past, 1), index=1, path=(leaf_hash(first.raw(past, 0)),), checkpoint=note)
+        welcome = replace(
+            genuine,
+            generation=2,
+            log_key=str(VerifierKey(str(origins[1]), theirs.public)),
+            checkpoint=str(log.head(store)[1]),
+            restores=(Restore(step.leaf, step.path),),
+            key_changes=(Receipt(generation, 1, proof.leaf, bytes(proof).decode()),),
+        )
+        with pytest.raises(LogTampered, match="handed over"):
+            keeper.meet(welcome, None)
+        assert keeper.pins == before
+
+
+def test_a_change_in_a_generation_that_custodys_log_does_not_lead_to_brings_in_no_key(world):
+    """An attacker with the key of manifests of before, but none of the log's, shows a restore that never was."""
+    thief = world.custodian()
+    taken, old_id, keys, theirs = thief.signer.key, thief.signer.key_id, LogKeys(Secret.random(32)), SigningKey.generate()
+    thief.close()
+    with world.connect() as connection:
+        rotate(connection, "manifest")
+        keeper = connection.pins
+        before, store = keeper.pins, MemoryStore()
+        past = Log(Origin(world.domain, 5), theirs, keys)
+        past.begin(store, now_ms=w.START, restored=(keeper.seen, keeper.seen))
+        facts = manifest_change_facts(world.domain, (old_id, taken), ManifestKey(w.fresh(), theirs.public))
+        past.append(store, [Entry("manifest.key-changed", facts)], now_ms=w.START)
+        end, proof = past.head(store)[0], past.receipt(store, 1)
+        after = Log(Origin(world.domain, 6), theirs, keys)
+        after.begin(store, now_ms=w.START, restored=(end, end))
+        step = Restore(after.raw(store, 0), ())
+        change = Receipt(5, 1, proof.leaf, bytes(proof).decode())
+        for restores in ((step,), ()):
+            with pytest.raises(LogTampered):
+                keeper.meet(replace(connection.ask(keeper.greeting()), restores=restores, key_changes=(change,)), None)
+        assert keeper.manifest_keys.keys() == before.manifest_keys.keys()
 
 
 def test_a_key_that_nobody_pinned_hands_over_nothing(world):

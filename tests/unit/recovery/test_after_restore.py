@@ -268,6 +268,21 @@ def test_a_key_that_handed_over_signs_a_restored_log_on_a_persons_word_only(worl
         world.connect().close()
 
 
+def test_a_key_that_handed_over_does_so_again_in_a_restored_log_on_a_persons_word_only(world, tmp_path):
+    """Else whoever took it would hand over to a key of theirs, and sign with that one."""
+    elsewhere, digest = older_copy_comes_back(world, tmp_path, hides=False, uses=("log",))
+    rotate(world, "log")
+    as_elsewhere(world, elsewhere)
+    for _ in range(2):
+        with pytest.raises(LogTampered, match="does so again") as refused:
+            world.connect()
+        assert "hermetic log restored" in refused.value.hint
+    restored.accept(here(world), digest)
+    for _ in range(2):
+        with world.connect() as connection:
+            assert connection.pins.verified(w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER).receipt)
+
+
 def test_custody_that_was_never_restored_says_nothing_of_it(world):
     with pytest.raises(NotFound, match="never restored"):
         restored.look(here(world))
