@@ -13,9 +13,12 @@ Python runs one thread at a time, and most of what a data key costs is computing
 What holds:
 1. A helper never decides, reads nothing and writes nothing: the database, the log and every check of a request stay with custody.
 2. It gets keys over a socket pair that nobody else has, never by environment or arguments; it has no core dumps; it wipes them after
-   each request, and when the other end closes.
+   each request, and when the other end closes. It ends when custody is gone, also where a child that custody forked keeps the line.
 3. Nothing depends on it. What it does not answer (it could not start, was killed, stands still, or met an error) is worked out in
-   custody's own process, where the same error has its own words.
+   custody's own process, where the same error has its own words. What failed once, however, is ended: what it might say later would
+   be taken for the answer to something else.
+4. It is of the same release as custody, which it says before it gets anything to do: the one on disk may be newer than the one that
+   runs. It imports from no places that custody's interpreter was told to leave out.
 
 Messages are pickles, as between any two processes of `multiprocessing`: both ends are ours, and each could do to the other what it
 likes anyway.
@@ -24,16 +27,20 @@ likes anyway.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import queue
 import resource
+import socket
+import struct
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from hermetic.crypto.secret import Secret
 from hermetic.errors import HermeticError
+from hermetic.formats.release import RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +56,8 @@ KEY: Final = 32
 IDLE_S: Final = 20.0  # how long a helper is kept for the next job
 ANSWER_S: Final = 30.0  # how long custody waits for a page: it takes milliseconds
 MOST: Final = 2  # helpers of one process; beyond, whoever writes is the limit
-READY: Final = "ready"
+LOOK_S: Final = 5.0  # how often a helper looks whether custody is there
+READY: Final = ("ready", RELEASE)
 CODE: Final = "from hermetic.custody.rewrap_helper import main; main()"
 logger = logging.getLogger("hermetic")
 
@@ -66,10 +74,12 @@ class Helper:
         import subprocess  # noqa: PLC0415 - commands that rewrap nothing start without
         from multiprocessing.connection import Pipe  # noqa: PLC0415 - as above
 
+        command = interpreter()
         self._line, theirs = Pipe()
+        limit_waiting(self._line.fileno())
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, a constant and a number
-                [sys.executable, "-P", "-c", CODE, str(theirs.fileno())],
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, a constant and numbers
+                [*command, "-c", CODE, str(theirs.fileno()), str(os.getpid())],
                 env={name: value for name, value in os.environ.items() if not name.startswith("HERMETIC_")},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -107,12 +117,15 @@ class Helper:
 
     @contextlib.contextmanager
     def _or_gone(self) -> Iterator[None]:
-        """End a helper that failed once: what it might say later would be taken for the answer to something else."""
+        """End a helper that failed once, in whichever way (3)."""
         try:
             yield
         except (OSError, EOFError, Gone):
             self.close()
             raise Gone from None
+        except BaseException:
+            self.close()
+            raise
 
     def _answer(self) -> Any:
         if self._line.poll(ANSWER_S):
@@ -164,9 +177,9 @@ class Helpers:
         return helper
 
     def _taken(self) -> Helper | None:
+        if self._pid != os.getpid():  # these are the parent's, and so is whoever had the lock
+            self._lock, self._pid, self._idle = threading.Lock(), os.getpid(), {}
         with self._lock:
-            if self._pid != os.getpid():  # the parent's
-                self._pid, self._idle = os.getpid(), {}
             if not self._idle:
                 return None
             helper, timer = self._idle.popitem()
@@ -178,7 +191,10 @@ class Helpers:
         timer.daemon = True
         with self._lock:
             self._idle[helper] = timer
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # no more threads: then nobody would end it
+            self._retire(helper)
 
     def _retire(self, helper: Helper) -> None:
         with self._lock:
@@ -187,17 +203,45 @@ class Helpers:
         helper.close()
 
 
+def interpreter() -> list[str]:
+    """Return the command of an interpreter like this one, without code. Raises OSError where this program is none."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise OSError(errno.ENOEXEC, "this program is no Python interpreter")
+    if sys.flags.isolated:
+        return [sys.executable, "-I"]
+    told = {"-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
+    return [sys.executable, "-P", *(flag for flag, is_set in told.items() if is_set)]
+
+
+def limit_waiting(descriptor: int) -> None:
+    """Have a socket wait for no more than ANSWER_S, also to send, and in the middle of a message."""
+    spent = struct.pack("ll", *(int(part) for part in (ANSWER_S // 1, ANSWER_S % 1 * 1_000_000)))
+    with socket.socket(fileno=os.dup(descriptor)) as line:
+        for what in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            line.setsockopt(socket.SOL_SOCKET, what, spent)
+    os.set_blocking(descriptor, True)
+
+
 def main() -> None:
-    """Be a helper; the argument is the number of the file descriptor to talk over."""
+    """Be a helper; the arguments are the number of the file descriptor to talk over, and custody's process id."""
     from multiprocessing.connection import Connection  # noqa: PLC0415 - as above
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write keys to a disk
     with Connection(int(sys.argv[1])) as line, contextlib.suppress(EOFError, OSError):  # custody is gone
+        custody = int(sys.argv[2])
         while True:
-            _serve(line, line.recv())
+            _serve(line, _heard(line, custody), custody)
 
 
-def _serve(line: Connection, job: Job) -> None:
+def _heard(line: Connection, custody: int) -> Any:
+    """Return the next message. Raises EOFError when custody hung up, or is gone."""
+    while not line.poll(LOOK_S):
+        if os.getppid() != custody:
+            raise EOFError
+    return line.recv()
+
+
+def _serve(line: Connection, job: Job, custody: int) -> None:
     from hermetic.custody.rewrap_rows import RowMover  # noqa: PLC0415 - as above
 
     keys = [Secret(bytes(KEY)) for _ in range(3)]
@@ -207,7 +251,7 @@ def _serve(line: Connection, job: Job) -> None:
         mac, old, new = keys
         with RowMover(job, mac, (old, new)) as mover:
             line.send(READY)
-            while (rows := line.recv()) is not None:
+            while (rows := _heard(line, custody)) is not None:
                 line.send(_answer(mover, rows))
     finally:
         for key in keys:

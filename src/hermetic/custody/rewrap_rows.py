@@ -83,4 +83,6 @@ def asset_of(row: Stored, key_id: str) -> str:
     asset = row[-1]
     if asset is None:
         raise RowTampered(f"the version of data key {key_id} is gone", hint="it was deleted by hand: run `hermetic log verify`")
+    if not isinstance(asset, str) or not asset.isascii():
+        raise RowTampered(f"the version of data key {key_id} has no asset", hint="it was changed by hand: run `hermetic log verify`")
     return str(asset)

@@ -45,7 +45,7 @@ def follow_all(pins: Pins, leaves: Iterable[Leaf], *, first: bool) -> Pins:
 
 
 def vouched(pins: Pins, leaves: Iterable[Leaf]) -> Pins:
-    """Follow the changes of a log that a person vouches for, whatever its keys did in one that a restore gave up. Raises LogTampered."""
+    """Follow changes in a log that a person vouches for, whatever its keys did in one that a restore gave up. Raises LogTampered."""
     leaves = list(leaves)
     changed = (leaf for leaf in leaves if leaf.kind == LOG_KEY_CHANGED)
     before = [str(LogKeyChange.of(leaf, Origin(DomainId(pins.domain), leaf.generation)).old) for leaf in changed]

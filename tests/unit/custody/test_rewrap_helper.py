@@ -10,13 +10,14 @@ import sys
 import threading
 from multiprocessing.connection import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hermetic.crypto.secret import Secret
 from hermetic.custody import pacing, rewrap_helper, rewrapping
 from hermetic.custody.rewrap_helper import Gone, Helper, Helpers
-from hermetic.custody.rewrap_rows import Job, RowMover
+from hermetic.custody.rewrap_rows import Job, RowMover, asset_of
 from hermetic.db import tables
 from hermetic.errors import RowTampered
 from hermetic.formats.messages import keys
@@ -165,6 +166,12 @@ def test_a_row_changed_by_hand_is_told_in_custodys_words(port, pages):
     assert len(waiting(port)) == 1
 
 
+@pytest.mark.parametrize("asset", [None, "\N{LATIN SMALL LETTER A WITH ACUTE}", b"raw", 7])
+def test_what_stands_beside_a_row_and_is_no_id_is_a_change_by_hand(asset):
+    with pytest.raises(RowTampered, match=r"is gone|has no asset"):
+        asset_of(("a", asset), "k1")
+
+
 @contextlib.contextmanager
 def looked_up(port):
     """A job, its three keys, and the rows."""
@@ -188,6 +195,82 @@ def begun(port):
             yield helper, given, rows
         finally:
             helper.close()
+
+
+def test_one_that_reads_no_more_keeps_nobody_waiting(port, monkeypatch):
+    """A page is more than what lies between two processes: sending waits as well."""
+    with begun(port) as (helper, _, rows):
+        monkeypatch.setattr(rewrap_helper, "ANSWER_S", 0.2)
+        rewrap_helper.limit_waiting(helper._line.fileno())
+        os.kill(helper._process.pid, signal.SIGSTOP)
+        with pytest.raises(Gone):
+            helper.moved([*rows, [b"x" * 4_000_000]])
+        assert helper._process.returncode is not None
+
+
+def test_one_of_another_release_is_given_nothing_to_do(port, pages, monkeypatch, caplog):
+    """As after an upgrade under a service that runs: what it would write is of the new release."""
+    kek = rotated(port)
+    monkeypatch.setattr(rewrap_helper, "READY", ("ready", "0.0.9"))
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert pages == ["here"] * 3
+    assert "rewrapped without" in caplog.text
+
+
+def test_whatever_goes_wrong_its_next_answer_is_to_no_other_question(port, pages, monkeypatch):
+    kek = rotated(port)
+    plain, failed = Helper._answer, []
+
+    def short_of_memory(self):
+        if pages and not failed:
+            failed.append(self)
+            raise MemoryError
+        return plain(self)
+
+    monkeypatch.setattr(Helper, "_answer", short_of_memory)
+    with pytest.raises(MemoryError):
+        port.ask(keys.RewrapKey(kek))
+    assert waiting(port) == []
+    assert failed[0]._process.returncode is not None
+    assert port.ask(keys.RewrapKey(kek)).left == 0
+
+
+def test_it_ends_when_custody_is_gone_though_a_child_of_custody_has_its_line(port, monkeypatch):
+    """A program that forked has every file of custody's, and may stay."""
+    ours, theirs = Pipe()
+    monkeypatch.setattr(rewrap_helper, "LOOK_S", 0.01)
+    monkeypatch.setattr(sys, "argv", ["-c", str(os.dup(theirs.fileno())), "1"])  # somebody else's child
+    with ours, theirs:
+        rewrap_helper.main()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"isolated": 1}, "-I"), ({"ignore_environment": 1}, "-E"), ({"no_user_site": 1}, "-s"), ({}, "-P")]
+)
+def test_it_imports_from_no_more_places_than_custody(monkeypatch, flags, expected):
+    names = ("isolated", "ignore_environment", "no_user_site")
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(**{name: flags.get(name, 0) for name in names}))
+    said = rewrap_helper.interpreter()
+    assert said[0] == sys.executable
+    assert said[-1] == expected
+    assert "-P" in said or "-I" in said
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_program_that_is_no_interpreter_is_not_started_again(port, pages, monkeypatch, caplog, frozen):
+    kek = rotated(port)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    monkeypatch.setattr(sys, "executable", sys.executable if frozen else None)
+    assert port.ask(keys.RewrapKey(kek)).moved == COUNT
+    assert pages == ["here"] * 3
+    assert "rewrapped without" in caplog.text
+
+
+def test_a_forked_child_does_not_wait_for_the_parents_threads():
+    helpers = Helpers()
+    helpers._lock.acquire()
+    helpers._pid = os.getppid()  # as it is after a fork, while another thread of the parent had the lock
+    helpers.close()
 
 
 def test_keys_are_in_neither_arguments_nor_environment_and_no_core_is_written(port, monkeypatch):
@@ -252,10 +335,10 @@ def test_keys_are_wiped(port, monkeypatch, ending):
                     os.write(ours.fileno(), key.view())
                 if ending == "the request ends":
                     ours.send(None)
-                    rewrap_helper._serve(theirs, job)
+                    rewrap_helper._serve(theirs, job, os.getppid())
             if ending == "custody hangs up":
                 with pytest.raises((EOFError, OSError)):
-                    rewrap_helper._serve(theirs, job)
+                    rewrap_helper._serve(theirs, job, os.getppid())
     assert [len(key) for key in seen] == [0, 0, 0]
 
 
