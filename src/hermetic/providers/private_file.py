@@ -76,9 +76,25 @@ def wipe(path: Path) -> bool:
 
 
 def wipe_leftovers(path: Path) -> int:
-    """Wipe what crashes left of `path` under temporary names; returns how many there were. Nobody may be writing it now."""
+    """Wipe what crashes left of `path` under temporary names; returns how many there were. Nobody may be writing it now.
+
+    A name that a new file has beside its own, since `write` was cut before it took it away, is only taken away.
+    """
     left = [item for item in path.parent.glob(f".{path.name}.*") if _TEMPORARY.fullmatch(item.name.removeprefix(f".{path.name}."))]
-    return sum(_wipe(item, item) for item in left)
+    return sum(_unlink(item) if _is_one_file(item, path) else _wipe(item, item) for item in left)
+
+
+def _is_one_file(one: Path, other: Path) -> bool:
+    with _translated("look at", one), contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(one.lstat(), other.lstat())
+    return False
+
+
+def _unlink(name: Path) -> bool:
+    with _translated("remove", name):
+        name.unlink(missing_ok=True)
+        _sync_folder(name.parent)
+    return True
 
 
 def _wipe(path: Path, aside: Path) -> bool:

@@ -115,6 +115,25 @@ def test_a_wipe_that_is_cut_leaves_no_half_of_a_file_in_its_place(tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_was_cut_off_before_it_lost_its_temporary_name_is_not_wiped(tmp_path, monkeypatch):
+    """Both names are one file: a private key in use, or a root, would be overwritten under its own name."""
+    path = tmp_path / "f"
+
+    def cut(self, *_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(path), "unlink", cut)
+        private_file.write(path, b"secret", replace=False)
+    monkeypatch.undo()
+    assert len(list(tmp_path.iterdir())) == 2
+    (other := tmp_path / ".f.0123456789abcdef").write_bytes(b"an older one")
+    other.chmod(0o600)
+    assert private_file.wipe_leftovers(path) == 2
+    assert list(tmp_path.iterdir()) == [path]
+    assert private_file.read(path, 10) == b"secret"
+
+
 def test_only_a_file_of_ours_is_wiped(tmp_path):
     (tmp_path / "f").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "f")
