@@ -119,14 +119,18 @@ def _opened(raw: bytes, hearing: Hearing) -> tuple[type, dict[str, Any]]:
 
 
 def _check_critical(cls: type, named: object, body: object) -> None:
-    """Raise Unsupported where an answer names what this release does not know, FormatError where it is no such list."""
+    """Raise Unsupported where an answer names what this release does not know, FormatError where it is no such list.
+
+    Of what is not known only the first is looked for in the body: somebody may have named a hundred thousand.
+    """
     if not isinstance(named, list) or not named or not all(isinstance(path, str) for path in named):
         raise FormatError("crit: expected a list of names")
-    if sorted(set(named)) != named or not all(parts.holds(body, path) for path in named):
+    unknown = [path for path in named if path not in parts.paths(cls)]
+    known = [path for path in named if path in parts.paths(cls)]
+    if sorted(set(named)) != named or not all(parts.holds(body, path) for path in (*unknown[:1], *known)):
         raise FormatError("crit: names are in order, once each, and in the body")
-    for path in named:
-        if path not in parts.paths(cls):
-            raise Unsupported(f"custody's answer has {path[:64]!r}, which this release would have to understand", hint=CLIENT.hint)
+    if unknown:
+        raise Unsupported(f"custody's answer has {unknown[0][:64]!r}, which this release would have to understand", hint=CLIENT.hint)
 
 
 def _class_of(name: str) -> type | None:

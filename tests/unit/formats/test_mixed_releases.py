@@ -130,6 +130,19 @@ def test_a_list_of_critical_fields_that_is_none_is_refused(named):
         codec.decode(closed(opened(filled(versions.Opened)) | {"crit": named}))
 
 
+def test_a_list_of_very_many_critical_fields_costs_one_look(monkeypatch):
+    """Custody reads whatever is sent to it, also an answer: each name would be looked for in all of a long list."""
+    names = [f"k{number:03}" for number in range(500)]
+    outer = opened(filled(versions.Opened))
+    outer["body"]["released"] += [dict.fromkeys(names, 0)]
+    outer["crit"] = ["purpose", *(f"released.{name}" for name in names)]
+    looks, plain = [], parts.holds
+    monkeypatch.setattr(parts, "holds", lambda value, path: looks.append(path) or plain(value, path))
+    with pytest.raises(Unsupported, match=r"released\.k000"):
+        codec.decode(closed(outer))
+    assert {look for look in looks if look.startswith(("released", "purpose"))} == {"released.k000", "purpose"}
+
+
 def test_a_request_has_no_such_list_since_all_of_it_is_critical():
     with pytest.raises(FormatError, match="everything is critical"):
         codec.decode(closed(opened(OPEN) | {"crit": ["refs"]}))
