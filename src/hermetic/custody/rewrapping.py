@@ -229,7 +229,7 @@ def _write(campaign: _Campaign, bulk: Bulk, page: Page) -> int:
         facts: dict[str, JsonValue] = {"key": kek_id, "number": campaign.number, "count": len(ids), "list": to_base64url(listed)}
         facts["policies"] = sorted(campaign.caller.policies)
         work.log(Entry("key.rewrapped", facts, _hidden(campaign)))
-    campaign.call.custodian.pace.took(perf_counter() - start)
+        campaign.call.custodian.pace.took(perf_counter() - start)
     if campaign.call.custodian.pace.merge_due(len(ids)):
         call.custodian.database.checkpoint()
     return len(ids)

@@ -20,8 +20,8 @@ def after(*seconds):
 
 
 def test_a_slow_write_halves_what_follows():
-    assert after(0.021) == START // 2
-    assert after(*[0.001] * QUICK_RUN, 0.021) == 250  # half of 550, in steps of 50
+    assert after(0.021) == 200  # half of 500, in steps of 100
+    assert after(*[0.001] * QUICK_RUN, 0.021) == 300
     assert after(*[1.0] * 50) == LEAST
 
 
@@ -29,7 +29,7 @@ def test_quick_writes_grow_it_again_one_step_after_a_run_of_them():
     assert after(*[0.001] * (QUICK_RUN - 1)) == START
     assert after(*[0.001] * QUICK_RUN) == START + STEP
     assert after(*[SLOW_S] * QUICK_RUN * 100) == MOST
-    assert after(*[0.001] * (QUICK_RUN - 1), 0.021, *[0.001] * (QUICK_RUN - 1)) == START // 2  # a run is without a slow one
+    assert after(*[0.001] * (QUICK_RUN - 1), 0.021, *[0.001] * (QUICK_RUN - 1)) == 200  # a run is without a slow one
 
 
 @pytest.mark.parametrize("each_s", [0.00002, 0.0001, 0.0002])
