@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pwd
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
 from hermetic.audit import floods
+from hermetic.custody import concerned
+from hermetic.db import tables
 from hermetic.errors import NotFound, PolicyDenied
 from hermetic.formats.messages import keys
 from hermetic.formats.messages.catalogue import ShowVersion
@@ -98,3 +102,20 @@ def test_a_process_that_dies_takes_no_count_with_it_and_several_share_one(world,
     w.seal(world.port(), "dataset/third", DataClass.INTERNAL)  # another one writes it
     ((_, facts, _),) = entries(owner, "denials.summed")
     assert len(singly(owner)) + facts["count"] == MANY
+
+
+def test_what_is_not_there_is_looked_for_by_an_index(owner):
+    """A refusal that reads all versions of a domain would let who is refused keep custody busy."""
+    kept = owner._custodian
+    with kept.database.read(kept.row_keys) as session:
+        (version,) = session.connection.execute(sa.select(tables.version.c.id).limit(1)).one()
+        for text in (version, version[:4], version[:25]):
+            assert [*concerned._ids(session, tables.version, text)] == [version]
+        assert [*concerned._ids(session, tables.version, "zzzz")] == []
+        asked = []
+        told = SimpleNamespace(connection=SimpleNamespace(execute=lambda query: asked.append(query) or ()))
+        assert [*concerned._ids(told, tables.version, version)] == []
+        plan = session.connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {asked[0].compile(session.connection, compile_kwargs={'literal_binds': True})}".replace("%%", "%")
+        ).all()
+        assert all(row[3].startswith("SEARCH") for row in plan)
