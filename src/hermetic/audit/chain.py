@@ -21,6 +21,8 @@ from hermetic.errors import FormatError, LogTampered, SignatureError
 from hermetic.formats.binary_text import from_base64url, to_base64url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hermetic.audit.leaf import Leaf
     from hermetic.audit.note import Origin
     from hermetic.crypto.sign import Signer
@@ -150,6 +152,16 @@ class KeyChain:
         last = max(number for number, start in enumerate(self.starts) if start <= size)
         both = last > 0 and self.starts[last] == size
         return self.keys[last - 1 : last + 1] if both else [self.keys[last]]
+
+
+def key_after(first: Leaf, changes: Iterable[Leaf], origin: Origin) -> VerifierKey:
+    """Return the key in force in a generation with this first leaf and these changes of keys, in order. Raises LogTampered."""
+    chain = KeyChain(origin)
+    chain.begin(first)
+    for leaf in changes:
+        if (leaf.kind, leaf.generation) == (LOG_KEY_CHANGED, origin.generation):
+            chain.change(leaf)
+    return chain.keys[-1]
 
 
 def _key_of(leaf: Leaf, name: str, origin: Origin) -> VerifierKey:

@@ -95,7 +95,7 @@ class PinKeeper:
                 hint="domain.json or the custody folder was replaced: restore it from a backup",
             )
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
-        followed = following.follow_all(self._pins, _changes(welcome), first=not self._pins.log_keys)
+        followed = following.follow_all(self._pins, changes_of(welcome), first=not self._pins.log_keys)
         changed = followed.trusting((welcome.log_key,), keys)
         checkpoint, lost = self._continued(welcome)
         now = known if check is None else check.hex()
@@ -105,12 +105,11 @@ class PinKeeper:
     def vouched(self, welcome: Welcome, checkpoint: Checkpoint) -> None:
         """Go over to the later generation of a welcome, since a person vouches for the restore it began with; durably (`restored`).
 
-        Raises SignatureError.
+        Keys of manifests come only by what the log says, which the person vouches for: custody's list of them is not on it.
+        Raises LogTampered.
         """
-        keys = {pair.name: pair.value for pair in welcome.manifest_keys}
-        place = (checkpoint.origin.generation, checkpoint.size, welcome.checkpoint)
-        changes = list(_changes(welcome))
-        self._move(lambda pins: following.vouched(pins, changes).restored(*place, (welcome.log_key, keys)))
+        place, changes = (checkpoint.origin.generation, checkpoint.size, welcome.checkpoint), list(changes_of(welcome))
+        self._move(lambda pins: following.vouched(pins, changes).restored(*place, (welcome.log_key, {})))
         self.flush()
 
     def follow(self, leaves: Iterable[Leaf]) -> None:
@@ -243,7 +242,7 @@ class PinKeeper:
             self._dirty, self._at_once, self._written_ms = False, False, self._clock()
 
 
-def _changes(welcome: Welcome) -> Iterator[Leaf]:
+def changes_of(welcome: Welcome) -> Iterator[Leaf]:
     """Yield the changes of keys that a welcome tells, each proven under its checkpoint, or under what its restores name, which are
     proven under it themselves. Raises as `verify_receipt`."""
     text = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass")).text

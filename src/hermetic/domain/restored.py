@@ -3,7 +3,8 @@
 Pins refuse custody that was restored from a copy which lacks what they saw, unless the restore says so, and one whose log is signed
 by a key that does not lead back to theirs. Nobody can tell such a restore from an attacker with an old copy but the person who did it.
 So `look` shows what custody says, with the digest of the entry that says it, to both; they compare the digests over something else
-than this custody, and `accept` takes the restore with exactly that digest. What was seen before stays in the pins: `log verify` goes
+than this custody, and `accept` takes the restore with exactly that digest, and of keys those that it leads to: the one it names for
+the log, and what that and pinned keys hand over to. What was seen before stays in the pins: `log verify` goes
 on to name it as lost.
 
     look(Here(start, home))              -> Statement           compares nothing with pins, and changes nothing
@@ -16,11 +17,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hermetic.audit import handover
+from hermetic.audit.chain import key_after
+from hermetic.audit.leaf import Leaf
 from hermetic.audit.note import Checkpoint, Note, VerifierKey, open_note
 from hermetic.audit.tree import leaf_hash
 from hermetic.domain import project
 from hermetic.domain.connect import Connection
 from hermetic.domain.custody_place import URL, place_of
+from hermetic.domain.pinned import changes_of
 from hermetic.errors import Conflict, IntegrityError, NotFound, SignatureError, UsageError
 
 if TYPE_CHECKING:
@@ -111,6 +115,8 @@ def _said(connection: Connection) -> tuple[Statement, Checkpoint, Welcome]:
     if (end.origin.domain, str(end.origin)) != (welcome.domain, key.name):
         raise SignatureError("the log of this custody is signed for another one", hint="do not use it")
     restore = handover.restore_of(end, step)
+    if key_after(Leaf.parse(step.leaf), changes_of(welcome), end.origin) != key:
+        raise SignatureError("the log is signed by another key than the restore's, which does not lead to it", hint="do not use it")
     seen = pins.seen
     statement = Statement(
         digest=leaf_hash(step.leaf).hex(),

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from hermetic.audit.note import Checkpoint, Origin, VerifierKey
+from hermetic.audit.tree import leaf_hash
+from hermetic.crypto.sign import SigningKey
 from hermetic.domain import pins, restored
 from hermetic.domain.pinned import PinKeeper
 from hermetic.errors import Conflict, IntegrityError, LogTampered, NotFound, SignatureError, UsageError
+from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.backup import TakeBackup
+from hermetic.formats.messages.base import Pair
 from hermetic.formats.messages.catalogue import ShowVersion
+from hermetic.formats.messages.greeting import Restore
 from hermetic.formats.messages.signing import RotateSigningKey
 from hermetic.ids import DataClass, Purpose
 from tests import world as w
@@ -151,6 +158,56 @@ def refuse_and_take(world, digest):
         assert w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER).released[0].number == 1
         assert len(connection.pins.earlier) == 1  # and is named by `log verify` for ever
         assert "pin-in-lost-entries" in {pair.name for pair in whole(connection).findings}
+
+
+class Imposter:
+    """Who answers in custody's place, with a welcome of their own."""
+
+    def __init__(self, connection, welcome):
+        self.port, self.pins, self.project = self, connection.pins, connection.project
+        self._welcome = welcome
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def ask(self, _):
+        return self._welcome
+
+
+@pytest.mark.parametrize("brings", ["log", "manifest"])
+def test_the_right_digest_takes_no_key_that_the_restore_does_not_lead_to(world, tmp_path, monkeypatch, brings):
+    """The entry is no secret: whoever has it could show it in a log that they go on with by themselves."""
+    elsewhere, digest = older_copy_comes_back(world, tmp_path, hides=True)
+    with world.connect() as connection:
+        genuine = connection.ask(replace(connection.pins.greeting(), generation=1, size=1))
+    as_elsewhere(world, elsewhere)
+    theirs, leaf = SigningKey.generate(), genuine.restores[0].leaf
+    origin = Origin(world.domain, 2)
+    forged = replace(
+        genuine,
+        log_key=str(VerifierKey(str(origin), theirs.public)),
+        checkpoint=str(Checkpoint(origin, 1, leaf_hash(leaf)).sign(theirs)),
+        restores=(Restore(leaf, ()),),
+        key_changes=(),
+    )
+    if brings == "manifest":
+        planted = Pair(w.fresh(), to_base64url(theirs.public))
+        forged = replace(genuine, manifest_keys=(*genuine.manifest_keys, planted))
+    file = world.home.domain_config(world.domain) / "pins.json"
+    keeper = PinKeeper(file, world.domain)
+    before = keeper.pins
+    project = SimpleNamespace(domain=world.domain)
+    monkeypatch.setattr(restored, "_connected", lambda _: Imposter(SimpleNamespace(pins=keeper, project=project), forged))
+    if brings == "log":
+        with pytest.raises(SignatureError, match="another key"):
+            restored.accept(here(world), digest)
+        assert keeper.pins == before
+    else:
+        restored.accept(here(world), digest)
+        assert keeper.pins.manifest_keys == before.manifest_keys
 
 
 def test_what_a_restore_says_is_lost_is_forgotten_without_being_asked(world, tmp_path):
