@@ -60,8 +60,9 @@ class Note:
         self._path, self._descriptor = folder / f"{SERVING}{secrets.token_hex(8)}", -1
         with suppress(OSError):
             for path in folder.glob(f"{SERVING}*"):
-                if _read(path) is None:
-                    path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    if path.stat().st_size and _read(path) is None:  # an empty one is of a service that starts as well
+                        path.unlink(missing_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             os.write(self._descriptor, json.dumps(_digests(settings.to_body())).encode("ascii"))
@@ -80,13 +81,14 @@ def _running(folder: Path) -> Iterator[dict[str, str]]:
     for path in sorted(folder.glob(f"{SERVING}*")):
         with suppress(OSError, ValueError):  # it ended just now, or has not written yet
             raw = _read(path)
-            if raw is not None:
-                yield {str(name): str(value) for name, value in json.loads(raw).items()}
+            told = None if raw is None else json.loads(raw)
+            if isinstance(told, dict):
+                yield {str(name): str(value) for name, value in told.items()}
 
 
 def _read(path: Path) -> bytes | None:
     """Return the content of a file that somebody has locked, None where nobody has."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

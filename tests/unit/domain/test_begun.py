@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+
 import pytest
 
-from hermetic.domain import config
+from hermetic.domain import begun, config
 from hermetic.domain.serving import SeparatedCustody
 from hermetic.evidence import critical
 from hermetic.formats.messages.domain import GatherFacts
@@ -68,6 +71,26 @@ def test_custodys_own_user_learns_it_of_a_service_beside(running, world, monkeyp
     assert list(folder.glob(".serving.*")) == []
     with world.connect() as beside:
         assert found(beside) == []
+
+
+def test_what_lies_there_and_is_none_of_ours_stops_nobody(tmp_path):
+    settings = config.UserConfig()
+    (empty := tmp_path / ".serving.0").write_bytes(b"")  # of a service that starts in the same moment
+    (tmp_path / ".serving.1").symlink_to(empty)
+    os.mkfifo(tmp_path / ".serving.2")
+    (tmp_path / ".serving.3").mkdir()
+    (tmp_path / ".serving.4").write_text('["of no service"]')
+    with (tmp_path / ".serving.5").open("w+") as locked:
+        locked.write('["locked all the same"]')
+        locked.flush()
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        note = begun.Note(tmp_path, settings)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert {".serving.0", ".serving.5", note._path.name} <= left
+        assert ".serving.4" not in left
+        assert [*begun._running(tmp_path)] == [{}]  # ours, which say nothing
+        note.remove()
+        assert not note._path.exists()
 
 
 def test_who_begins_now_begins_with_it(running, world):
