@@ -139,21 +139,38 @@ class Helpers:
     def __init__(self) -> None:
         self._lock, self._pid = threading.Lock(), os.getpid()
         self._idle: dict[Helper, threading.Timer] = {}
+        self._lent = 0
 
     @contextlib.contextmanager
     def lent(self, job: Job, keys: Keys) -> Iterator[queue.SimpleQueue[Helper]]:
-        """Lend helpers that have the keys of a job, one for each processor but ours; none where none starts."""
-        crew = [helper for _ in range(min(MOST, len(os.sched_getaffinity(0)) - 1)) if (helper := self._begun(job, keys)) is not None]
-        ready: queue.SimpleQueue[Helper] = queue.SimpleQueue()
-        for helper in crew:
-            ready.put(helper)
+        """Lend helpers that have the keys of a job, one for each processor but ours; none where none starts, or others have them."""
+        crew, ready, many = list[Helper](), queue.SimpleQueue[Helper](), self._room()
         try:
+            for _ in range(many):
+                helper = self._begun(job, keys)
+                if helper is not None:
+                    crew.append(helper)
+                    ready.put(helper)
             yield ready
         finally:
             for helper in crew:
                 with contextlib.suppress(Gone):
                     helper.end()
                     self._keep(helper)
+            with self._lock:
+                self._lent -= many
+
+    def _room(self) -> int:
+        """Return how many helpers there may be for one more request, and take note that it has them."""
+        self._look_whose()
+        with self._lock:
+            many = max(0, min(MOST, len(os.sched_getaffinity(0)) - 1) - self._lent)
+            self._lent += many
+        return many
+
+    def _look_whose(self) -> None:
+        if self._pid != os.getpid():  # these are the parent's, and so is whoever had the lock
+            self._lock, self._pid, self._idle, self._lent = threading.Lock(), os.getpid(), {}, 0
 
     def close(self) -> None:
         """End those that wait."""
@@ -177,8 +194,7 @@ class Helpers:
         return helper
 
     def _taken(self) -> Helper | None:
-        if self._pid != os.getpid():  # these are the parent's, and so is whoever had the lock
-            self._lock, self._pid, self._idle = threading.Lock(), os.getpid(), {}
+        self._look_whose()
         with self._lock:
             if not self._idle:
                 return None

@@ -149,6 +149,16 @@ def test_without_a_helper_it_goes_on_and_says_so(port, pages, monkeypatch, caplo
     assert "rewrapped without" in caplog.text
 
 
+def test_several_requests_share_the_helpers_of_a_process(port):
+    helpers = port._custodian.helpers
+    with looked_up(port) as (job, given, _), helpers.lent(job, given) as first:
+        assert first.qsize() == 1
+        with helpers.lent(job, given) as second:
+            assert second.qsize() == 0
+    with helpers.lent(job, given) as third:
+        assert third.qsize() == 1
+
+
 def test_one_processor_has_no_helper(port, pages, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
     assert port.ask(keys.RewrapKey(rotated(port))).moved == COUNT
