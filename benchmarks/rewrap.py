@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -195,22 +195,28 @@ def _about(writes: list[float]) -> str:
 def _killed(h: hermetic.Workspace, kek_id: str, kills: int, seconds: float) -> str:
     """Rotate, and kill the campaign again and again; return what came of it."""
     h.connection.ask(RotateKey(kek_id, "benchmark"))
-    command, chance, ended = [str(Path(sys.executable).with_name("hermetic")), "key", "rewrap", kek_id], random.Random(7), 0
+    program, chance, amid = str(Path(sys.executable).with_name("hermetic")), random.Random(7), 0
+    begun = time.perf_counter()
+    subprocess.run([program, "key", "show", kek_id], check=True, capture_output=True)  # what the campaign begins with
+    start_up = time.perf_counter() - begun
+    left = _waiting(h, kek_id)
     for _ in range(kills):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(0.8 + chance.random() * seconds / kills)  # after its start-up
-            ended += 1
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    before = {item.number: item.data_keys for item in h.connection.ask(ShowKey(kek_id)).versions}
-    subprocess.run(command, check=True, capture_output=True)
+        process = subprocess.Popen([program, "key", "rewrap", kek_id], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(start_up + 2 * chance.random() * seconds / kills)
+        process.kill()
+        process.wait()
+        before, left = left, _waiting(h, kek_id)
+        amid += 0 < left < before
+    subprocess.run([program, "key", "rewrap", kek_id], check=True, capture_output=True)
     row = h.connection.ask(ShowKey(kek_id))
     total = sum(item.data_keys for item in row.versions)
     coverage = row.versions[-1].data_keys / total
-    waited = total - before[row.versions[-1].number]
-    return f"killed {kills - ended} times, {waited:,} keys still waited; then resumed to {coverage:.0%} of {total:,}"
+    return f"killed {kills} times, {amid} of them amid moving; {left:,} keys still waited, then resumed to {coverage:.0%} of {total:,}"
+
+
+def _waiting(h: hermetic.Workspace, kek_id: str) -> int:
+    return sum(item.data_keys for item in h.connection.ask(ShowKey(kek_id)).versions[:-1])
 
 
 @contextmanager

@@ -151,12 +151,10 @@ def _last_use(session: ReadSession, kek: Kek) -> int | None:
 
 def _assets(session: ReadSession, kek: Kek) -> list[str]:
     key, version = tables.data_key, tables.version
+    open_by = key.select().where(key.c.version_id == version.c.id, key.c.kek_id == kek.kek_id, key.c.state == "active").exists()
     query = (
-        sa.select(version.c.asset_id)
-        .select_from(key.join(version, key.c.version_id == version.c.id))
-        .where(key.c.kek_id == kek.kek_id, key.c.state == "active", version.c.state == "published")
-        .distinct()
-    )
+        sa.select(version.c.asset_id).where(version.c.state == "published", open_by).distinct()
+    )  # there are fewer versions than keys
     ids = [AssetId(str(row[0])) for row in session.connection.execute(query)]
     return sorted(str(assets.get(session, item).name) for item in ids)
 
