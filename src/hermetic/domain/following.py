@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hermetic.audit.chain import LOG_KEY_CHANGED, MANIFEST_KEY_CHANGED, LogKeyChange, ManifestKeyChange
 from hermetic.audit.handover import WAY_OUT
 from hermetic.audit.note import Origin, VerifierKey
-from hermetic.errors import LogTampered
+from hermetic.errors import LogTampered, SignatureError
 from hermetic.formats.binary_text import to_base64url
 from hermetic.ids import DomainId
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hermetic.audit.leaf import Leaf
+    from hermetic.audit.note import Checkpoint
     from hermetic.domain.pins import Pins
 
 
@@ -57,15 +58,27 @@ def keys_for(pins: Pins, size: int) -> list[VerifierKey]:
     return [VerifierKey.parse(text) for text in pins.log_keys if size <= pins.log_key_ends.get(text, size)]
 
 
-def check_in_force(pins: Pins, log_key: str) -> None:
-    """Refuse a later generation that is signed by a key which is known to have handed over: a person has to say that this is meant.
+def check_in_force(pins: Pins, key: VerifierKey, shown: Checkpoint) -> None:
+    """Refuse a checkpoint that is signed by a key which is known to have handed over before. Raises LogTampered, SignatureError.
 
-    Custody restored from before the change has only that key. But whoever took it, which may be why it was changed, can sign as well.
-    Raises LogTampered.
+    Custody restored from before the change has only that key, and a person has to say that this is meant: whoever took the key, which
+    may be why it was changed, can sign as well.
     """
-    public = VerifierKey.parse(log_key).public
-    if public in {VerifierKey.parse(text).public for text in pins.log_key_ends}:
-        raise LogTampered("custody was restored from before a change of the log's key, and the key before signs again", hint=WAY_OUT)
+    if key.name != str(shown.origin):
+        raise SignatureError("the log is signed in the name of another one", hint="do not use this custody")
+    for text, end in pins.log_key_ends.items():
+        before = VerifierKey.parse(text)
+        if before.public != key.public:
+            continue
+        if before.name != key.name:
+            raise LogTampered(
+                "custody was restored from before a change of the log's key, and the key before signs again", hint=WAY_OUT
+            )
+        if shown.size > end:
+            raise LogTampered(
+                f"a key of the log that handed over at entry {end - 1} signs {shown.size} entries alone",
+                hint="somebody else has the old key: keep what you have seen, and compare with an anchor outside",
+            )
 
 
 def _log(pins: Pins, change: LogKeyChange, *, first: bool) -> Pins:

@@ -97,7 +97,7 @@ class PinKeeper:
         keys = {pair.name: pair.value for pair in welcome.manifest_keys}
         followed = following.follow_all(self._pins, changes_of(welcome), first=not self._pins.log_keys)
         changed = followed.trusting((welcome.log_key,), keys)
-        checkpoint, lost = self._continued(welcome)
+        checkpoint, lost = self._continued(welcome, changed)
         now = known if check is None else check.hex()
         self._move(lambda pins: files.replace_check(changed.merged(pins), now))
         self._advance(checkpoint, welcome.checkpoint, lost=lost)
@@ -140,7 +140,7 @@ class PinKeeper:
         """The highest checkpoint seen, parsed."""
         return Pin.from_note(self._pins.checkpoint, "your pins").checkpoint if self._pins.checkpoint else None
 
-    def _continued(self, welcome: Welcome) -> tuple[Checkpoint, bool]:
+    def _continued(self, welcome: Welcome, followed: Pins) -> tuple[Checkpoint, bool]:
         """Return the checkpoint of a welcome once it is signed, and continues the pinned one: pins never move to a forked log.
 
         With it, whether a restore says that some of what was seen is lost.
@@ -148,12 +148,13 @@ class PinKeeper:
         A later generation is a restore, which has to lead back to what was seen, or to say that it is lost (`audit.handover`).
         """
         note = Note.parse(welcome.checkpoint.encode("utf-8", "surrogatepass"))
-        open_note(note, [VerifierKey.parse(welcome.log_key)])
+        key = VerifierKey.parse(welcome.log_key)
+        open_note(note, [key])
         now, seen = Checkpoint.parse(note.text), self.seen
+        following.check_in_force(followed, key, now)
         if seen is None:
             return now, False
         if now.origin.generation > seen.origin.generation:
-            following.check_in_force(self._pins, welcome.log_key)
             return now, handover.check((now, seen), _steps(welcome), welcome.continues)
         if now.origin != seen.origin or now.size < seen.size:
             raise LogTampered(

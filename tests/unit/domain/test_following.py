@@ -11,7 +11,7 @@ import pytest
 from hermetic.audit.chain import ManifestKey, manifest_change_facts
 from hermetic.audit.leaf import Entry
 from hermetic.audit.log import Log
-from hermetic.audit.note import Note, Origin, VerifierKey
+from hermetic.audit.note import Checkpoint, Note, Origin, VerifierKey
 from hermetic.audit.openings import LogKeys
 from hermetic.audit.receipts import verify_receipt
 from hermetic.audit.store import MemoryStore
@@ -129,6 +129,25 @@ def test_the_old_key_counts_no_longer_for_a_longer_log(world):
         with pytest.raises(SignatureError):
             connection.pins.verified(forged)
         assert connection.pins.size < 100
+
+
+def test_a_greeting_by_the_old_key_alone_moves_no_pins(world):
+    """What it says of a longer log would be taken for custody's, and custody's own be refused as a fork afterwards."""
+    old = world.custodian()
+    signer, origin = old.log._signer, old.log.origin
+    old.close()
+    with world.connect() as connection:
+        rotate(connection, "log")
+        keeper, before = connection.pins, connection.pins.pins
+        greeting = keeper.greeting()
+        w.begin(world.port())
+        welcome = connection.ask(greeting)
+        note = Checkpoint.parse(Note.parse(welcome.checkpoint.encode()).text).sign(signer)
+        key = str(VerifierKey(str(origin), signer.public))
+        with pytest.raises(LogTampered, match="handed over"):
+            keeper.meet(replace(welcome, log_key=key, checkpoint=str(note), key_changes=()), None)
+        assert keeper.pins == before
+        keeper.meet(welcome, None)
 
 
 def test_an_old_key_hands_over_once(world):
