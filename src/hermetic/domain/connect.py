@@ -15,7 +15,7 @@ from hermetic.domain import config, project, store_places, working
 from hermetic.domain.anchoring import AnchorCommand
 from hermetic.domain.backing import BackupKeeper
 from hermetic.domain.begun import Begun
-from hermetic.domain.custody_place import URL, dial, place_of
+from hermetic.domain.custody_place import URL, check_here, dial, place_of
 from hermetic.domain.home import Home, check_places, private_folder
 from hermetic.domain.leases import LeaseHolder
 from hermetic.domain.local import LocalPort
@@ -125,6 +125,7 @@ class Connection:
 
     def _embedded(self) -> Custodian:
         folder = self.home.domain_data(self.project.domain)
+        check_here(folder, self.project.domain, self.home.domain_config(self.project.domain))
         custodian = open_custodian(folder, self.project.domain, self._ask, self._provider_settings, server=self.config.database)
         custodian.enforcement = self._enforcement
         custodian.outdated = Begun(self.home.domain_config(self.project.domain), self.config)

@@ -6,13 +6,15 @@ https://custody.example:8443         another machine, by a name or an address th
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from hermetic.errors import HermeticError, UsageError
+from hermetic.errors import HermeticError, NotFound, UsageError
+from hermetic.keys import domain_file
 
 if TYPE_CHECKING:
     from hermetic.domain.port import Port
@@ -59,6 +61,18 @@ def _service(url: str) -> ServicePlace:
     if not host or parts.username is not None or parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise UsageError(f"{URL} names host and port, and nothing else", hint=_HTTPS_HINT)
     return ServicePlace(host, PORT if port is None else port)
+
+
+def check_here(data: Path, domain: DomainId, settings: Path) -> None:
+    """Raise NotFound for who has a certificate for custody elsewhere, and none here: HERMETIC_URL was forgotten."""
+    from hermetic.domain import identity_files  # noqa: PLC0415 - see dial
+
+    shown = settings / identity_files.FOLDER / identity_files.CURRENT
+    if os.path.lexists(shown) and not os.path.lexists(data / domain_file.NAME):
+        raise NotFound(
+            f"{URL} is not set, and this user has no custody of domain {domain}, but a certificate to show to custody elsewhere",
+            hint=f"export {URL}=https://HOST:PORT, the address that whoever runs custody gave you",
+        )
 
 
 def dial(place: Path | ServicePlace, domain: DomainId, settings: Path) -> Port:

@@ -54,7 +54,8 @@ def read_domain_file(folder: Path, domain: DomainId) -> DomainFile:
     except NotFound:
         raise NotFound(
             f"this user has no custody of domain {domain}",
-            hint="on a new machine: `hermetic restore` or `hermetic key recover`, --from PLACE; for a new project: `hermetic init`",
+            hint="custody elsewhere: HERMETIC_URL says where (unix:PATH or https://HOST:PORT), and is not set\n"
+            "on a new machine: `hermetic restore` or `hermetic key recover`, --from PLACE; for a new project: `hermetic init`",
         ) from None
     found = DomainFile.decode(raw)
     if found.domain != domain:

@@ -44,6 +44,23 @@ def test_a_home_is_absolute(environment):
         Home.locate(environment)
 
 
+def test_who_forgot_where_custody_is_hears_of_it_first(world, tmp_path):
+    elsewhere = Home(tmp_path / "data", tmp_path / "config")
+    with pytest.raises(NotFound, match="no custody of domain") as lost:
+        world.connect(home=elsewhere)
+    assert lost.value.hint.startswith("custody elsewhere: HERMETIC_URL")
+    assert "hermetic restore" in lost.value.hint
+    identity = elsewhere.domain_config(world.domain) / "identity"
+    identity.mkdir(parents=True)
+    (identity / "current").symlink_to("set")
+    with pytest.raises(NotFound, match=r"HERMETIC_URL is not set.* certificate") as forgotten:
+        world.connect(home=elsewhere)
+    assert "restore" not in forgotten.value.hint
+    (world.home.domain_config(world.domain) / "identity").mkdir()
+    (world.home.domain_config(world.domain) / "identity" / "current").symlink_to("set")
+    assert world.connect().welcome.domain == world.domain  # who has custody here may have a certificate too
+
+
 def test_a_home_in_a_project_is_refused(world, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(world.project)
