@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,10 +16,12 @@ from hermetic.domain import unlocking
 from hermetic.domain.config import CONFIG_FILE
 from hermetic.domain.home import Home
 from hermetic.domain.pinned import PINS_FILE
-from hermetic.errors import StorageError, Unsupported
+from hermetic.errors import HermeticError, StorageError, Unsupported
 from hermetic.evidence.machine import swap_areas
 from hermetic.evidence.surroundings import Anchoring, PlainFile, Surroundings
+from hermetic.formats.messages.catalogue import ShowVersion
 from hermetic.formats.messages.versions import RecogniseDigests
+from hermetic.policy.model import StoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +54,8 @@ def own(connection: Connection) -> Own:
 def look(connection: Connection, out: Out, scanned: Sequence[Path], facts: Facts, *, first_use: bool = False) -> Surroundings:
     """Collect the surroundings of a connection; `scanned` are folders to look for plaintext in. Raises NotFound for a missing one."""
     project = connection.project
+    missing = tuple(_missing(connection, out, facts))
+    others = tuple(row for row in missing if _is_anothers(connection, row))
     return Surroundings(
         root=str(project.root),
         document=document_in_force(Session(connection)),
@@ -59,13 +64,14 @@ def look(connection: Connection, out: Out, scanned: Sequence[Path], facts: Facts
         swap=swap_areas(),
         plain_files=_plain_files(connection, out, scanned) if scanned else None,
         scanned=tuple(str(path) for path in scanned),
-        missing=tuple(_missing(connection, out, facts)),
+        missing=tuple(row.name for row in missing if row not in others),
+        others=tuple(row.name for row in others),
         environment=connection.environment,
         apart=connection.apart,
     )
 
 
-def _missing(connection: Connection, out: Out, facts: Facts) -> Iterator[str]:
+def _missing(connection: Connection, out: Out, facts: Facts) -> Iterator[AssetRow]:
     """Yield the assets whose objects are gone. A store that gives no answer is told once, and what lies there is not missing."""
     silent: set[str] = set()
     for row in facts.assets:
@@ -73,7 +79,7 @@ def _missing(connection: Connection, out: Out, facts: Facts) -> Iterator[str]:
             continue
         try:
             if not _is_there(connection, row):
-                yield row.name
+                yield row
         except (StorageError, Unsupported) as error:
             silent.add(row.store)
             out.warn(f"nobody could look whether the store {row.store!r} has its objects: {error.message}")
@@ -86,6 +92,17 @@ def _is_there(connection: Connection, row: AssetRow) -> bool:
     """
     store = connection.stores.get(row.store)
     return row.place is not None or store is None or store.exists(object_key(row.version, 0))
+
+
+def _is_anothers(connection: Connection, row: AssetRow) -> bool:
+    """Whether somebody else sealed the latest version into a folder of their own clone. Of what custody does not tell, nobody did."""
+    rules = connection.project.document.stores.get(row.store)
+    if not connection.apart or rules is None or rules.kind is not StoreKind.LOCAL:
+        return False
+    with suppress(HermeticError):
+        writer = connection.ask(ShowVersion(f"{row.name}@{row.latest}", row.environment)).writer
+        return writer != connection.welcome.principal
+    return False
 
 
 def _plain_files(connection: Connection, out: Out, scanned: Sequence[Path]) -> tuple[PlainFile, ...]:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from hermetic.crypto import hpke
 from hermetic.custody.handles import HandleTable
 from hermetic.domain.addressed import check_addressed
+from hermetic.domain.elsewhere import hint_for
 from hermetic.domain.refusals import error_of
 from hermetic.errors import FormatError, IntegrityError, KeyServiceUnavailable, LeaseEnded, Unsupported, UsageError
 from hermetic.formats import codec, lease_key, release
@@ -192,7 +193,7 @@ class RemotePort:
         )
         answer = decoded(self._transport.once(message))
         if isinstance(answer, Refusal):
-            raise self._placed(error_of(answer))
+            raise self._placed(error_of(replace(answer, hint=hint_for(error_of(answer)))))
         if isinstance(answer, Welcome):
             self._custodys = release.shown(answer.release)
         return answer

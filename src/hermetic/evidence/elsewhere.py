@@ -9,15 +9,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from hermetic.domain.elsewhere import OWN_COMMANDS
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from hermetic.formats.findings import Finding
 
-_THERE: Final = re.compile(
-    r"\bhermetic (backup|restore|unlock|lock|migrate|serve|request notify|key (root|shares|recover|escrow))\b"
-    r"|\bconfig\.yaml\b|\brecovery passphrase\b"
-)
+_THERE: Final = re.compile(OWN_COMMANDS + r"|\bconfig\.yaml\b|\brecovery passphrase\b")
 _OWN: Final = re.compile(r"\byour own config\.yaml( of this domain)?")
 
 

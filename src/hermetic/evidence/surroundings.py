@@ -42,7 +42,8 @@ class Anchoring:
 class Surroundings:
     """Everything beside custody's facts. `document` is hermetic.yaml as last applied, `edited_policy` the digest of the files now.
 
-    `plain_files` None: nobody scanned. `missing` are assets whose latest version is not in its store. `environment` is
+    `plain_files` None: nobody scanned. `missing` are assets whose latest version is not in its store; `others` those that somebody
+    else sealed into a store of kind local, a folder of each clone's own, so that this clone has no copy. `environment` is
     the one that the connection was told to work in. `apart`: custody runs in another process.
     """
 
@@ -54,5 +55,6 @@ class Surroundings:
     plain_files: tuple[PlainFile, ...] | None = None
     scanned: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     environment: Environment | None = None
     apart: bool = False

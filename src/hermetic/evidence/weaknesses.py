@@ -155,6 +155,14 @@ def _missing(around: Surroundings) -> Iterator[Finding]:
             "its latest version is not in its store",
             "bring the store's folder back, or what was copied: hermetic restore --with-objects",
         )
+    for name in around.others:
+        yield Finding(
+            "version-in-another-clone",
+            "low",
+            name,
+            "somebody else sealed its latest version into the store's folder of their own clone: it cannot be opened from this one",
+            "a store that all share, of kind named in hermetic.yaml, as docs/how-to/keep-custody-apart.md shows",
+        )
 
 
 def _key(key: KeyRow, now_ms: int) -> Iterator[Finding]:

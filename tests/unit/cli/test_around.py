@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from hermetic.cli.around import look
@@ -19,6 +22,17 @@ def sealed(real):  # noqa: F811
 def test_objects_that_are_gone_are_missing(real, sealed):  # noqa: F811
     real.connection.stores["sealed"].delete(f"{sealed[1].version}/0.sealed")
     assert look(real.connection, Out(), (), real.connection.ask(GatherFacts())).missing == ("model/b",)
+
+
+def test_what_somebody_else_sealed_in_their_own_clone_is_not_missing(real, sealed, monkeypatch):  # noqa: F811
+    real.connection.stores["sealed"].delete(f"{sealed[1].version}/0.sealed")
+    facts = real.connection.ask(GatherFacts())
+    monkeypatch.setattr(real.connection, "_place", Path("/custody.sock"))
+    mine = look(real.connection, Out(), (), facts)
+    assert (mine.missing, mine.others) == (("model/b",), ())
+    monkeypatch.setattr(real.connection, "welcome", replace(real.connection.welcome, principal="ben"))
+    bens = look(real.connection, Out(), (), facts)
+    assert (bens.missing, bens.others) == ((), ("model/b",))
 
 
 def test_a_store_that_gives_no_answer_is_told_once(real, sealed, capsys):  # noqa: F811

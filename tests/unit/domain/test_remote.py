@@ -9,7 +9,7 @@ import pytest
 
 from hermetic.domain.refusals import refusal_of
 from hermetic.domain.remote import RemotePort
-from hermetic.errors import FormatError, Unsupported
+from hermetic.errors import FormatError, Locked, NotFound, PolicyDenied, StorageError, Unsupported
 from hermetic.formats import codec
 from hermetic.formats.messages.greeting import Hello, Welcome
 from hermetic.formats.messages.versions import CheckLeases
@@ -69,3 +69,23 @@ def test_custody_of_an_older_release_is_said_to_be_that_with_both_releases():
     assert ask_a_stranger(raw, greeted="0.0.9").hint == f"{CUSTODY.hint}\nthis client: {RELEASE}, custody: 0.0.9"
     assert ask_a_stranger(raw, greeted="\x1b[2J").hint.endswith("custody: unknown")
     assert ask_a_stranger(raw, greeted=RELEASE).hint == CUSTODY.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (Locked("root 2q is locked", hint="hermetic unlock"), "whoever runs custody: `hermetic unlock`"),
+        (StorageError("the disk is full", hint="make room"), "whoever runs custody: make room"),
+        (StorageError("whether it was done is not known", hint="look at what is there"), "look at what is there"),
+        (Unsupported("the schema is older", hint="run `hermetic migrate`"), "whoever runs custody: run `hermetic migrate`"),
+        (NotFound("no such root", hint="`hermetic key root ls` lists them"), "`hermetic key root ls` lists them"),
+        (PolicyDenied("no", hint="ask", reasons=("deny-debug",)), "ask"),
+        (NotFound("no such asset"), None),
+    ],
+)
+def test_what_only_custodys_own_user_can_do_is_said_to_be_for_whoever_runs_it(error, hint):
+    port = RemotePort(Answers(codec.encode(refusal_of(error))), SimpleNamespace())
+    with pytest.raises(type(error)) as refused:
+        port.ask(CheckLeases(()))
+    assert (refused.value.message, refused.value.hint) == (error.message, hint)
+    assert getattr(refused.value, "reasons", ()) == getattr(error, "reasons", ())

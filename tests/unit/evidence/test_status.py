@@ -172,6 +172,7 @@ def test_each_weakness_is_one_finding_with_a_remedy(code):
 
 def test_an_asset_that_is_not_in_its_store_is_a_finding():
     assert codes(around=sample.around(missing=("dataset/patients",))) == ["version-missing"]
+    assert codes(around=sample.around(others=("dataset/patients",))) == ["version-in-another-clone"]
 
 
 @pytest.mark.parametrize(("state", "enough"), [("active", True), ("pre-active", False), ("suspended", False), ("deactivated", False)])
