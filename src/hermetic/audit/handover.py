@@ -20,10 +20,11 @@ from hermetic.audit.note import Checkpoint, Note
 from hermetic.audit.pins import FORK_HINT, Restored
 from hermetic.audit.proof import Receipt as Proof
 from hermetic.audit.tree import NodeReader, consistency_proof, inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
+from hermetic.audit.tree import root_at as tree_root_at
 from hermetic.errors import FormatError, LogTampered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hermetic.audit.store import LogReader
     from hermetic.ids import DomainId
@@ -149,6 +150,23 @@ def _unadmitted(seen: Checkpoint) -> LogTampered:
         f"{seen.origin.generation}), and the restore does not say so",
         hint=WAY_OUT,
     )
+
+
+def ends(store: LogReader, domain: DomainId, newest: Checkpoint) -> Iterator[tuple[int, Checkpoint]]:
+    """Yield the earlier generations and where each ended, as the restores say, the newest first. Raises LogTampered."""
+    generation = newest.origin.generation
+    while generation > 1:
+        end = Restored.of(Leaf.parse(_first(store, generation)), domain).restored
+        generation = end.origin.generation
+        yield generation, end
+
+
+def root_at(store: LogReader, end: Checkpoint, size: int) -> bytes:
+    """Return the root over the first `size` leaves of a generation that ended so. Raises LogTampered."""
+    reader = NodeReader(end.size, _reader(store, end.origin.generation))
+    if tree_root_at(reader, end.size) != end.root:
+        raise LogTampered(f"generation {end.origin.generation} of the log does not end where the next one says")
+    return tree_root_at(reader, size)
 
 
 def _first(store: LogReader, generation: int) -> bytes:

@@ -113,7 +113,8 @@ def _facts(done: Restored, place: Path, copied: Copied | None) -> list[tuple[str
         ("log entries", done.restored_size),
         ("lost", Mark(f"up to entry {done.highest_size}", "bad") if done.lost else Mark("nothing that was seen", "good")),
     ]
-    facts.append(("backups", f"go to {place} from here on; a home that wrote there before reports backup-failing: retire it"))
+    first = f"go to {place} from here on, first with the next change or `hermetic backup now`"
+    facts.append(("backups", f"{first}; a home that wrote there before reports backup-failing: retire it"))
     if copied is not None:
         facts.append(("objects", f"{copied.objects} brought back, {size(copied.bytes)}"))
     return facts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from hermetic.access import identity
+from hermetic.audit import handover
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.audit.tables_store import TablesStore
 from hermetic.catalog import assets, exposures, runs, versions
@@ -34,6 +35,7 @@ from hermetic.policy.request import Action
 if TYPE_CHECKING:
     from hermetic.catalog.values import Asset
     from hermetic.custody.call import Call
+    from hermetic.custody.custodian import Custodian
     from hermetic.custody.inforce import InForce
     from hermetic.custody.resolve import Resolved
     from hermetic.db.rows import ReadSession
@@ -179,6 +181,20 @@ def record_recovery(call: Call, request: RecordRecovery) -> Done:
     return Done()
 
 
+def _generation_of(custodian: Custodian, store: TablesStore, request: RecordRestoreCheck) -> int:
+    """Return the generation of the log that such a copy is of: an earlier one, until the first copy after a restore.
+
+    What earlier ones held is what the restores say of them, down from the newest. Raises UsageError, LogTampered.
+    """
+    size, root = request.log_size, request.log_root
+    if 0 < size <= custodian.log.head(store)[0].size and custodian.log.root_at(store, size) == root:
+        return custodian.generation
+    for generation, end in handover.ends(store, custodian.domain, custodian.log.head(store)[0]):
+        if 0 < size <= end.size and handover.root_at(store, end, size) == root:
+            return generation
+    raise UsageError("the copy that was tried is of another log than this one", hint="look whose copy lies in the backup place")
+
+
 def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:
     """Remember, and log, that an asset was opened from a copy.
 
@@ -190,16 +206,14 @@ def record_restore_check(call: Call, request: RecordRestoreCheck) -> Done:
     with unit(custodian, "custody.backup.checked", call.now_ms) as work:
         still_the_same(call, work.session, caller)
         store = TablesStore(work.session.connection)
-        known = 0 < request.log_size <= custodian.log.head(store)[0].size
-        if not known or custodian.log.root_at(store, request.log_size) != request.log_root:
-            raise UsageError(
-                "the copy that was tried is of another log than this one", hint="look whose copy lies in the backup place"
-            )
+        generation = _generation_of(custodian, store, request)
         for key, value in (("checked_ms", str(call.now_ms)), ("checked_size", str(request.log_size))):  # names are for the log
             if work.session.get(tables.backup_state, key) is None:
                 work.session.insert(tables.backup_state, key=key, value=value)
             else:
                 work.session.update(tables.backup_state, key, None, value=value)
         facts: dict[str, JsonValue] = {"drill": "restore-check", "size": request.log_size, "root": to_base64url(request.log_root)}
+        if generation != custodian.generation:
+            facts["generation"] = generation
         work.log(Entry("drill.ended", facts, {"principal": caller.hidden(), "ref": Hidden(request.ref, f"principal:{caller.id}")}))
     return Done()

@@ -13,7 +13,7 @@ from hermetic.audit.tables_store import TablesStore
 from hermetic.custody.decide import allowed_caller
 from hermetic.custody.outbox import DEAD, WAITING
 from hermetic.db import identity_tables, tables
-from hermetic.formats.fields import whole_number
+from hermetic.formats.fields import copied_entries, whole_number
 from hermetic.formats.messages.measures import Figure, GatherMeasures, Measured
 from hermetic.ids import KeyState
 from hermetic.keys import limits
@@ -50,7 +50,7 @@ def gather(custodian: Custodian, now_ms: int) -> Measured:
             denials=_count(session, tables.log_leaf, leaf.kind.in_(("release.denied", "access.denied"))),
             leases=_count(session, tables.lease, live),
             backup_ms=whole_number(said.get("last_ms")),
-            backup_missing=max(0, checkpoint.size - (whole_number(said.get("log_size")) or 0)),
+            backup_missing=max(0, checkpoint.size - copied_entries(said, custodian.generation)),
             key_versions=_key_versions(session),
             wraps_used_ppm=_wraps_used(session),
             certificates=_certificates(session),

@@ -31,7 +31,7 @@ from hermetic.stores.base import hint_for
 from hermetic.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hermetic.audit.note import Checkpoint
@@ -161,7 +161,7 @@ class BackupKeeper:
             if destroyed:
                 with contextlib.suppress(HermeticError):  # a full disk: then the next copy is written whole once more
                     copied.written_anew(custodian, destroyed)
-            return {"log_size": str(checkpoint.size), "last_ms": str(at_ms)}
+            return said_of(custodian.generation, checkpoint.size, at_ms)
 
     def _snapshot(self, session: ReadSession) -> tuple[Checkpoint, int, bytes]:
         """Return the log's head, how many destructions the last whole copy lacks, and the whole database."""
@@ -276,11 +276,27 @@ class BackupKeeper:
 def write_state(custodian: Custodian, values: dict[str, str]) -> None:
     """Set rows of `backup_state`."""
     with custodian.database.write(custodian.row_keys, step="domain.backup.remembered") as session:
-        for key, value in values.items():
-            if session.get(tables.backup_state, key) is None:
-                session.insert(tables.backup_state, key=key, value=value)
-            else:
-                session.update(tables.backup_state, key, None, value=value)
+        set_rows(session, values)
+
+
+def set_rows(session: Any, values: Mapping[str, str]) -> None:
+    """Set rows of `backup_state` in this transaction."""
+    for key, value in values.items():
+        if session.get(tables.backup_state, key) is None:
+            session.insert(tables.backup_state, key=key, value=value)
+        else:
+            session.update(tables.backup_state, key, None, value=value)
+
+
+def said_of(generation: int, log_size: int, at_ms: int) -> dict[str, str]:
+    """Return what `backup_state` remembers of a copy."""
+    return {"log_generation": str(generation), "log_size": str(log_size), "last_ms": str(at_ms)}
+
+
+def came_from(session: Any, index: Index, place: Path, *, has_recovery: bool) -> None:
+    """Say in a database that comes back which copy it came from, and that copies go there: what it holds is what its old home said."""
+    said = {"place": str(place), "has_recovery": str(has_recovery).lower(), "problem": "", "taken_over": "false"}
+    set_rows(session, said | said_of(index.generation, index.log_size, index.at_ms))
 
 
 def state_of(custodian: Custodian) -> BackupState:

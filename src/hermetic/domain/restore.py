@@ -121,7 +121,7 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
             heads, findings = _verify(database, recovered, (seen, reason))  # 3, 4
             fallback = (lambda: given) if isinstance(given, Secret) else None
             kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=root_goes_on(database, recovered))  # 5
-            versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms())  # 6
+            versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms(), place=place)  # 6
             moved = _moved(database, recovered, (seen, heads))
             _project(project_root, database, recovered)
             if stands is not None:

@@ -22,6 +22,8 @@ from hermetic.catalog.values import RunState, VersionState
 from hermetic.custody import campaigns, copied, uses
 from hermetic.custody.work import TrackedSession, spread
 from hermetic.db import tables
+from hermetic.domain import backing
+from hermetic.domain.recovering import TYPED
 from hermetic.errors import KeyUnusable
 from hermetic.ids import KekId, KeyState
 from hermetic.keys import destruction, migration, roots, secret_keys
@@ -29,6 +31,8 @@ from hermetic.keys.roots import Anchors
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hermetic.db.engine import Database
     from hermetic.domain.recovering import Recovered
     from hermetic.formats.canonical import JsonValue
@@ -59,10 +63,13 @@ def later(one: Checkpoint, other: Checkpoint) -> bool:
     return (one.origin.generation, one.size) > (other.origin.generation, other.size)
 
 
-def begin_generation(database: Database, recovered: Recovered, kept: Provider, known: Known, *, now_ms: int) -> int:
+def begin_generation(
+    database: Database, recovered: Recovered, kept: Provider, known: Known, *, now_ms: int, place: Path | None = None
+) -> int:
     """Begin the next generation, all in one transaction; return how many published versions the domain has.
 
-    `kept` holds the root of this home, open: the one that the copy was opened with, or a new one, which gets a slot for every key.
+    `place` is where the copy lies, and later ones go. `kept` holds the root of this home, open: the one that the copy was opened with,
+    or a new one, which gets a slot for every key.
     """
     with database.write(recovered.keys.row_keys(), step="restore.generation.committed") as plain:
         session: Any = TrackedSession(plain)
@@ -87,6 +94,9 @@ def begin_generation(database: Database, recovered: Recovered, kept: Provider, k
             *uses.of_providers(recovered.root, kept),
         ]
         log.append(store, spread(_with_room(entries, session, kept), session.states()), now_ms=now_ms)
+        if place is not None:
+            same = recovered.how == TYPED and kept.root_id == recovered.root.root_id  # else its wrap goes with the next copy
+            backing.came_from(plain, recovered.index, place, has_recovery=same)
         count = len(session.find(tables.version, state=VersionState.PUBLISHED.value))
     reached("restore.generation.begun")
     return count

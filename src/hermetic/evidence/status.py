@@ -19,7 +19,7 @@ from hermetic.evidence import accepted, critical, elsewhere, key_places, upkeep,
 from hermetic.evidence.answers import BackupAnswer, Opener, Openness, Plaintext, Protection, Recording, Retention
 from hermetic.evidence.jsonable import to_plain
 from hermetic.formats import release
-from hermetic.formats.fields import whole_number
+from hermetic.formats.fields import copied_entries, whole_number
 from hermetic.ids import Enforcement
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _retention(asset: AssetRow, now_ms: int) -> Retention:
 def backup_answer(facts: Facts) -> BackupAnswer:
     """Return what custody says about its encrypted copy."""
     said = {pair.name: pair.value for pair in facts.backup}
-    size = whole_number(said.get("log_size")) or 0
+    size = copied_entries(said, facts.generation)
     return BackupAnswer(
         place=said.get("place") or None,
         last_ms=whole_number(said.get("last_ms")),

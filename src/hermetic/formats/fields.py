@@ -14,6 +14,7 @@ from hermetic.formats.binary_text import from_base64url
 from hermetic.ids import check_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from hermetic.formats.canonical import Json
@@ -95,3 +96,12 @@ def whole_number(text: object) -> int | None:
     if not isinstance(text, str) or not text.isascii() or not text.isdecimal() or len(text) > 15:
         return None
     return int(text)
+
+
+def copied_entries(said: Mapping[str, object], generation: int) -> int:
+    """Return how many entries of this generation of the log the last backup copy holds, by what `backup_state` says.
+
+    Of a later generation than the one it was made in a copy holds nothing: directly after a restore there is none of the new one.
+    """
+    copied = whole_number(said.get("log_generation"))
+    return (whole_number(said.get("log_size")) or 0) if copied in {None, generation} else 0

@@ -1,6 +1,7 @@
 """Try a backup copy: restore it into a home in memory, open an asset from it, put on record that this worked.
 
-1. The copy must not be older than the one that custody made last: an older one put back would pass every other check.
+1. The copy must not be older than the one that custody made last, or came from: an older one that was put
+   back would pass every other check.
 2. The home is a private folder on a tmpfs: the root that comes back never reaches a disk.
 3. The restore is the real one (`domain.restore`): root, domain secret, database, log and rows are verified on the way. That the copy
    is of this domain, custody knows itself.
@@ -27,7 +28,8 @@ from hermetic.domain.home import Home
 from hermetic.domain.recovering import recover
 from hermetic.domain.restore import restore_domain
 from hermetic.domain.vouching import Vouching
-from hermetic.errors import LogTampered, Unsupported, UsageError
+from hermetic.errors import Conflict, LogTampered, Unsupported, UsageError
+from hermetic.formats.fields import whole_number
 from hermetic.formats.messages.domain import GatherFacts, RecordRestoreCheck
 from hermetic.ids import Environment, Purpose
 from hermetic.recovery.objects import objects_store
@@ -86,6 +88,7 @@ def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool
         ref, length = _open_something(root, home, there)
     took_ms = (time.monotonic_ns() - started) // 1_000_000
     _put_on_record(connection, place, RecordRestoreCheck(ref, index.log_size, index.log_root))
+    pins = connection.pins.pins
     return Tried(
         place=str(place),
         ref=ref,
@@ -94,7 +97,7 @@ def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool
         log_size=index.log_size,
         log_root=index.log_root,
         copied_ms=index.at_ms,
-        behind=max(0, connection.pins.size - index.log_size),
+        behind=max(0, pins.size - (index.log_size if index.generation == pins.generation else 0)),
         objects="backup place" if objects else "stores",
         took_ms=took_ms,
     )
@@ -115,12 +118,21 @@ def _must_be_the_last(connection: Connection, place: Path, index: Index) -> None
     """Compare the copy with what custody remembers of the last one it made there. Raises LogTampered."""
     facts = connection.ask(GatherFacts())
     said = {pair.name: pair.value for pair in facts.backup}
-    known = int(said.get("log_size", "0")) if said.get("place") == str(place) else 0
-    if index.generation < facts.generation or index.log_size < known:
-        raise LogTampered(
-            f"the copy in {place} ends at log entry {index.log_size}, and the last one made there at {known}",
-            hint="somebody put an older copy back: run `hermetic backup now`, and look who can write there",
+    here = bool(said.get("place")) and Path(said["place"]).resolve() == place.resolve()
+    last = whole_number(said.get("log_generation")) or facts.generation
+    known = (last, (whole_number(said.get("log_size")) or 0) if here else 0)
+    if (index.generation, index.log_size) >= known:
+        return
+    if not here:  # custody does not know how new a copy there can be
+        raise Conflict(
+            f"the copy in {place} is of generation {index.generation} of the log, and custody is copied in generation {last}",
+            hint="it is from before a restore; without --from the copy is tried that custody keeps up to date",
         )
+    raise LogTampered(
+        f"the copy in {place} ends at log entry {index.log_size} of generation {index.generation}, and the last one made there at "
+        f"{known[1]} of generation {last}",
+        hint="somebody put an older copy back: run `hermetic backup now`, and look who can write there",
+    )
 
 
 def _open_something(root: Path, home: Home, objects: Store | None) -> tuple[str, int]:
