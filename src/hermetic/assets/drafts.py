@@ -60,7 +60,6 @@ class DraftVersion:
     def __init__(self, session: Session, request: BeginVersion) -> None:
         self._session, self._place = session, request.place
         self.draft: Draft = session.ask(request)
-        self.store: Store = session.store(self.draft.store)
         self.leased = session.connection.leases.take(self.draft.lease)
         self._records: dict[str, ObjectRecord] = {}
         self._writing: dict[str, int] = {}
@@ -68,6 +67,11 @@ class DraftVersion:
         self._next = 0
         self._lock = threading.Lock()
         self._settled = False
+        try:
+            self.store: Store = session.store(self.draft.store)
+        except NotFound:  # hermetic.yaml was changed a moment ago
+            self._give_up()
+            raise
 
     @property
     def version(self) -> str:
@@ -184,11 +188,17 @@ class DraftVersion:
 
     def abandon(self) -> None:
         """Give the draft up and remove its files. What cannot be removed now is left to `gc`."""
-        self._settled = True
         with suppress(HermeticError):
-            self._session.ask(AbandonVersion(self.draft.version))
+            self._give_up()
             remove_folder(self.store, self.draft.version)
-        self._end_lease()
+
+    def _give_up(self) -> None:
+        """Tell custody, and end the lease in any case."""
+        self._settled = True
+        try:
+            self._session.ask(AbandonVersion(self.draft.version))
+        finally:
+            self._end_lease()
 
     def hand_over(self) -> None:
         """Let another process publish: neither publish nor abandon at the end of the block."""

@@ -69,7 +69,19 @@ def rule_for(session: Session, name: AssetName) -> Resolution | None:
 
 def placed(session: Session, name: AssetName) -> Environment:
     """Return the environment that a name is looked up in where nobody says one: by the rules in force, else the usual one."""
-    document = document_in_force(session)
+    return _placed(document_in_force(session), name)
+
+
+def check_store(session: Session, name: AssetName, environment: Environment | None) -> None:
+    """Raise NotFound where this machine does not know the store that a new version goes to, before custody has begun anything."""
+    connection = session.connection
+    project = connection.project
+    same = connection.welcome.policy_digest == project.bundle().digest()
+    document = project.document if same else document_in_force(session)
+    session.store(document.store_for(environment or _placed(document, name)))
+
+
+def _placed(document: PolicyDocument, name: AssetName) -> Environment:
     said = rules.match_asset(document, name)
     return document.environment if said is None or said.placed is None else said.placed
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermetic.assets.drafts import DraftVersion
+from hermetic.assets.naming import check_store
 from hermetic.assets.originals import digest_of_copy
 from hermetic.assets.releases import release
 from hermetic.assets.resealing import copy_member
@@ -87,6 +88,7 @@ def _carry(session: Session, decided: Promotion) -> Promoted:
     if decided.done:
         return Promoted(decided.ref, decided.environment, decided.done, decided.to, 0, 0, before=True, receipt=None)
     reached("promote.decided")
+    check_store(session, Ref.parse(decided.ref).name, decided.to)
     (source,) = release(session, (decided.ref,), purpose=decided.purpose, environment=decided.environment, promotion=decided.id)
     with source, DraftVersion(session, _begin(source, decided)) as draft:
         reached("promote.begun")

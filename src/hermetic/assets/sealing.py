@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from hermetic.assets.current import read_as, read_so_far
 from hermetic.assets.drafts import DraftVersion, Finished
 from hermetic.assets.inputs import InputFile, Inputs, collect
-from hermetic.assets.naming import described, placed
+from hermetic.assets.naming import check_store, described, placed
 from hermetic.assets.originals import check_copies, remove_originals
 from hermetic.assets.session import fresh_id, word
 from hermetic.errors import UsageError
@@ -102,6 +102,8 @@ def begin(session: Session, terms: Terms, *, path: Path | None = None) -> DraftV
     run = session.run_for(terms.run)
     environment = _environment(session, terms, known)
     named, read = _parents(session, terms, environment or (placed(session, name) if terms.parents and run is None else None))
+    if run is None or environment is not None:  # only custody knows where a run works
+        check_store(session, name, environment)
     if run is None and path is None and terms.parents is None:
         read = read_so_far(session.domain)
     return DraftVersion(

@@ -38,4 +38,4 @@ def port(connection):
 
 @pytest.fixture
 def store(connection):
-    return connection.stores["main"]
+    return connection.stores["sealed"]

@@ -21,6 +21,7 @@ from hermetic.formats.messages import base, catalogue, policy, runs, versions
 from hermetic.ids import DataClass, Environment, Purpose, Ref, id_from_bytes
 from hermetic.policy import globs
 from hermetic.policy.defaults import default_bundle
+from hermetic.policy.document import parse
 from hermetic.signing.manifests import new_openings, sign_manifest, verify_manifest
 from hermetic.stores.local import LocalStore
 
@@ -87,7 +88,7 @@ class FakePort:
         self.versions[version.id] = version
         return versions.Draft(
             self.domain, asset, version.id, m.data_class or DataClass.INTERNAL, Environment.DEVELOPMENT, m.owner or "ana", SUITE,
-            "none", "main", self.lease(version.id, version.data_key, version.key), "cooperative", RECEIPT,
+            "none", "sealed", self.lease(version.id, version.data_key, version.key), "cooperative", RECEIPT,
         )  # fmt: skip
 
     def publish_version(self, m):
@@ -137,7 +138,7 @@ class FakePort:
             released.append(
                 versions.Released(
                     text, version.name, version.asset, version.id, version.number, DataClass.INTERNAL, Environment.DEVELOPMENT, "ana",
-                    "main", version.published.manifest, version.published.openings, self.members(version),
+                    "sealed", version.published.manifest, version.published.openings, self.members(version),
                     self.lease(version.id, version.data_key, version.key),
                 )
             )  # fmt: skip
@@ -178,7 +179,7 @@ class FakePort:
         v = self.find(m.ref)
         return catalogue.VersionDetails(
             v.published.ref, v.name, v.asset, v.id, v.number, "published", DataClass.INTERNAL, Environment.DEVELOPMENT, "ana", "p",
-            Purpose.INGEST, None, "ana", 0, 0, None, sum(r.plaintext_length for r in v.records), "main", fresh(), 1, "active",
+            Purpose.INGEST, None, "ana", 0, 0, None, sum(r.plaintext_length for r in v.records), "sealed", fresh(), 1, "active",
             v.published.manifest, v.published.openings, self.members(v), (), (), v.readers, None,
             place="" if self.located else None,
         )  # fmt: skip
@@ -205,7 +206,7 @@ class FakePort:
 
     def collect_garbage(self, m):
         items = tuple(
-            catalogue.GarbageItem("main", version.id, version.state)
+            catalogue.GarbageItem("sealed", version.id, version.state)
             for version in self.versions.values()
             if version.state in {"draft", "abandoned"}
         )
@@ -231,7 +232,7 @@ class FakePort:
         if run["key"] is None:
             raise LeaseEnded("the run has ended")
         asset, version, data_key = run["ids"]
-        return runs.Scratch(self.domain, asset, version, SUITE, "main", self.lease(version, data_key, run["key"]), RECEIPT)
+        return runs.Scratch(self.domain, asset, version, SUITE, "sealed", self.lease(version, data_key, run["key"]), RECEIPT)
 
     def finish_run(self, m):
         run = self.runs[m.run]
@@ -265,13 +266,15 @@ class FakeConnection:
 
     def __init__(self, folder):
         self.port = FakePort()
-        self.stores = {"main": LocalStore(folder / "project" / "sealed")}
+        self.stores = {"sealed": LocalStore(folder / "project" / "sealed")}
         (folder / "project").mkdir(exist_ok=True)
         self.project = SimpleNamespace(
             root=folder / "project", domain=self.port.domain, bundle=lambda: default_bundle(self.port.domain, "p")
         )
         self.home = SimpleNamespace(data=folder / "home" / "data", config=folder / "home" / "config")
-        self.welcome = SimpleNamespace(domain=self.port.domain)
+        bundle = self.project.bundle()
+        self.project.document = parse(bundle.document_text())
+        self.welcome = SimpleNamespace(domain=self.port.domain, policy_digest=bundle.digest())
         self.apart = False
         self.environment = None
         self.pins = SimpleNamespace(

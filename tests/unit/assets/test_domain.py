@@ -11,6 +11,7 @@ import pytest
 
 import hermetic
 from hermetic.assets.session import Session
+from hermetic.db import tables
 from hermetic.errors import Conflict, HermeticError, IntegrityError, KeyUnusable, LeaseEnded, NotFound, PolicyDenied
 from hermetic.formats.messages.catalogue import ListAssets, RenameAsset
 from hermetic.formats.messages.log import ReadLog
@@ -402,3 +403,26 @@ except Conflict as error:
         codes = sorted(process.wait() for process in [python(code, name) for name in "abc"])
     assert codes == [0, 9, 9]
     assert run.outputs == ("features/one@1",)
+
+
+def test_nothing_is_begun_for_a_store_that_this_machine_does_not_know(domain, real):  # noqa: F811
+    real.connection.stores = {}
+    with pytest.raises(NotFound, match="does not know the store 'sealed'"):
+        real.seal(b"x", name="dataset/t2", data_class="internal")
+    with pytest.raises(NotFound, match="does not know the store"), real.writer("dataset/t3"):
+        pass
+    text = (domain / "hermetic.yaml").read_text()
+    real.connection.project.files["hermetic.yaml"] = text.encode() + b"# edited\n"  # so that what is in force has to be asked for
+    with pytest.raises(NotFound, match="does not know the store"):
+        real.seal(b"x", name="dataset/t4", data_class="internal")
+    assert real.connection.ask(ListAssets()).assets == ()
+
+
+def test_what_was_begun_for_a_store_that_turns_out_unknown_is_given_up(real, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("hermetic.assets.sealing.check_store", lambda *_: None)  # hermetic.yaml changes just afterwards
+    real.connection.stores = {}
+    with pytest.raises(NotFound, match="does not know the store"):
+        real.seal(b"x", name="dataset/t2", data_class="internal")
+    with real.connection._custodian.database.read(real.connection._custodian.row_keys) as session:
+        assert [row["state"] for row in session.find(tables.version)] == ["abandoned"]
+        assert not list(session.find(tables.lease, state="active"))
