@@ -202,6 +202,8 @@ def test_an_unmodified_script_runs_against_it(users):
 
 def test_a_second_user_opens_what_lies_in_a_shared_folder(users):
     """As "Share what is sealed" has it. Who is not of the group has a key and no object; nobody writes over what another sealed."""
+    users.write(ANA, "before.csv", b"case,age\n0,43\n")
+    users.run(ANA, "seal", "before.csv", "--as", "dataset/before", "--class", "confidential")
     shared = users.root / "sealed"
     shared.mkdir()
     os.chown(shared, 0, SHARING)
@@ -226,6 +228,10 @@ def test_a_second_user_opens_what_lies_in_a_shared_folder(users):
     users.run(ANA, "seal", "cases.csv", "--as", "dataset/cases", "--class", "confidential")
     assert users.run(BEN, "cat", "dataset/cases", "--purpose", "train").stdout == b"case,age\n1,44\n"
     (sealed,) = (path for path in shared.rglob("*") if path.is_file() and path.suffix == ".sealed")
+    page = ROOT / "docs" / "how-to" / "keep-custody-apart.md"
+    (move,) = (line.strip() for line in page.read_text().splitlines() if line.startswith("    cp -r sealed/."))
+    assert users.popen(ANA, "sh", "-c", move.replace("/srv/sealed", str(shared))).communicate()[1] == ""
+    assert users.run(BEN, "cat", "dataset/before", "--purpose", "train").stdout == b"case,age\n0,43\n"
     over = users.popen(BEN, sys.executable, "-c", "import sys; open(sys.argv[1], 'r+b')", sealed)
     assert "PermissionError" in over.communicate()[1]
     users.group = None
