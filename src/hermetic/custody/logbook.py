@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from itertools import groupby
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from hermetic.audit import verify as verifying
-from hermetic.audit.leaf import Leaf, RowState
+from hermetic.audit.leaf import KINDS, Leaf, RowState
 from hermetic.audit.note import Note, Origin, VerifierKey, open_note
 from hermetic.audit.openings import LogKeys, Openings
 from hermetic.audit.pins import Pin
@@ -40,7 +41,7 @@ CHUNK_BYTES = 2 * 1024 * 1024
 
 
 def read_log(call: Call, request: ReadLog) -> LogPage:
-    """Read entries, newest generation unless another is named. Raises PolicyDenied."""
+    """Read entries, newest generation unless another is named. Raises PolicyDenied, UsageError for a kind that nothing ever had."""
     if not 0 < request.limit <= PAGE:
         raise UsageError(f"a page has 1 to {PAGE} entries")
     if request.kind is not None and not _KIND.fullmatch(request.kind):
@@ -53,6 +54,7 @@ def read_log(call: Call, request: ReadLog) -> LogPage:
         head = store.head(generation)
         if head is None:
             raise NotFound(f"the log has no generation {generation}")
+        _check_kind(session, request.kind or "")
         openings = Openings(custodian.domain, LogKeys(custodian.keys.log_openings))
         rows, size = list[LogRow](), 0
         for raw in _raw_leaves(session, request, generation, head.size):
@@ -62,6 +64,21 @@ def read_log(call: Call, request: ReadLog) -> LogPage:
                 return LogPage(tuple(rows), head.size, row.index)
             rows.append(row)
     return LogPage(tuple(rows), head.size)
+
+
+def _check_kind(session: ReadSession, kind: str) -> None:
+    """Raise UsageError for the beginning of no kind: whoever reads that there are no entries takes it that nothing happened."""
+    if any(known.startswith(kind) for known in KINDS):
+        return
+    table = tables.log_leaf
+    if session.connection.execute(sa.select(table.c.idx).where(table.c.kind.like(kind + "%")).limit(1)).first() is not None:
+        return  # another release wrote it
+    first = sorted({known.partition(".")[0] for known in KINDS})
+    near = difflib.get_close_matches(kind, [*KINDS, *first], n=3)
+    raise UsageError(
+        f"no entry is of a kind that begins with {kind!r}",
+        hint=f"did you mean {' or '.join(near)}?" if near else f"kinds begin with {', '.join(first)}",
+    )
 
 
 def _weight(row: LogRow) -> int:

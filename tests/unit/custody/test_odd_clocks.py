@@ -36,5 +36,10 @@ def test_words_that_cannot_be_there(world):
     for kind in ("\udcff", "%", "release_intent"):
         with pytest.raises(UsageError, match="kinds of entries"):
             port.ask(ReadLog(limit=1, kind=kind))
+    for kind, hint in (("relase", "release"), ("release.intnet", "release.intent"), ("xx", "kinds begin with access, approval")):
+        with pytest.raises(UsageError, match="no entry is of a kind") as refused:
+            port.ask(ReadLog(limit=1, kind=kind))
+        assert hint in refused.value.hint
+    assert not port.ask(ReadLog(limit=1, kind="package")).rows  # there is such a kind, and no entry
     with pytest.raises(NotFound):
         enrol(port, "a\0b")
