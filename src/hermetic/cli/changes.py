@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("old")
 @click.argument("new")
+@reason(required=False)
 @environment()
 @output
-def rename(out: Out, *, old: str, new: str) -> int:
+def rename(out: Out, *, old: str, new: str, reason: str) -> int:
     """Give an asset another name.
 
-    The kind stays. Nothing is encrypted anew: names are bound to ids by the signed manifest and the log only.
+    The kind stays. Nothing is encrypted anew: names are bound to ids by the signed manifest and the log only. Grants cover names:
+    those that begin or cease to cover the asset are shown.
     """
     with connected() as connection:
-        connection.ask(RenameAsset(old, new))
-    out.emit({"old": old, "new": new}, Facts([("renamed", old), ("to", Mark(new, "name"))]))
+        done = connection.ask(RenameAsset(old, new, reason=reason))
+    out.emit({"old": old, "new": new, "notes": done.notes}, Facts([("renamed", old), ("to", Mark(new, "name"))]), *done.notes)
     return 0
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermetic.access import grants
+from hermetic.access import grants, identity
 from hermetic.audit.leaf import Entry, Hidden
 from hermetic.catalog import assets
 from hermetic.custody import breaking, callers, environments
@@ -32,6 +32,8 @@ from hermetic.ids import AssetName
 from hermetic.policy.request import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermetic.access.grants import Grant
     from hermetic.catalog.values import Asset
     from hermetic.custody.call import Call
@@ -85,9 +87,12 @@ def rename_asset(call: Call, request: RenameAsset) -> Done:
         assets.rename(work.session, asset, new)
         subject = f"asset:{asset.id}"
         hidden = {"principal": caller.hidden(), "old": Hidden(str(old), subject), "new": Hidden(str(new), subject)}
+        if request.reason:
+            hidden["reason"] = Hidden(request.reason, f"principal:{caller.id}")
         work.log(Entry("asset.renamed", {"asset": asset.id, **change.facts()}, hidden))
         breaking.end_with_name(work, asset, {"principal": caller.hidden()})
-    return Done()
+        notes = tuple(_told(work.session, change))
+    return Done(notes)
 
 
 def _change(call: Call, session: ReadSession, asset: Asset, new: AssetName) -> Change:
@@ -101,6 +106,16 @@ def _change(call: Call, session: ReadSession, asset: Asset, new: AssetName) -> C
         tuple(grant for grant in given if grant.id in after.keys() - before.keys()),
         tuple(grant for grant in given if grant.id in before.keys() - after.keys()),
     )
+
+
+def _told(session: ReadSession, change: Change) -> Iterator[str]:
+    """Yield what a person is told of the grants that change, as far as LISTED goes. Who renames them may grant, or they are theirs."""
+    for found, what in ((change.begin, "covers it from now on"), (change.end, "covers it no more")):
+        for grant in found[:LISTED]:
+            who = identity.require(session, grant.principal_id).principal.name
+            yield f"grant {grant.id}, {who} may {grant.action.value} {grant.pattern}, {what}"
+        if len(found) > LISTED:
+            yield f"{len(found) - LISTED} more grants: each {what}"
 
 
 def _ids(change: Change) -> tuple[frozenset[str], ...]:

@@ -111,8 +111,10 @@ def test_lineage_is_a_tree_and_a_diamond_is_shown_once(hermetic, custody):
 
 
 def test_rename_and_decide(hermetic, custody):
-    custody.answers |= {catalogue.RenameAsset: Done(), catalogue.RecordDecision: catalogue.Decided(RECEIPT)}
-    assert hermetic("rename", "dataset/a", "dataset/b").code == 0
+    renamed = Done(("grant g1 covers it no more",))
+    custody.answers |= {catalogue.RenameAsset: renamed, catalogue.RecordDecision: catalogue.Decided(RECEIPT)}
+    assert "grant g1 covers it no more" in hermetic("rename", "dataset/a", "dataset/b", "--reason", "typo").out
+    assert custody.asked[-1] == catalogue.RenameAsset("dataset/a", "dataset/b", reason="typo")
     done = hermetic("decide", "dataset/a", "--class", "internal", "--retention", "2w", "--reason", "de-identified", "--json")
     assert done.json["log_index"] == 17
     assert custody.asked[-1] == catalogue.RecordDecision("dataset/a", "de-identified", None, DataClass.INTERNAL, 14)

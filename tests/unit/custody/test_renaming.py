@@ -10,6 +10,7 @@ from hermetic.custody import renaming
 from hermetic.errors import Conflict, PolicyDenied
 from hermetic.formats.messages import policy
 from hermetic.formats.messages.catalogue import RenameAsset
+from hermetic.formats.messages.log import ReadLog
 from hermetic.ids import DataClass, Purpose
 from tests import world as w
 from tests.backends import BACKENDS, behind
@@ -66,8 +67,12 @@ def test_a_rename_that_changes_who_may_read_takes_the_right_to_grant(world, owne
 
     renamer.ask(RenameAsset("dataset/shared/one", "dataset/shared/first"))  # covered before and after
     renamer.ask(RenameAsset(SECRET, "dataset/plans"))  # neither
-    owner.ask(RenameAsset("dataset/plans", "dataset/shared/plans"))
-    owner.ask(RenameAsset("dataset/shared/first", "dataset/first"))
+    into = owner.ask(RenameAsset("dataset/plans", "dataset/shared/plans", reason="they are for all"))
+    out_of = owner.ask(RenameAsset("dataset/shared/first", "dataset/first"))
+    covers = f"grant {reads}, mail may open {OPEN_TO_MAIL}, covers it"
+    assert (into.notes, out_of.notes) == ((f"{covers} from now on",), (f"{covers} no more",))
+    rows = owner.ask(ReadLog(kind="asset.renamed")).rows
+    assert [[pair.value for pair in row.opened if pair.name == "reason"] for row in rows] == [[], [], ["they are for all"], []]
     changed = [(facts["grants_begin"], facts["grants_end"]) for facts in renamed(owner)]
     assert changed == [([], []), ([], []), ([reads], []), ([], [reads])]
 

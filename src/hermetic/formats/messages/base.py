@@ -24,7 +24,9 @@ class Request(Generic[Answer]):
 @message("done")
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It happened, and there is nothing more to say."""
+    """It happened, and there is nothing more to say but `notes`, sentences for a person."""
+
+    notes: tuple[str, ...] = ()
 
 
 @message("refusal")

@@ -110,11 +110,12 @@ class VersionDetails:
 @message("rename-asset")
 @dataclass(frozen=True, slots=True)
 class RenameAsset(Request[Done]):
-    """Give an asset another name of the same kind; nothing is re-encrypted."""
+    """Give an asset another name of the same kind; nothing is re-encrypted. `notes` say which grants begin or cease to cover it."""
 
     old: str
     new: str
     environment: Environment | None = None  # the one that is worked in; None: the run's, else what the rules or hermetic.yaml say
+    reason: str = ""
 
 
 @message("trace-lineage")
