@@ -48,7 +48,7 @@ def prove(store: LogReader, newest: tuple[DomainId, int, int], seen: tuple[int, 
     domain, generation, size = newest
     steps: list[Step] = []
     while generation > seen[0]:
-        raw = _first(store, generation)
+        raw = first(store, generation)
         steps.append(Step(raw, tuple(inclusion_proof(NodeReader(size, _reader(store, generation)), size, 0))))
         restored = Restored.of(Leaf.parse(raw), domain).restored
         generation, size = restored.origin.generation, restored.size
@@ -104,24 +104,38 @@ def check(ends: tuple[Checkpoint, Checkpoint], steps: Iterable[Step], continues:
     do not say that what was seen is lost.
     """
     end, seen = ends
-    known: list[tuple[int, int]] = []
+    state = (seen.origin.generation, seen.size)
     try:
-        for step in steps:
-            restore = restore_of(end, step)
-            known.append((restore.highest.origin.generation, restore.highest.size))
-            end = restore.restored
-            if end.origin.generation <= seen.origin.generation:
-                break
+        restores = _down_to(end, steps, seen)
+        end = restores[-1].restored if restores else end
         if end.origin.generation > seen.origin.generation:
             raise LogTampered("custody was restored, and does not show how its log continues what you saw", hint=UNTOLD)
-        if (end.origin.generation, end.size) >= (seen.origin.generation, seen.size):
+        if (end.origin.generation, end.size) >= state:
             _check_prefix(seen, end, list(continues))
             return False
-        if max(known) < (seen.origin.generation, seen.size):
+        if not any(restore.names_lost(state) for restore in restores):
             raise _unadmitted(seen)
     except FormatError as error:
         raise LogTampered(f"custody was restored, and what it shows of that cannot be read: {error.message}", hint=UNTOLD) from error
     return True
+
+
+def owns_up(end: Checkpoint, steps: Iterable[Step], seen: Checkpoint) -> bool:
+    """Say whether the restores keep what was seen, or name it as lost. For people to read: `check` is what decides."""
+    state, restores = (seen.origin.generation, seen.size), _down_to(end, steps, seen)
+    kept = restores[-1].restored if restores else end
+    return state <= (kept.origin.generation, kept.size) or any(restore.names_lost(state) for restore in restores)
+
+
+def _down_to(end: Checkpoint, steps: Iterable[Step], seen: Checkpoint) -> list[Restored]:
+    """Return the restores from what is shown to the generation of what was seen, the newest first. Raises LogTampered, FormatError."""
+    found: list[Restored] = []
+    for step in steps:
+        if end.origin.generation <= seen.origin.generation:
+            break
+        found.append(restore_of(end, step))
+        end = found[-1].restored
+    return found
 
 
 def restore_of(end: Checkpoint, step: Step) -> Restored:
@@ -156,7 +170,7 @@ def ends(store: LogReader, domain: DomainId, newest: Checkpoint) -> Iterator[tup
     """Yield the earlier generations and where each ended, as the restores say, the newest first. Raises LogTampered."""
     generation = newest.origin.generation
     while generation > 1:
-        end = Restored.of(Leaf.parse(_first(store, generation)), domain).restored
+        end = Restored.of(Leaf.parse(first(store, generation)), domain).restored
         generation = end.origin.generation
         yield generation, end
 
@@ -169,7 +183,8 @@ def root_at(store: LogReader, end: Checkpoint, size: int) -> bytes:
     return tree_root_at(reader, size)
 
 
-def _first(store: LogReader, generation: int) -> bytes:
+def first(store: LogReader, generation: int) -> bytes:
+    """Return the leaf that a generation begins with. Raises LogTampered."""
     return _leaf(store, generation, 0)
 
 

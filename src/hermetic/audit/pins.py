@@ -57,6 +57,11 @@ class Restored:
                 raise LogTampered(f"generation {leaf.generation} restores another log")
         return found
 
+    def names_lost(self, state: tuple[int, int]) -> bool:
+        """Say whether this restore names (generation, size) as known and lost. What earlier restores gave up it says nothing of."""
+        old, new = self.restored, self.highest
+        return (old.origin.generation, old.size) < state <= (new.origin.generation, new.size)
+
     def loss(self) -> Finding | None:
         """Return the finding that says that entries were lost, if some were."""
         if self.highest == self.restored:
@@ -102,7 +107,7 @@ class History:
 
     def _known_lost(self, pin: Pin) -> bool:
         state = (pin.checkpoint.origin.generation, pin.checkpoint.size)
-        return any(state <= (item.highest.origin.generation, item.highest.size) for item in self.restores.values())
+        return any(item.names_lost(state) for item in self.restores.values())
 
     def check_restores(self) -> list[Finding]:
         """Check that each generation continues the stored one before it. Raises LogTampered."""

@@ -45,7 +45,7 @@ def restored(out: Out, *, accept: str | None) -> int:
         facts.append(("accepted", "your pins are of this generation now"))
     elif not found.accepted:
         out.note("compare the digest with whoever restored custody, then: hermetic log restored --accept DIGEST")
-    out.emit({**{name: getattr(found, name) for name in found.__slots__}, "admits": found.admits}, Facts(facts))
+    out.emit({name: getattr(found, name) for name in found.__slots__}, Facts(facts))
     return 0
 
 

@@ -30,13 +30,14 @@ _VOUCHED = {
     "pins": "what was seen of the domain before",
 }
 DEFAULT_ROOT = "local:passphrase"
+INSECURE = "local:insecure-file"
 
 
 @click.command()
 @click.option("--from", "place", type=ANY_PATH, metavar="DIR", help="The backup place; with --check by default the one in use.")
 @click.option("--check", is_flag=True, help="Only try: open an asset from the copy, in memory, and put that on record.")
 @click.option("--with-objects", is_flag=True, help="Bring sealed objects back too; with --check: open from those in the backup place.")
-@click.option("--root", "root", metavar="URI", default=DEFAULT_ROOT, show_default=True, help="Where the root key lives from now on.")
+@click.option("--root", "root", metavar="URI", help="Where the root key lives from now on; by default where it lived before.")
 @click.option("--database", metavar="URL", help="An empty database of a PostgreSQL server for custody: postgresql://HOST/NAME.")
 @passphrase_file("recovery-passphrase")
 @passphrase_file()
@@ -48,7 +49,7 @@ def restore(  # noqa: PLR0913 - one argument an option
     place: Path | None,
     check: bool,
     with_objects: bool,
-    root: str,
+    root: str | None,
     database: str | None,
     recovery_passphrase_file: Path | None,
     passphrase_file: Path | None,
@@ -58,8 +59,9 @@ def restore(  # noqa: PLR0913 - one argument an option
 
     Run it in the project's folder on the new machine, with the sealed objects in their store, or --with-objects. The log goes on
     as a new generation, whose first entry names the old one; the old machine's custody is stale from then on. A copy that is older
-    than what you have seen, or whose newest index is damaged, is taken only with --reason. Without --passphrase-file or a terminal
-    the new root has the recovery passphrase.
+    than what you have seen, or whose newest index is damaged, is taken only with --reason. The root is
+    kept as it was before, unless --root says otherwise; with --passphrase-file it is wrapped under that passphrase. It never gets
+    the recovery passphrase by itself.
     """
     if check:
         return _check(out, place, recovery_passphrase_file, with_objects=with_objects)
@@ -75,18 +77,22 @@ def restore(  # noqa: PLR0913 - one argument an option
         Home.locate(os.environ),
         new_project(),
         asker(recovery_passphrase_file, option=RECOVERY_OPTION),
-        provider_uri=root,
+        provider_uri=root or (DEFAULT_ROOT if passphrase_file is not None else None),
         ask=fresh,
         reason=reason or None,
         server=database,
     )
-    return came_back(out, done, place, (passphrase_file or recovery_passphrase_file) if with_objects else False)
+    return came_back(out, done, place, passphrase_file if with_objects else False)
 
 
 def came_back(out: Out, done: Restored, place: Path, objects: Path | Literal[False] | None) -> int:
     """Say what came back. `objects`: False leaves them where they are, else the file with the root's passphrase, if there is one."""
     if done.lost:
-        out.warn(f"the copy ends at log entry {done.restored_size}, and entry {done.highest_size} was seen: what lies between is lost")
+        ends, known = (
+            f"{done.restored_size} of generation {done.restored_generation}",
+            f"{done.highest_size} of {done.highest_generation}",
+        )
+        out.warn(f"the copy ends at log entry {ends}, and entry {known} was seen, which it does not lead to: that is lost")
     copied = None if objects is False else _bring_back(place.absolute(), objects)
     findings = [*(item for item in done.findings if item.severity == "high"), *(copied.findings if copied else ())]
     document = {**{name: getattr(done, name) for name in done.__slots__}, "objects": copied, "findings": findings}
@@ -108,16 +114,27 @@ def _facts(done: Restored, place: Path, copied: Copied | None) -> list[tuple[str
         ("restored", Mark(str(done.domain_id), "name")),
         ("from", f"{place}, copied {moment(done.copied_ms)}"),
         ("vouched by", _VOUCHED.get(done.vouched, Mark("nothing", "bad"))),
+        ("root", Mark(done.root, "warn" if done.root == INSECURE else "name")),
         ("generation", done.generation),
         ("versions", done.versions),
         ("log entries", done.restored_size),
-        ("lost", Mark(f"up to entry {done.highest_size}", "bad") if done.lost else Mark("nothing that was seen", "good")),
+        ("lost", _lost(done)),
+        ("digest", Mark(done.digest, "name")),
+        ("tell others", f"this digest: who saw more is refused until `hermetic log restored --accept {done.digest}`"),
     ]
     first = f"go to {place} from here on, first with the next change or `hermetic backup now`"
     facts.append(("backups", f"{first}; a home that wrote there before reports backup-failing: retire it"))
     if copied is not None:
         facts.append(("objects", f"{copied.objects} brought back, {size(copied.bytes)}"))
     return facts
+
+
+def _lost(done: Restored) -> Cell:
+    if done.lost:
+        return Mark(f"up to entry {done.highest_size} of generation {done.highest_generation}", "bad")
+    if done.seen:
+        return Mark("nothing that you have seen; others may have seen more", "good")
+    return Mark("nothing is known here: others may have seen more than came back", "warn")
 
 
 def _check(out: Out, place: Path | None, recovery_passphrase_file: Path | None, *, with_objects: bool) -> int:

@@ -13,10 +13,12 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hermetic.audit import handover
 from hermetic.audit import verify as verifying
 from hermetic.audit.note import Origin, VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
+from hermetic.audit.tree import leaf_hash
 from hermetic.catalog.values import fresh_id
 from hermetic.crypto.secret import Secret
 from hermetic.custody.logbook import present_rows
@@ -33,7 +35,7 @@ from hermetic.domain.succession import Known, begin_generation, later, root_goes
 from hermetic.domain.vouching import Vouching
 from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
 from hermetic.formats.binary_text import to_base64url
-from hermetic.keys import domain_file, secret_keys
+from hermetic.keys import domain_file, roots, secret_keys
 from hermetic.keys.domain_file import DomainFile
 from hermetic.keys.provider import RootId
 from hermetic.policy.bundle import PolicyBundle
@@ -65,18 +67,25 @@ LOST_PIN = "pin-in-lost-entries"
 class Restored:
     """What came back, `how` the copy was opened (passphrase, shares, escrow) and who `vouched` for it.
 
-    `lost` says that a later state of the log was known than the copy holds; findings are of its log, and where nothing vouched.
+    `lost` says that something was known of the log that the copy does not hold, up to the highest generation and size; `seen` whether
+    anything was known here but the copy. `root` is where the root is kept from now on. `digest` is that of the entry that says what
+    was restored, for those who saw more (`restored`). Findings are of its log, and where nothing vouched.
     """
 
     domain_id: DomainId
     generation: int
     versions: int
+    restored_generation: int
     restored_size: int
+    highest_generation: int
     highest_size: int
     lost: bool
     copied_ms: int
     how: str
     vouched: str
+    root: str
+    seen: bool
+    digest: str
     findings: tuple[Finding, ...] = ()
 
 
@@ -86,7 +95,7 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
     project_root: Path,
     key: Callable[..., CopyKey],
     *,
-    provider_uri: str = DEFAULT_ROOT,
+    provider_uri: str | None = None,
     ask: Callable[..., Secret] | None = None,
     reason: str | None = None,
     known: Vouching | None = None,
@@ -94,12 +103,13 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
 ) -> Restored:
     """Bring a domain back under `home`. `key` gives what opens the copy: a recovery passphrase, or a recovery root's private key.
 
-    With the passphrase comes the root itself, to be kept by `provider_uri`; with a private key a new root is made there, and recovery
-    roots stay. `ask` gives the new root's passphrase; without it the recovery passphrase is taken, if that is what opened the copy.
+    With the passphrase comes the root itself, to be kept by `provider_uri`, or as it was kept before; with a private key a new root is
+    made there, and recovery roots stay. `ask` gives the passphrase of a root that has one; that of the recovery wrap is never taken
+    for it: it is written down elsewhere, and for another purpose.
     A copy that is older than what this user has seen, or whose newest index is damaged, is taken only with a `reason`, on record.
     `known` is what is known of the domain besides this user's pins; `server` the URL of an empty database that custody is to stand in.
-    Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, and
-    StorageError.
+    Raises Conflict when this user has custody of the domain, NotFound, WrongKey, IntegrityError, LogTampered, ConfigError, UsageError
+    (the root needs a passphrase and nobody can be asked), and StorageError.
     """
     if reason is not None and not reason.strip():
         raise UsageError("a reason is a sentence, for those who ask later")
@@ -119,10 +129,10 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
             reached("restore.database.written")
             settings = private_folder(home.domain_config(domain))
             heads, findings = _verify(database, recovered, (seen, reason))  # 3, 4
-            fallback = (lambda: given) if isinstance(given, Secret) else None
-            kept = _keep_root(recovered, folder, provider_uri, ask or fallback, goes_on=root_goes_on(database, recovered))  # 5
+            uri = provider_uri or _kept_before(database, recovered)
+            kept = _keep_root(recovered, folder, uri, ask, goes_on=root_goes_on(database, recovered))  # 5
             versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms(), place=place)  # 6
-            moved = _moved(database, recovered, (seen, heads))
+            moved, digest = _moved(database, recovered, (seen, heads)), _digest(database, recovered, heads.generation)
             _project(project_root, database, recovered)
             if stands is not None:
                 Database.from_snapshot(stands, database.snapshot_bytes()).close()
@@ -141,12 +151,17 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
         domain_id=domain,
         generation=heads.generation,
         versions=versions,
+        restored_generation=heads.restored.origin.generation,
         restored_size=heads.restored.size,
-        highest_size=heads.highest.size,
+        highest_generation=heads.seen.origin.generation,
+        highest_size=heads.seen.size,
         lost=heads.lost,
         copied_ms=recovered.index.at_ms,
         how=recovered.how,
         vouched=recovered.vouched,
+        root=kept.uri,
+        seen=seen is not None and bool(seen.checkpoint),
+        digest=digest,
         findings=(*vouching.finding(recovered.vouched, domain), *findings),
     )
 
@@ -215,9 +230,10 @@ def _verify(database: Database, recovered: Recovered, given: tuple[pins.Pins | N
         behind = tuple(left_behind.find(session))
     if report.newest != newest:
         raise FormatError("the copied database and its index disagree about the log")
-    known = Known(newest, pinned.checkpoint if pinned is not None and beyond else newest, reason)
-    given_up = any(item.code == LOST_PIN and item.severity == "high" for item in report.findings)
-    if (known.lost or given_up) and reason is None:
+    unadmitted = any(item.code == LOST_PIN and item.severity == "high" for item in report.findings)
+    given_up = pinned.checkpoint if pinned is not None and unadmitted else None
+    known = Known(newest, pinned.checkpoint if pinned is not None and beyond else newest, reason, given_up)
+    if known.lost and reason is None:
         raise LogTampered(
             f"the copy ends at log entry {newest.size} of generation {newest.origin.generation}, and this user has seen more",
             hint="somebody may have put an older copy back; --reason TEXT takes it all the same, on record",
@@ -243,6 +259,12 @@ def _moved(database: Database, recovered: Recovered, given: tuple[pins.Pins | No
     return seen.restored(known.generation, head.size, head.note, (str(key), manifests))
 
 
+def _digest(database: Database, recovered: Recovered, generation: int) -> str:
+    """Return the digest of the entry that a generation begins with, as `log restored` shows it."""
+    with database.read(recovered.keys.row_keys()) as session:
+        return leaf_hash(handover.first(TablesStore(session.connection), generation)).hex()
+
+
 def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:
     generation = store.generations()[-1] if store.generations() else 0
     head = store.head(generation) if generation else None
@@ -255,12 +277,24 @@ def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:
     return Pin.from_note(head.note, "the copy").checkpoint
 
 
+def _kept_before(database: Database, recovered: Recovered) -> str:
+    """Return the kind of the root that opened the copy, as its row says: nothing authenticates what domain.json says there."""
+    with database.read(recovered.keys.row_keys()) as session:
+        uri = roots.get(session, recovered.root.root_id).provider_uri
+    return uri if uri.startswith("local:") else DEFAULT_ROOT
+
+
 def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret] | None, *, goes_on: bool) -> Provider:
     """Have a provider of this home keep a root; return it, open for this process.
 
     The root that came with the passphrase stays the same if it goes on; one that an interrupted restore left there is taken if it is
     that one. A recovery root cannot be kept, and one that was retired or is compromised must not be: there is a new root instead.
     """
+    if uri == DEFAULT_ROOT and ask is None:
+        raise UsageError(
+            f"the root is kept under a passphrase of its own ({uri}), and nobody can be asked for one",
+            hint="use a terminal or --passphrase-file FILE; --root URI keeps the root in another way",
+        )
     for entry, file in recovered.public.items():
         recovery.put(folder, entry.root_id, file)
     if goes_on and isinstance(recovered.root, LocalRoot):

@@ -41,7 +41,8 @@ DIGEST = 64  # hexadecimal digits
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The first entry of the newest generation. Places are (generation, entries); `seen` is what this user's pins saw, if anything."""
+    """The first entry of the newest generation. Places are (generation, entries); `seen` is what this user's pins saw,
+    if anything, `admits` whether restores kept that or name it as lost."""
 
     digest: str
     generation: int
@@ -50,11 +51,7 @@ class Statement:
     seen: tuple[int, int] | None
     log_key: str
     accepted: bool
-
-    @property
-    def admits(self) -> bool:
-        """Whether the restore names as known what this user saw."""
-        return self.seen is None or self.seen <= max(self.restored, self.highest)
+    admits: bool
 
 
 class _Unmet(Connection):
@@ -118,6 +115,7 @@ def _said(connection: Connection) -> tuple[Statement, Checkpoint, Welcome]:
     if key_after(Leaf.parse(step.leaf), changes_of(welcome), end.origin) != key:
         raise SignatureError("the log is signed by another key than the restore's, which does not lead to it", hint="do not use it")
     seen = pins.seen
+    steps = [handover.Step(one.leaf, one.path) for one in welcome.restores]
     statement = Statement(
         digest=leaf_hash(step.leaf).hex(),
         generation=end.origin.generation,
@@ -126,6 +124,7 @@ def _said(connection: Connection) -> tuple[Statement, Checkpoint, Welcome]:
         seen=None if seen is None else _place(seen),
         log_key=welcome.log_key,
         accepted=seen is not None and seen.origin.generation >= end.origin.generation,
+        admits=seen is None or handover.owns_up(end, steps, seen),
     )
     return statement, end, welcome
 

@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known when a copy comes back: its own newest checkpoint, the highest seen anywhere, and the reason given, if any."""
+    """What is known when a copy comes back: its own newest checkpoint, the highest seen anywhere, and the reason given, if any.
+
+    `given_up` is what was seen of an earlier generation, and lost by a restore that did not know of it.
+    """
 
     restored: Checkpoint
     highest: Checkpoint
     reason: str | None
+    given_up: Checkpoint | None = None
 
     @property
     def generation(self) -> int:
@@ -54,8 +58,13 @@ class Known:
 
     @property
     def lost(self) -> bool:
-        """Whether a later state was seen than the copy holds."""
-        return later(self.highest, self.restored)
+        """Whether something was seen that the copy does not hold."""
+        return self.given_up is not None or later(self.highest, self.restored)
+
+    @property
+    def seen(self) -> Checkpoint:
+        """The last state that was seen of what is lost, or else the one that was restored."""
+        return self.given_up or self.highest
 
 
 def later(one: Checkpoint, other: Checkpoint) -> bool:

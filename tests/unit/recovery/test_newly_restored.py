@@ -7,16 +7,20 @@ import shutil
 import pytest
 
 from hermetic.crypto.secret import Secret
+from hermetic.domain import pins, restored
 from hermetic.domain.connect import connect
+from hermetic.domain.pinned import PinKeeper
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import Conflict, LogTampered
+from hermetic.errors import Conflict, LogTampered, Unsupported, UsageError
 from hermetic.evidence.status import backup_answer
 from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.domain import GatherFacts
 from hermetic.formats.messages.measures import GatherMeasures
+from hermetic.ids import Purpose
+from hermetic.providers import kernel_keyring
 from hermetic.recovery.trial import try_copy
 from tests import world as w
-from tests.unit.recovery.test_restore import ROOT, fresh_home, given
+from tests.unit.recovery.test_restore import FRESH, ROOT, fresh_home, given, lose, older_copy
 
 
 def moved(world, tmp_path):
@@ -67,3 +71,92 @@ def test_an_older_copy_in_the_place_is_found_before_the_first_new_one(world, tmp
     shutil.copytree(older, disk)
     with connect(world.project, home=home) as connection, pytest.raises(LogTampered, match="ends at log entry"):
         try_copy(connection, disk, passphrase())
+
+
+# what others have seen
+
+
+def hidden_loss(world, tmp_path):
+    """Somebody elsewhere restores an older copy, knowing of nothing that it lacks; their copies are in the place from then on."""
+    older_copy(world, tmp_path)
+    elsewhere = fresh_home(tmp_path, "elsewhere")
+    restore_domain(world.backup, elsewhere, world.project, given, provider_uri=ROOT)
+    with world.connect(home=elsewhere) as connection:
+        assert connection.ask(TakeBackup()).problem is None
+
+
+def test_the_pins_of_who_restores_follow_what_they_took_with_a_reason(world, tmp_path):
+    """They saw more of the first generation than the second one came from: the copy is later, and lacks what they saw."""
+    theirs = tmp_path / "pins.json"
+    hidden_loss(world, tmp_path)
+    with world.connect() as connection:
+        pass
+    pins.save(theirs, connection.pins.pins)
+    seen = connection.pins.size
+    lose(world)
+    with pytest.raises(LogTampered, match="seen more"):
+        restore_domain(world.backup, world.home, world.project, given, provider_uri=ROOT)
+    done = restore_domain(world.backup, world.home, world.project, given, provider_uri=ROOT, reason="the newer disk burned")
+    assert (done.lost, done.seen, done.highest_generation, done.highest_size) == (True, True, 1, seen)
+    with world.connect() as connection:
+        assert connection.pins.pins.generation == 3
+        assert w.open_(connection, "dataset/shops", purpose=Purpose.RECOVER)
+        assert len(connection.pins.earlier) == 1  # what was seen stays to be compared
+    keeper = PinKeeper(theirs, world.domain)
+    with world.connect() as connection, pytest.raises(LogTampered, match="does not say so") as refused:
+        keeper.meet(connection.ask(keeper.greeting()), None)
+    assert "log restored" in refused.value.hint
+
+
+def test_a_restore_of_a_restore_hides_no_loss(world, tmp_path):
+    """That a later generation was known says nothing of what the one before gave up."""
+    theirs = tmp_path / "theirs"
+    hidden_loss(world, tmp_path)
+    shutil.copytree(world.home.config, theirs)
+    lose(world)
+    shutil.rmtree(world.home.config)
+    restore_domain(world.backup, world.home, world.project, given, provider_uri=ROOT)
+    shutil.rmtree(world.home.config)
+    shutil.copytree(theirs, world.home.config)
+    with pytest.raises(LogTampered, match="does not say so"):
+        world.connect()
+
+
+def test_what_others_have_to_be_told_is_said(world, tmp_path):
+    home = fresh_home(tmp_path)
+    done = restore_domain(world.backup, home, world.project, given, provider_uri=ROOT)
+    assert (done.lost, done.seen) == (False, False)
+    assert restored.look(restored.Here(world.project, home)).digest == done.digest
+
+
+# the root
+
+
+def test_the_root_is_kept_as_it_was_before(world, tmp_path):
+    home = fresh_home(tmp_path)
+    done = restore_domain(world.backup, home, world.project, given)
+    assert done.root == ROOT
+    with world.connect(home=home) as connection:
+        assert [root.uri for root in connection.ask(GatherFacts()).roots] == [ROOT]
+
+
+def test_the_recovery_passphrase_never_becomes_that_of_the_root(world, tmp_path, monkeypatch):
+    def none(*_):
+        raise Unsupported("no kernel keyring here")
+
+    monkeypatch.setattr(kernel_keyring, "load", none)
+    monkeypatch.setattr(kernel_keyring, "store", none)
+    with pytest.raises(UsageError, match="passphrase of its own") as refused:
+        restore_domain(world.backup, fresh_home(tmp_path), world.project, given, provider_uri="local:passphrase")
+    assert "--root" in refused.value.hint
+    home = fresh_home(tmp_path, "with-passphrase")
+    fresh = {"ask": lambda *_: Secret(FRESH)}
+    done = restore_domain(world.backup, home, world.project, given, provider_uri="local:passphrase", **fresh)
+    assert done.root == "local:passphrase"
+    with world.connect(home=home, ask_passphrase=fresh["ask"]) as connection:
+        assert connection.ask(TakeBackup()).problem is None
+    third = fresh_home(tmp_path, "third")
+    with pytest.raises(UsageError, match="passphrase of its own"):  # as it was kept before: nobody can be asked
+        restore_domain(world.backup, third, world.project, given)
+    assert not (third.data / world.domain).exists()
+    assert restore_domain(world.backup, third, world.project, given, provider_uri=ROOT).root == ROOT

@@ -304,6 +304,17 @@ def test_a_damaged_object_is_a_finding(world, hermetic):
     assert (code, len(said["objects"]["findings"])) == (7, 1)
 
 
+def test_what_to_tell_others_and_where_the_root_is_are_said(world, hermetic, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HERMETIC_HOME", str(tmp_path / "second"))
+    (tmp_path / "second").mkdir(mode=0o700)
+    assert main.run(["restore", "--from", str(world.backup), "--recovery-passphrase-file", str(hermetic.secret)]) == 0
+    said = capfd.readouterr().out
+    code, told = hermetic("log", "restored")
+    assert code == 0
+    for words in ("root         local:insecure-file", "others may have seen more", f"log restored --accept {told['digest']}"):
+        assert words in " ".join(said.split("\n")), said
+
+
 def test_an_older_copy_wants_a_reason(world, hermetic, tmp_path):
     kept = tmp_path / "kept"
     shutil.copytree(world.backup, kept)
