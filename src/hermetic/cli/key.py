@@ -121,6 +121,7 @@ def rotate(out: Out, *, kek: str, rewrapping: bool, reason: str) -> int:
         changed = connection.ask(RotateKey(kek, reason))
         moved = _rewrap(connection, out, changed.key, reason) if rewrapping else 0
         row = connection.ask(ShowKey(changed.key.kek))
+    _tell_stolen(out, row)
     out.emit({"key": row, "moved": moved, "log_index": changed.receipt.index}, *_changed("rotated", row, moved))
     return 0
 
@@ -137,6 +138,7 @@ def rewrap(out: Out, *, kek: str, reason: str) -> int:
     with connected() as connection:
         moved = _rewrap(connection, out, connection.ask(ShowKey(kek)), reason)
         row = connection.ask(ShowKey(kek))
+    _tell_stolen(out, row)
     out.emit({"key": row, "moved": moved}, *_changed("rewrapped", row, moved))
     return 0
 
@@ -196,6 +198,16 @@ def _change(out: Out, kek: str, verb: str, reason: str) -> int:
     done = {"suspend": "suspended", "resume": "resumed", "revoke": "revoked"}[verb]
     out.emit({"key": changed.key, "log_index": changed.receipt.index}, *_changed(done, changed.key, None))
     return 0
+
+
+def _tell_stolen(out: Out, row: KeyRow) -> None:
+    """Say of data keys under revoked versions that they stay there: whoever took the key may have copied them, wherever they are."""
+    for version in row.versions:
+        if version.state == KeyState.COMPROMISED and version.data_keys:
+            out.warn(
+                f"{count(version.data_keys, 'data key')} of version {version.number}, which is revoked, did not move: "
+                f"`hermetic key compromise {row.kek} --reason WHY --go-on` seals anew what is not yet"
+            )
 
 
 def _rewrap(connection: Connection, out: Out, row: KeyRow, reason: str) -> int:

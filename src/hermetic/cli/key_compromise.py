@@ -11,9 +11,11 @@ from hermetic.cli.blocks import Cell, Facts, Heading, Mark, Table
 from hermetic.cli.options import exit_with, output, reason
 from hermetic.cli.session import workspace
 from hermetic.cli.words import count, size
+from hermetic.ids import KeyState
 
 if TYPE_CHECKING:
     from hermetic.cli.out import Out
+    from hermetic.recovery.compromise import Report
 
 
 @click.command()
@@ -33,12 +35,22 @@ def compromise(out: Out, *, kek: str, reason: str, go_on: bool) -> int:
         report = run(h, kek, reason, go_on=go_on, advance=advance)
     rows = [(Mark(one.old, "name"), Mark(one.new, "name"), size(one.bytes), f"{one.seconds:.2f} s") for one in report.anew]
     facts: list[tuple[str, Cell]] = [
-        ("revoked", Mark(report.key.kek, "name")),
-        ("after", f"{report.revoke_s:.2f} s no new release; leases end at their next check"),
+        *_revoked(report),
         ("sealed anew", count(len(report.anew), "version")),
         ("before", count(report.before, "version")),
         ("took", f"{report.seconds:.1f} s"),
     ]
     table = Table(("old", "new", "size", "time"), rows, frozenset({"size", "time"}), empty="none")
     out.emit(report, Facts(facts), Heading("Sealed anew"), table, *(findings_blocks.blocks(report.failed) if report.failed else ()))
+    if go_on and not report.anew and not report.failed:
+        lost = any(version.state == KeyState.COMPROMISED for version in report.key.versions)
+        out.note("nothing was left to do" if lost else f"no version of {report.key.kek} is revoked: leave out --go-on to revoke it")
     return exit_with(report.failed)
+
+
+def _revoked(report: Report) -> list[tuple[str, Cell]]:
+    """Return what was done to the key itself, which going on does not do again."""
+    key = Mark(report.key.kek, "name")
+    if report.revoke_s is None:
+        return [("went on with", key)]
+    return [("revoked", key), ("after", f"{report.revoke_s:.2f} s no new release; leases end at their next check")]

@@ -37,10 +37,13 @@ __all__ = ["Anew", "Report", "compromise"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the playbook did. `revoke_s` is the time until no new release was possible; `failed` says what is still to do."""
+    """What the playbook did. `failed` says what is still to do.
+
+    `revoke_s` is the time until no new release was possible; None where an earlier run had revoked.
+    """
 
     key: KeyRow
-    revoke_s: float
+    revoke_s: float | None
     anew: tuple[Anew, ...]
     before: int
     failed: tuple[Finding, ...]
@@ -59,7 +62,7 @@ def compromise(
     row = h.connection.ask(ShowKey(kek))
     if not go_on:
         row = h.connection.ask(ChangeKeyState(row.kek, "revoke", reason)).key
-    revoked = time.monotonic() - start
+    revoked = None if go_on else time.monotonic() - start
     reached("recovery.compromise.revoked")
     # 2. to 4. Everything that it could open.
     lost = {item.number for item in row.versions if item.state == KeyState.COMPROMISED}

@@ -15,6 +15,7 @@ from hermetic.formats.messages import backup, catalogue, domain, keys, log, poli
 from hermetic.formats.messages.base import Done, Pair, Receipt
 from hermetic.ids import DataClass, Enforcement, Environment, Purpose
 from hermetic.policy import defaults
+from hermetic.recovery.compromise import Report
 from tests.unit.evidence import sample
 
 RECEIPT = Receipt(1, 17, b"{}", "c2sp.org/tlog-proof@v1\nindex 17\n")
@@ -168,6 +169,32 @@ def test_a_revocation_says_what_it_closes(hermetic, custody):
         in hermetic("key", "revoke", "mfrg", "--reason", "lost").err
     )
     assert "cannot be opened" not in hermetic("key", "suspend", "mfrg", "--reason", "lost").err
+
+
+def test_a_rotation_says_what_stays_on_a_revoked_version(hermetic, custody):
+    row = replace(KEY, versions=(keys.KeyVersionRow(1, "compromised", 0, 9, 1), keys.KeyVersionRow(2, "active", 0, 0, 3)))
+    custody.answers |= {
+        keys.RotateKey: keys.KeyChanged(row, RECEIPT),
+        keys.RewrapKey: keys.Rewrapped(KEY.kek, 2, 0, 0),
+        keys.ShowKey: row,
+    }
+    for verb in ("rotate", "rewrap"):
+        said = hermetic("key", verb, "mfrg", "--reason", "lost").err
+        assert "1 data key of version 1, which is revoked, did not move" in said
+        assert f"hermetic key compromise {KEY.kek} --reason WHY --go-on" in said
+
+
+@pytest.mark.parametrize(("state", "said"), [("compromised", "nothing was left to do"), ("active", "leave out --go-on")])
+def test_going_on_with_a_compromise_says_what_it_did(hermetic, custody, monkeypatch, state, said):
+    row = replace(KEY, versions=(keys.KeyVersionRow(1, state, 0, 9, 2),))
+    report = Report(row, None, (), 3, (), 0.1)
+    monkeypatch.setattr("hermetic.recovery.compromise.compromise", lambda *_, **__: report)
+    done = hermetic("key", "compromise", "mfrg", "--reason", "lost", "--go-on")
+    assert said in done.err
+    assert "went on with" in done.out
+    assert "no new release" not in done.out
+    monkeypatch.setattr("hermetic.recovery.compromise.compromise", lambda *_, **__: replace(report, revoke_s=0.02))
+    assert "0.02 s no new release" in hermetic("key", "compromise", "mfrg", "--reason", "lost").out
 
 
 def test_a_rewrap_that_does_not_move_stops(hermetic, custody):

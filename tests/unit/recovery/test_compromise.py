@@ -52,6 +52,7 @@ def test_everything_it_could_open_has_another_key(h):
     kek = kek_of(h)
     before = {ref: h.show(ref) for ref in ("dataset/patients@1", "dataset/patients@3", "model/risk@1")}
     report = compromise(h, kek[:6], "laptop stolen")
+    assert report.revoke_s is not None
     assert [(one.old, one.new) for one in report.anew] == [
         ("dataset/patients@1", "dataset/patients@4"),
         ("dataset/patients@2", "dataset/patients@5"),
@@ -107,6 +108,7 @@ def test_an_interrupted_run_goes_on(h):
     assert len(report.key.versions) == number
     again = compromise(h, kek_of(h, "dataset/patients@1"), "stolen", go_on=True)
     assert (again.before, again.anew, again.failed) == (4, (), ())
+    assert again.revoke_s is None  # it revoked nothing
 
 
 @pytest.mark.parametrize("step", ["recovery.compromise.revoked", "recovery.compromise.anew"])
