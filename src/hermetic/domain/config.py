@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,9 @@ def load(folder: Path) -> UserConfig:
 
 
 def save(folder: Path, config: UserConfig) -> None:
-    """Write the settings, durable, mode 0600."""
+    """Write the settings, durable, mode 0600; the backup place without ways up (`trial/../older`), whose folders may go."""
+    if config.backup_place is not None and ".." in config.backup_place.parts:
+        config = replace(config, backup_place=config.backup_place.resolve())
     private_file.write(folder / CONFIG_FILE, config.to_text().encode("utf-8"), replace=True)
 
 

@@ -65,7 +65,8 @@ def _unapproved(domain: str, count: str) -> Finding:
         "destroyed-without-approval",
         "low",
         domain,
-        f"{count} times something was shredded or its destruction announced with nobody else's approval, as this policy allows",
+        f"{'once' if count == '1' else f'{count} times'} something was shredded or its destruction announced with nobody else's "
+        "approval, as this policy allows",
         "raise `approvals_in` of `operations:` in hermetic.yaml where that is not meant",
     )
 

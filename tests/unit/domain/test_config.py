@@ -73,3 +73,11 @@ def test_settings_of_a_provider_are_added_and_the_rest_stays(tmp_path):
         config.add_provider(tmp_path, "fake:b", {"pin_file": "/run/other"})
     assert path.read_text() == text
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_backup_place_is_kept_without_ways_up(tmp_path):
+    (tmp_path / "older").mkdir()
+    (tmp_path / "disk").symlink_to("older")
+    for given, kept in (("trial/../older", "older"), ("disk", "disk")):  # a link may be meant to move
+        config.save(tmp_path, config.UserConfig(backup_place=tmp_path / given))
+        assert config.load(tmp_path).backup_place == tmp_path / kept

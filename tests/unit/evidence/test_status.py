@@ -170,6 +170,12 @@ def test_each_weakness_is_one_finding_with_a_remedy(code):
     assert all(finding.remedy and finding.subject and finding.message for finding in report.findings)
 
 
+def test_once_is_no_number_of_times():
+    facts = replace(SOUND, critical=(Pair("destroyed-without-approval", "domain|1"),))
+    (finding,) = status.report(facts, sample.welcome(), sample.around()).findings
+    assert finding.message.startswith("once something was shredded")
+
+
 def test_an_asset_that_is_not_in_its_store_is_a_finding():
     assert codes(around=sample.around(missing=("dataset/patients",))) == ["version-missing"]
     assert codes(around=sample.around(others=("dataset/patients",))) == ["version-in-another-clone"]
