@@ -20,7 +20,7 @@ from hermetic.errors import HermeticError, Unsupported
 from hermetic.formats.binary_text import to_base64url
 from hermetic.formats.messages.base import Pair, Receipt
 from hermetic.formats.messages.greeting import Hello, Restore, Welcome
-from hermetic.formats.parts import CUSTODY
+from hermetic.formats.parts import CUSTODY, OUTDATED
 from hermetic.formats.release import RELEASE
 from hermetic.keys import secret_keys
 
@@ -40,7 +40,7 @@ def hello(call: Call, request: Hello) -> Welcome:
         newer = request.protocol > PROTOCOL
         raise Unsupported(
             f"custody of release {RELEASE} speaks version {PROTOCOL} of the port, the client version {request.protocol}",
-            hint=CUSTODY.hint if newer else "the client is of an older release than custody takes: upgrade the client",
+            hint=CUSTODY.hint if newer else OUTDATED,
         )
     welcome, overdue = look(call.custodian, lambda session: _welcome(call, request, session))
     if overdue:

@@ -32,7 +32,7 @@ from hermetic.domain.refusals import error_of
 from hermetic.errors import FormatError, IntegrityError, KeyServiceUnavailable, LeaseEnded, Unsupported, UsageError
 from hermetic.formats import codec, lease_key, release
 from hermetic.formats.messages.base import KeyBlob, Refusal
-from hermetic.formats.messages.greeting import Welcome
+from hermetic.formats.messages.greeting import Hello, Welcome
 from hermetic.formats.messages.runs import Scratch
 from hermetic.formats.messages.versions import CheckLeases, Draft, EndLeases, Opened, OpenVersions
 from hermetic.formats.parts import CLIENT
@@ -193,7 +193,7 @@ class RemotePort:
         )
         answer = decoded(self._transport.once(message))
         if isinstance(answer, Refusal):
-            raise self._placed(error_of(replace(answer, hint=hint_for(error_of(answer)))))
+            raise self._placed(_greeted(request, error_of(replace(answer, hint=hint_for(error_of(answer))))))
         if isinstance(answer, Welcome):
             self._custodys = release.shown(answer.release)
         return answer
@@ -223,6 +223,14 @@ class RemotePort:
         info = lease_key.binding(self._domain, request.request, answer.receipt.index, lease, private.public)
         key = private.open(lease.key.sealed, info)
         return replace(lease, key=KeyBlob(handle=self._handles.put(key), sealed=None))
+
+
+def _greeted(request: object, error: HermeticError) -> HermeticError:
+    """Return the error that a refused greeting is: well-formed here, it can only be of another release for custody."""
+    if not isinstance(request, Hello) or type(error) is not FormatError:
+        return error
+    told = f"custody does not take the greeting of this client, of release {release.RELEASE}: {error.message}"
+    return Unsupported(told, hint=f"{ANOTHER_RELEASE}: upgrade the older one")
 
 
 def decoded(raw: bytes) -> object:

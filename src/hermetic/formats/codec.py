@@ -23,7 +23,8 @@ from typing import Any, Final, TypeVar
 
 from hermetic.errors import FormatError, Unsupported
 from hermetic.formats import canonical, parts
-from hermetic.formats.parts import CLIENT, CUSTODY, KEEPER, Hearing
+from hermetic.formats.parts import CLIENT, CUSTODY, KEEPER, OUTDATED, Hearing
+from hermetic.formats.release import RELEASE, shown
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
 WIRE_VERSION = 1
@@ -89,10 +90,23 @@ def decode(raw: bytes) -> Any:
     if asks(cls):
         if "crit" in outer:
             raise FormatError("in a request everything is critical")
+        if _NAME_OF[cls] == "hello":
+            _check_greeting(outer["body"])
         return parts.load(cls, outer["body"], CUSTODY)
     if "crit" in outer:
         _check_critical(cls, outer["crit"], outer["body"])
     return parts.load(cls, outer["body"], CLIENT)
+
+
+def _check_greeting(body: object) -> None:
+    """Raise Unsupported for a client from before defaults were left out: what it sends is well-formed, and of another release."""
+    if not isinstance(body, dict):
+        return
+    protocol, said = body.get("protocol"), body.get("release")
+    if (type(protocol), protocol) != (int, 1) and said != "":
+        return
+    client = shown(said) if isinstance(said, str) else "unknown"
+    raise Unsupported(f"the client, of release {client}, greets otherwise than custody of release {RELEASE} takes", hint=OUTDATED)
 
 
 def decode_kept(raw: bytes) -> Any:

@@ -39,6 +39,7 @@ class Hearing:
 
 CUSTODY: Final = Hearing("the client is of a newer release than custody: upgrade custody first, or do without what it does not know")
 CLIENT: Final = Hearing("custody is of a newer release than this client: upgrade the client")
+OUTDATED: Final = "the client is of an older release than custody takes: upgrade the client"
 KEEPER: Final = Hearing("a newer release wrote it: use that one")
 
 

@@ -89,3 +89,12 @@ def test_what_only_custodys_own_user_can_do_is_said_to_be_for_whoever_runs_it(er
         port.ask(CheckLeases(()))
     assert (refused.value.message, refused.value.hint) == (error.message, hint)
     assert getattr(refused.value, "reasons", ()) == getattr(error, "reasons", ())
+
+
+def test_custody_that_does_not_take_the_greeting_is_of_another_release():
+    port = RemotePort(Answers(codec.encode(refusal_of(FormatError("Hello: expected the fields protocol")))), SimpleNamespace())
+    with pytest.raises(Unsupported, match=f"of release {RELEASE}: Hello: expected") as refused:
+        port.ask(Hello())
+    assert "upgrade the older one" in refused.value.hint
+    with pytest.raises(FormatError):
+        port.ask(CheckLeases(()))

@@ -11,6 +11,7 @@ from hermetic.errors import FormatError, Unsupported
 from hermetic.formats import canonical, codec, parts
 from hermetic.formats.messages import base, versions
 from hermetic.formats.messages.greeting import Hello, Welcome
+from hermetic.formats.release import RELEASE
 from hermetic.ids import Purpose
 from tests.unit.formats.filled import filled, places
 
@@ -220,3 +221,19 @@ def test_values_of_classes_of_their_own_are_what_they_are_made_of():
     assert parts.dump((Raw(b"\xff"), Row(("a", 1)), Purpose.TRAIN)) == ["_w", ["a", 1], "train"]
     with pytest.raises(FormatError, match="cannot carry a float"):
         parts.dump(1.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "client"),
+    [
+        ({"generation": 0, "protocol": 1, "size": 0}, "unknown"),
+        ({"generation": 2, "protocol": 1, "release": "0.0.9", "size": 7}, "0.0.9"),
+        ({"release": ""}, "unknown"),
+        ({"protocol": 1, "release": "\x1b[2J"}, "unknown"),
+    ],
+)
+def test_a_greeting_from_before_defaults_were_left_out_is_of_an_older_release(body, client):
+    with pytest.raises(Unsupported, match=f"of release {client}, .* release {RELEASE} takes") as refused:
+        codec.decode(closed({"body": body, "hermetic": 1, "type": "hello"}))
+    assert refused.value.exit_code == 1
+    assert refused.value.hint.endswith("upgrade the client")
