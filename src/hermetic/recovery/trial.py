@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hermetic.assets.session import Session
 from hermetic.assets.workspace import Workspace
 from hermetic.domain import config
 from hermetic.domain.connect import connect
@@ -82,10 +83,11 @@ def try_copy(connection: Connection, place: Path, key: CopyKey, *, objects: bool
     _must_be_the_last(connection, place, index)
     with _home_in_memory() as home:
         restored = restore_domain(place, home, root, lambda *_: key, provider_uri=TRIAL_ROOT, known=known)
-        settings = config.UserConfig(store_folders=connection.config.store_folders, buckets=connection.config.buckets)
+        mine = connection.config
+        settings = config.UserConfig(store_folders=mine.store_folders, buckets=mine.buckets, locations=mine.locations)
         config.save(home.domain_config(domain), settings)
         there = objects_store(place, domain) if objects else None
-        ref, length = _open_something(root, home, there)
+        ref, length = _open_something(connection, home, there)
     took_ms = (time.monotonic_ns() - started) // 1_000_000
     _put_on_record(connection, place, RecordRestoreCheck(ref, index.log_size, index.log_root))
     pins = connection.pins.pins
@@ -135,9 +137,12 @@ def _must_be_the_last(connection: Connection, place: Path, index: Index) -> None
     )
 
 
-def _open_something(root: Path, home: Home, objects: Store | None) -> tuple[str, int]:
-    """Decrypt the smallest asset that holds anything to its end; return its reference and plaintext bytes."""
-    with Workspace(connect(root, home=home)) as work:
+def _open_something(living: Connection, home: Home, objects: Store | None) -> tuple[str, int]:
+    """Decrypt the smallest asset that holds anything to its end; return its reference and plaintext bytes.
+
+    Raises NotFound where this user does not know its store, naming their own settings: those of the trial are gone in a moment.
+    """
+    with Workspace(connect(living.project.root, home=home)) as work:
         if objects is not None:
             everywhere: Mapping[str, Store] = dict.fromkeys(work.connection.stores, objects)
             work.connection.stores = everywhere
@@ -147,7 +152,11 @@ def _open_something(root: Path, home: Home, objects: Store | None) -> tuple[str,
         # what production holds is not opened in one's own process; an empty one would prove little
         smallest = min(published, key=lambda row: (row.environment is Environment.PRODUCTION, row.length == 0, row.length))
         work.connection.environment = smallest.environment
-        done = work.check(f"{smallest.name}@{smallest.latest}", purpose=Purpose.RECOVER)
+        ref = f"{smallest.name}@{smallest.latest}"
+        details = work.show(ref)
+        if objects is None and details.place is None:
+            Session(living).store(details.store)
+        done = work.check(ref, purpose=Purpose.RECOVER)
         return done.ref, done.bytes
 
 

@@ -7,11 +7,11 @@ import shutil
 import pytest
 
 from hermetic.crypto.secret import Secret
-from hermetic.domain import pins, restored
+from hermetic.domain import config, pins, restored
 from hermetic.domain.connect import connect
 from hermetic.domain.pinned import PinKeeper
 from hermetic.domain.restore import restore_domain
-from hermetic.errors import Conflict, LogTampered, Unsupported, UsageError
+from hermetic.errors import Conflict, LogTampered, NotFound, Unsupported, UsageError
 from hermetic.evidence.status import backup_answer
 from hermetic.formats.messages.backup import TakeBackup
 from hermetic.formats.messages.domain import GatherFacts
@@ -160,3 +160,22 @@ def test_the_recovery_passphrase_never_becomes_that_of_the_root(world, tmp_path,
         restore_domain(world.backup, third, world.project, given)
     assert not (third.data / world.domain).exists()
     assert restore_domain(world.backup, third, world.project, given, provider_uri=ROOT).root == ROOT
+
+
+# stores
+
+
+def test_a_trial_names_the_users_own_settings_where_a_store_is_not_known(world, monkeypatch):
+    rules = world.project / "hermetic.yaml"
+    rules.write_text(rules.read_text().replace("sealed: {kind: local, path: sealed}", "sealed: {kind: named}"))
+    settings = world.home.domain_config(world.domain) / config.CONFIG_FILE
+    with world.connect() as connection, pytest.raises(NotFound, match="does not know the store 'sealed'") as told:
+        try_copy(connection, world.backup, passphrase())
+    assert str(settings) in told.value.hint
+    places = f"stores:\n  sealed:\n    folder: {world.project / 'sealed'}\nlocations: {{lake: s3://bucket/prefix}}\n"
+    settings.write_text(settings.read_text() + places)
+    save, saved = config.save, []
+    monkeypatch.setattr(config, "save", lambda folder, given: (saved.append(given), save(folder, given)))
+    with world.connect() as connection:
+        assert try_copy(connection, world.backup, passphrase()).objects == "stores"
+    assert saved[-1].locations == {"lake": "s3://bucket/prefix"}  # of the home that the trial opens from
