@@ -19,8 +19,6 @@ from hermetic.audit.note import Origin, VerifierKey
 from hermetic.audit.pins import Pin
 from hermetic.audit.tables_store import TablesStore
 from hermetic.audit.tree import leaf_hash
-from hermetic.catalog.values import fresh_id
-from hermetic.crypto.secret import Secret
 from hermetic.custody.logbook import present_rows
 from hermetic.db import tables
 from hermetic.db.engine import Database
@@ -28,21 +26,18 @@ from hermetic.db.postgres.place import PostgresPlace
 from hermetic.domain import config, left_behind, pins, vouching
 from hermetic.domain.create import write_new
 from hermetic.domain.home import PROJECT_FILE, check_places, private_folder
+from hermetic.domain.kept_root import keep_root, kept_before
 from hermetic.domain.opening import DATABASE, wall_ms
 from hermetic.domain.pinned import PINS_FILE
 from hermetic.domain.recovering import CopyKey, Recovered, find_domain, recover
 from hermetic.domain.succession import Known, begin_generation, later, root_goes_on
 from hermetic.domain.vouching import Vouching
-from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, Unsupported, UsageError
+from hermetic.errors import Conflict, FormatError, LogTampered, NotFound, StorageError, UsageError
 from hermetic.formats.binary_text import to_base64url
-from hermetic.keys import domain_file, roots, secret_keys
+from hermetic.keys import domain_file, secret_keys
 from hermetic.keys.domain_file import DomainFile
-from hermetic.keys.provider import RootId
 from hermetic.policy.bundle import PolicyBundle
-from hermetic.providers import private_file, recovery, registry, unlock
-from hermetic.providers.local_memory import MemoryRoot
-from hermetic.providers.local_root import ROOT, LocalRoot
-from hermetic.providers.place import Asked, Place
+from hermetic.providers import private_file
 from hermetic.steps import reached
 
 if TYPE_CHECKING:
@@ -50,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermetic.audit.note import Checkpoint
+    from hermetic.crypto.secret import Secret
     from hermetic.domain.home import Home
     from hermetic.formats.findings import Finding
     from hermetic.ids import DomainId
@@ -57,8 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Recovered", "Restored", "find_domain", "recover", "restore_domain"]
 
-UNLOCK_S = 8 * 3600
-DEFAULT_ROOT = "local:passphrase"
 WORKSHOP = ".restoring"
 LOST_PIN = "pin-in-lost-entries"
 
@@ -129,8 +123,8 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
             reached("restore.database.written")
             settings = private_folder(home.domain_config(domain))
             heads, findings = _verify(database, recovered, (seen, reason))  # 3, 4
-            uri = provider_uri or _kept_before(database, recovered)
-            kept = _keep_root(recovered, folder, uri, ask, goes_on=root_goes_on(database, recovered))  # 5
+            uri = provider_uri or kept_before(database, recovered)
+            kept = keep_root(recovered, folder, uri, ask, goes_on=root_goes_on(database, recovered))  # 5
             versions = begin_generation(database, recovered, kept, heads, now_ms=wall_ms(), place=place)  # 6
             moved, digest = _moved(database, recovered, (seen, heads)), _digest(database, recovered, heads.generation)
             _project(project_root, database, recovered)
@@ -147,8 +141,14 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
     reached("restore.home.renamed")
     if moved is not None:
         pins.save(settings / PINS_FILE, moved)
+    return _told(recovered, heads, versions=versions, root=kept.uri, digest=digest, seen=seen, findings=findings)
+
+
+def _told(
+    recovered: Recovered, heads: Known, *, versions: int, root: str, digest: str, seen: pins.Pins | None, findings: tuple[Finding, ...]
+) -> Restored:
     return Restored(
-        domain_id=domain,
+        domain_id=recovered.domain,
         generation=heads.generation,
         versions=versions,
         restored_generation=heads.restored.origin.generation,
@@ -159,10 +159,10 @@ def restore_domain(  # noqa: PLR0913 - what a restore can be told, all by keywor
         copied_ms=recovered.index.at_ms,
         how=recovered.how,
         vouched=recovered.vouched,
-        root=kept.uri,
+        root=root,
         seen=seen is not None and bool(seen.checkpoint),
         digest=digest,
-        findings=(*vouching.finding(recovered.vouched, domain), *findings),
+        findings=(*vouching.finding(recovered.vouched, recovered.domain), *findings),
     )
 
 
@@ -275,44 +275,6 @@ def _newest(store: TablesStore, recovered: Recovered) -> Checkpoint:
     ):
         raise FormatError("the copied database and its index disagree about the log")
     return Pin.from_note(head.note, "the copy").checkpoint
-
-
-def _kept_before(database: Database, recovered: Recovered) -> str:
-    """Return the kind of the root that opened the copy, as its row says: nothing authenticates what domain.json says there."""
-    with database.read(recovered.keys.row_keys()) as session:
-        uri = roots.get(session, recovered.root.root_id).provider_uri
-    return uri if uri.startswith("local:") else DEFAULT_ROOT
-
-
-def _keep_root(recovered: Recovered, folder: Path, uri: str, ask: Callable[..., Secret] | None, *, goes_on: bool) -> Provider:
-    """Have a provider of this home keep a root; return it, open for this process.
-
-    The root that came with the passphrase stays the same if it goes on; one that an interrupted restore left there is taken if it is
-    that one. A recovery root cannot be kept, and one that was retired or is compromised must not be: there is a new root instead.
-    """
-    if uri == DEFAULT_ROOT and ask is None:
-        raise UsageError(
-            f"the root is kept under a passphrase of its own ({uri}), and nobody can be asked for one",
-            hint="use a terminal or --passphrase-file FILE; --root URI keeps the root in another way",
-        )
-    for entry, file in recovered.public.items():
-        recovery.put(folder, entry.root_id, file)
-    if goes_on and isinstance(recovered.root, LocalRoot):
-        brought, root_id = recovered.root.load_root(), recovered.root.root_id
-    else:
-        brought, root_id = Secret.random(ROOT), RootId(fresh_id())
-    place = Place(folder, recovered.domain, root_id)
-    asked = Asked(ask=ask, root=brought if uri.startswith("local:") else None)
-    try:
-        provider = registry.create_root(uri, place, asked)
-    except Conflict:
-        provider = registry.open_provider(uri, place)
-        recovered.file.open({provider.root_id: provider})
-    reached("restore.root.created")
-    if uri == DEFAULT_ROOT and ask is not None:
-        with contextlib.suppress(Unsupported):  # no kernel keyring here: commands ask for the passphrase
-            unlock.unlock(provider, ask, UNLOCK_S)
-    return MemoryRoot(uri, place, brought) if uri.startswith("local:") else provider
 
 
 def _domain_file(folder: Path, recovered: Recovered, kept: Provider) -> None:
