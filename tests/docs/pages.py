@@ -102,6 +102,9 @@ def script(block: Block) -> Step:
     return Step(f"{target} <<'END'\n{block.text}END", block.line)
 
 
+ABORTED, PYARROW_ENDS = 134, "terminate called without an active exception"
+"""How an interpreter ends now and then, on a busy machine, while threads of pyarrow's are still being started."""
+
 WARM: list[str] = []
 """A folder with a `hermetic` that starts quickly (`tests.warm`), while there is one."""
 
@@ -127,6 +130,8 @@ def check(page: Path, ran: list[tuple[Step, int, str]]) -> None:
     """Compare what happened with what the page says."""
     for step, code, output in ran:
         where = f"{page.name}:{step.line}: {step.command.splitlines()[0]}"
+        if code == ABORTED and PYARROW_ENDS in output:  # everything was done and said before
+            code = 0
         assert code == step.code, f"{where}\nexit code {code}, not {step.code}:\n{output}"
         missing = first_missing(step.shown, output)
         assert missing is None, f"{where}\ndoes not show: {missing}\nbut:\n{output}"

@@ -236,14 +236,14 @@ def test_writing_while_another_error_is_handled_is_fine(h, fs, known):
 
 
 def test_writing_outside_a_run_names_what_was_read(h, fs, known, port):
-    h.seal(b"rows", name="dataset/a")
+    sealed = h.seal(b"rows", name="dataset/a")
     with fs.open("dataset/a", "rb") as file:
         file.read()
     fs.cp_file("dataset/a", "features/x")
     with fs.transaction, fs.open("features/x", "wb") as file:
         file.write(b"more")
-    asked = [request.parents for request in port.asked if isinstance(request, versions.BeginVersion)]
-    assert asked[-2:] == [("dataset/a@1",), ("dataset/a@1",)]
+    asked = [request.read for request in port.asked if isinstance(request, versions.BeginVersion)]
+    assert asked[-2:] == [(sealed.version,), (sealed.version,)]
 
 
 def test_writes_that_are_refused(fs, known, port):
