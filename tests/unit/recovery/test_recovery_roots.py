@@ -184,7 +184,7 @@ def test_a_new_root_under_a_passphrase(world, tmp_path):
     back(world, home, shares[:3], provider_uri="local:passphrase", ask=lambda *_: Secret(fresh))
     with world.connect(home=home, ask_passphrase=lambda *_: Secret(fresh)) as connection:
         assert contents(connection) == CONTENT
-    with pytest.raises(UsageError, match="a passphrase is needed"):
+    with pytest.raises(UsageError, match="nobody can be asked for one"):
         back(world, fresh_home(tmp_path, "third"), shares[:3], provider_uri="local:passphrase")
 
 
